@@ -1,0 +1,212 @@
+"""The contract of an operator: settings that say what is done to a batch, and `open()`, which makes the function that does it.
+
+Owns the two kinds of operators, what they return and what they may ask of the worker. Knows Arrow, never storage, Ray or YAML.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class Assets(Protocol):
+    """What an operator may ask of the worker that opens it."""
+
+    @property
+    def text_column(self) -> str:
+        """Name of the column that holds the documents' text."""
+
+    @property
+    def seed(self) -> int:
+        """`execution.seed`; an operator that uses it says so with `seeded = True`."""
+
+    def path(self, uri: str) -> str:
+        """Local path of an asset that the operator declared in `asset_uris()`; its content is the one that was fingerprinted."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """Why one document could not be processed: a short snake_case class and a message for a person."""
+
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a batch operator returns for a batch: as many rows as came in, in the same order.
+
+    Attributes:
+        batch: The documents, with columns added or edited.
+        reasons: String array as long as the batch: null where a document stays, the drop reason where it goes. None: all stay.
+        errors: Documents that could not be processed, by their position in the batch; they are quarantined.
+    """
+
+    batch: pa.RecordBatch
+    reasons: pa.Array | None = None
+    errors: Mapping[int, RowError] = field(default_factory=dict)
+
+
+BatchFn = Callable[[pa.RecordBatch], Result]
+KeysFn = Callable[[pa.RecordBatch], pa.RecordBatch]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Which documents of some groups go, and for which kept one.
+
+    Attributes:
+        removed: int64 positions of the removed documents in the rows given to `decide`, each at most once.
+        kept: int64 positions, one a removed document: the kept document that it was compared with.
+        similarity: float32 in [0, 1], one a removed document.
+        num_duplicates: int64, one a removed document: how many documents were removed for its kept one.
+    """
+
+    removed: npt.NDArray[np.int64]
+    kept: npt.NDArray[np.int64]
+    similarity: npt.NDArray[np.float32]
+    num_duplicates: npt.NDArray[np.int64]
+
+
+class Operator(BaseModel, ABC):
+    """Settings of one step of a pipeline; the frozen model is the operator.
+
+    Class attributes:
+        seeded: True if the result depends on `execution.seed`.
+        libraries: Distribution names whose version decides the result (part of the stage's fingerprint).
+        sources: Where the defaults come from (paper, specification, code), for `shardmill operators NAME`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seeded: ClassVar[bool] = False
+    libraries: ClassVar[tuple[str, ...]] = ()
+    sources: ClassVar[str] = ""
+
+    type: str
+    name: str | None = Field(
+        default=None,
+        description="Name under which the operator is counted; default: its type, the second of a type is `type-2`.",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_plain(cls, value: str | None) -> str | None:
+        if value is not None and NAME.fullmatch(value) is None:
+            raise ValueError("a name is 1 to 64 letters, digits, '_', '.' or '-', the first a letter or digit")
+        return value
+
+    def named(self, name: str) -> Self:
+        """The same operator under another name."""
+        return self.model_copy(update={"name": name})
+
+    def asset_uris(self) -> tuple[str, ...]:
+        """URIs of the files that the operator needs on the worker (models, lists, tokenizers); their content is fingerprinted."""
+        return ()
+
+
+class BatchOperator(Operator):
+    """An operator that judges or edits each document by itself, a batch at a time."""
+
+    @abstractmethod
+    def open(self, assets: Assets) -> BatchFn:
+        """Load what the operator needs and return the function that processes batches.
+
+        Runs on the worker. The function is pure: the result of a row never depends on the rows beside it. It accepts an empty batch and
+        then returns one with the columns it would add.
+
+        Raises:
+            OperatorError: A needed column, file or library is missing.
+        """
+
+
+class GroupOperator(Operator):
+    """An operator that compares documents with each other: it gives each one a key, and decides among those that share it.
+
+    It ends a stage. Rows with a null key are in no group.
+    """
+
+    reason: ClassVar[str] = "duplicate"
+    one_kept_per_key: ClassVar[bool] = False
+    """True if each key keeps exactly one document: then a key that no task can hold is decided in bounded rounds."""
+
+    @abstractmethod
+    def open(self, assets: Assets) -> KeysFn:
+        """Return the function from a batch to its keys.
+
+        It gives one row a document: `key_hi` and `key_lo` (uint64, both null or none), then payload. The function is pure, accepts
+        an empty batch and then returns the schema of its rows.
+        """
+
+    @abstractmethod
+    def decide(self, rows: pa.RecordBatch) -> Verdicts:
+        """Decide complete groups.
+
+        Args:
+            rows: What `open()`'s function gave, with `file` and `row` (int64), the document's place in the inventory's order, in
+                front; sorted by key, then file, then row. Every document of a key is there.
+        """
+
+
+class OperatorError(Exception):
+    """An operator cannot be opened or used as it is set; the message says subject, found, expected and remedy."""
+
+
+def text_of(batch: pa.RecordBatch, column: str) -> pa.LargeStringArray:
+    """The text of a batch as large_string, without a copy where it is one already.
+
+    Raises:
+        OperatorError: There is no such column, or it holds no strings.
+    """
+    values = column_of(batch, column)
+    if pa.types.is_large_string(values.type):
+        return values
+    if pa.types.is_string(values.type) or pa.types.is_string_view(values.type):
+        return pc.cast(values, pa.large_string())
+    raise OperatorError(f"column {column!r} is {values.type}; text must be a string column")
+
+
+def column_of(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """A column by name.
+
+    Raises:
+        OperatorError: There is no such column.
+    """
+    index = batch.schema.get_field_index(name)
+    if index < 0:
+        near = difflib.get_close_matches(name, batch.schema.names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the columns are: {', '.join(batch.schema.names)}"
+        raise OperatorError(f"there is no column {name!r}; {hint}")
+    return batch.column(index)
+
+
+def null_text_errors(text: pa.LargeStringArray) -> dict[int, RowError]:
+    """An error for each document whose text is null: there is nothing that an operator could judge."""
+    if text.null_count == 0:
+        return {}
+    rows = np.flatnonzero(pc.is_null(text).to_numpy(zero_copy_only=False))
+    return {int(row): RowError("null_text", "the text is null; expected a string") for row in rows}
+
+
+def with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:
+    """The batch with a column set in its place, or added at the end. An edited string column keeps its declared type."""
+    index = batch.schema.get_field_index(name)
+    if index < 0:
+        return batch.append_column(name, values)
+    declared = batch.schema.field(index)
+    is_text = pa.types.is_string(declared.type) or pa.types.is_string_view(declared.type)
+    if is_text and pa.types.is_large_string(values.type):
+        values = pc.cast(values, declared.type)
+    return batch.set_column(index, declared.with_type(values.type), values)

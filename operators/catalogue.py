@@ -1,0 +1,127 @@
+"""What there is to know about each operator, for `shardmill operators`: all of it read from the classes themselves."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from operators import BY_TYPE
+from operators.base import GroupOperator, Operator, OperatorError
+
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥", "max_length": "length ≤"}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of an operator.
+
+    Attributes:
+        type: Its type as a reader of YAML knows it: `integer`, `list of string or null`, `none | whitespace`.
+        default: Its default as JSON has it; None if it is required (or null: see `required`).
+        range: The values it may take, such as `≥ 0`; empty if any.
+    """
+
+    name: str
+    type: str
+    required: bool
+    default: Any
+    range: str
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """An operator as its users see it.
+
+    Attributes:
+        kind: `batch` (judges or edits each document by itself) or `group` (compares documents; ends a stage).
+        promise: The first line of its documentation.
+        doc: All of it.
+        reasons: Reasons under which it drops documents, as far as they are fixed.
+    """
+
+    type: str
+    kind: Literal["batch", "group"]
+    promise: str
+    doc: str
+    settings: tuple[Setting, ...]
+    reasons: tuple[str, ...]
+    sources: str
+    libraries: tuple[str, ...]
+
+
+def describe(operator_type: str) -> Description:
+    """Everything about one operator, by its `type`.
+
+    Raises:
+        OperatorError: There is none of that type; the message names the nearest.
+    """
+    cls = BY_TYPE.get(operator_type)
+    if cls is None:
+        near = difflib.get_close_matches(operator_type, BY_TYPE, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(BY_TYPE)}"
+        raise OperatorError(f"no operator is called {operator_type!r}; {hint}")
+    return describe_class(operator_type, cls)
+
+
+def describe_all() -> list[Description]:
+    """Every operator, in alphabetical order of types."""
+    return [describe(operator_type) for operator_type in BY_TYPE]
+
+
+def describe_class(operator_type: str, cls: type[Operator]) -> Description:
+    """Everything about an operator's class, a custom one too."""
+    doc = inspect.cleandoc(cls.__doc__ or "")
+    shown = [name for name in cls.model_fields if name not in ("type", "name")]
+    return Description(
+        type=operator_type,
+        kind="group" if issubclass(cls, GroupOperator) else "batch",
+        promise=doc.partition("\n")[0],
+        doc=doc,
+        settings=tuple(_setting(name, cls.model_fields[name]) for name in [*shown, "name"]),
+        reasons=_reasons(doc),
+        sources=cls.sources,
+        libraries=cls.libraries,
+    )
+
+
+def _setting(name: str, field: FieldInfo) -> Setting:
+    default = field.get_default(call_default_factory=True) if not field.is_required() else None
+    return Setting(
+        name=field.alias or name,
+        type=type_name(field.annotation),
+        required=field.is_required(),
+        default=None if default is PydanticUndefined else default,
+        range=", ".join(f"{BOUNDS[bound]} {getattr(rule, bound)}" for rule in field.metadata for bound in BOUNDS if hasattr(rule, bound)),
+        doc=field.description or "",
+    )
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a reader of YAML knows it."""
+    plain = {int: "integer", float: "number", str: "string", bool: "boolean", NoneType: "null", Any: "any value"}
+    if annotation in plain:
+        return plain[annotation]
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " | ".join(str(value) for value in arguments)
+    if origin in (Union, UnionType):
+        return " or ".join(type_name(argument) for argument in arguments)
+    if origin in (list, tuple, set, frozenset):
+        return f"list of {type_name(arguments[0])}"
+    if origin is dict:
+        return f"mapping of {type_name(arguments[0])} to {type_name(arguments[1])}"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _reasons(doc: str) -> tuple[str, ...]:
+    """The words in backquotes of the documentation's paragraph on drop reasons."""
+    paragraph = re.search(r"^Drop reasons?: (.*?)(?:\n\n|\Z)", doc, re.DOTALL | re.MULTILINE)
+    return () if paragraph is None else tuple(re.findall(r"`([a-z0-9_]+)`", paragraph[1]))

@@ -1,0 +1,193 @@
+"""The fused chain: opened operators over one batch after the other, with every row accounted for.
+
+Owns the mask, the counting and the isolation of rows that an operator cannot process. An operator cannot lose a row here: it returns as many
+as it was given, and the chain does the dropping.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, RowError
+from pipelines.errors import LedgerImbalance, ShardmillError, UnitError, shown
+from pipelines.ledger import Ledger
+from pipelines.rows import Rows, UnitFiles, dropped_rows, quarantined_rows
+
+OnError = Literal["fail", "quarantine"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedOperator:
+    """An operator that is ready on this worker, with the schema that its batches have."""
+
+    name: str
+    apply: BatchFn
+    schema: pa.Schema
+
+
+@dataclass(slots=True)
+class Gone:
+    """Side-table rows that one batch left behind."""
+
+    dropped: list[pa.RecordBatch] = field(default_factory=list)
+    quarantined: list[pa.RecordBatch] = field(default_factory=list)
+
+
+def open_chain(operators: Sequence[BatchOperator], schema: pa.Schema, assets: Assets) -> list[OpenedOperator]:
+    """Open operators in order and run each on an empty batch, which tells the schema that it gives.
+
+    Raises:
+        UnitError: An operator cannot be opened, or does not accept an empty batch; names the operator.
+    """
+    opened = []
+    for operator in operators:
+        name = operator.name or operator.type
+        try:
+            apply = operator.open(assets)
+            schema = apply(pa.RecordBatch.from_pylist([], schema=schema)).batch.schema
+        except ShardmillError:
+            raise
+        except OperatorError as error:
+            raise UnitError(f"operator {name!r}: {error}") from error
+        except Exception as error:
+            raise UnitError(f"operator {name!r} cannot be opened: {type(error).__name__}: {bounded(error)}") from error
+        opened.append(OpenedOperator(name, apply, schema))
+    return opened
+
+
+class Chain:
+    """Opened operators, applied to the batches of one unit."""
+
+    def __init__(self, operators: Sequence[OpenedOperator], files: UnitFiles, on_error: OnError, carried: pa.Schema | None) -> None:
+        self._operators = operators
+        self._files = files
+        self._on_error: OnError = on_error
+        self._carried = carried
+
+    def process(self, rows: Rows, ledger: Ledger) -> tuple[Rows, Gone]:
+        """Send documents through every operator. Returns those that stay, and side-table rows of the others; counts both in the ledger.
+
+        Raises:
+            LedgerImbalance: An operator returned another number of rows than it was given.
+            UnitError: An operator failed and `on_error` is `fail`, or it broke its contract.
+        """
+        gone = Gone()
+        for operator in self._operators:
+            rows = self._step(operator, rows, ledger, gone)
+        return rows, gone
+
+    def _step(self, operator: OpenedOperator, rows: Rows, ledger: Ledger, gone: Gone) -> Rows:
+        count = ledger.operator(operator.name)
+        count.rows_in += len(rows)
+        started = time.thread_time()
+        result, errors = self._apply(operator, rows)
+        if errors:
+            gone.quarantined.append(self._quarantine(operator, rows, errors))
+            count.quarantined.update(error.error for error in errors.values())
+            healthy = np.ones(len(rows), bool)
+            healthy[list(errors)] = False
+            rows = rows.filter(healthy)
+        kept = rows.with_batch(result.batch)
+        if result.reasons is not None and result.reasons.null_count < len(kept):
+            goes = np.asarray(pc.is_valid(result.reasons).to_numpy(zero_copy_only=False), bool)
+            reasons = result.reasons.filter(pa.array(goes))
+            gone.dropped.append(dropped_rows(self._files, kept.filter(goes), operator.name, reasons, self._carried))
+            counts = pc.value_counts(pc.cast(reasons, pa.string()))
+            count.dropped.update({entry["values"]: entry["counts"] for entry in counts.to_pylist()})
+            kept = kept.filter(~goes)
+        count.rows_out += len(kept)
+        count.seconds += time.thread_time() - started
+        return kept
+
+    def _apply(self, operator: OpenedOperator, rows: Rows) -> tuple[Result, dict[int, RowError]]:
+        """The result for the rows that can be processed, and the errors of those that cannot, by position in `rows`."""
+        errors: dict[int, RowError] = {}
+        batch = rows.batch
+        try:
+            result = operator.apply(batch)
+        except (ShardmillError, MemoryError):
+            raise
+        except Exception as error:
+            if self._on_error == "fail":
+                raise UnitError(self._blame(operator, rows, 0, error)) from error
+            bad = _culprits(operator.apply, batch, 0)
+            errors.update(bad)
+            result = operator.apply(batch.filter(pa.array([position not in bad for position in range(batch.num_rows)])))
+        _check_contract(operator, batch.num_rows - len(errors), result)
+        return self._without_errors(operator, rows, result, errors)
+
+    def _without_errors(
+        self, operator: OpenedOperator, rows: Rows, result: Result, errors: dict[int, RowError]
+    ) -> tuple[Result, dict[int, RowError]]:
+        if not result.errors:
+            return result, errors
+        survivors = [position for position in range(len(rows)) if position not in errors]
+        reported = {survivors[position]: error for position, error in result.errors.items()}
+        if self._on_error == "fail":
+            position, first = min(reported.items())
+            raise UnitError(self._blame(operator, rows, position, RuntimeError(f"{first.error}: {first.message}")))
+        mask = pa.array([position not in result.errors for position in range(result.batch.num_rows)])
+        reasons = None if result.reasons is None else result.reasons.filter(mask)
+        return Result(result.batch.filter(mask), reasons), errors | reported
+
+    def _quarantine(self, operator: OpenedOperator, rows: Rows, errors: dict[int, RowError]) -> pa.RecordBatch:
+        positions = np.array(sorted(errors), np.int64)
+        mask = np.zeros(len(rows), bool)
+        mask[positions] = True
+        bad = rows.filter(mask)
+        classes = [errors[position].error for position in positions.tolist()]
+        messages = [without_secrets(errors[position].message) for position in positions.tolist()]
+        return quarantined_rows(self._files, bad.file, bad.row, self._files.ids(bad), operator.name, classes, messages)
+
+    def _blame(self, operator: OpenedOperator, rows: Rows, position: int, error: Exception) -> str:
+        uri = self._files.uris[int(rows.file[position])]
+        return f"operator {operator.name!r} failed in the batch at row {rows.row[position]} of {uri}: {type(error).__name__}: {bounded(error)}"
+
+
+def _check_contract(operator: OpenedOperator, expected: int, result: Result) -> None:
+    if result.batch.num_rows != expected:
+        raise LedgerImbalance(f"operator {operator.name!r} was given {expected} rows and returned {result.batch.num_rows}: a row is lost or made up")
+    if result.reasons is not None and len(result.reasons) != expected:
+        raise LedgerImbalance(f"operator {operator.name!r} was given {expected} rows and returned {len(result.reasons)} reasons")
+    if not result.batch.schema.equals(operator.schema):
+        raise UnitError(
+            f"operator {operator.name!r} gave other columns than it gives for an empty batch: found {shown(result.batch.schema.names)} "
+            f"of {shown(result.batch.schema.types)}, expected {shown(operator.schema.names)} of {shown(operator.schema.types)}"
+        )
+
+
+def _culprits(apply: BatchFn, batch: pa.RecordBatch, first: int) -> dict[int, RowError]:
+    """The rows that make the operator fail, by halving: a batch with k bad rows of n costs about k log n calls."""
+    if batch.num_rows == 0:
+        return {}
+    try:
+        apply(batch)
+    except (ShardmillError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  whatever an operator raises is a row's error, and it is recorded
+        if batch.num_rows == 1:
+            return {first: RowError(type(error).__name__, bounded(error))}
+        half = batch.num_rows // 2
+        return _culprits(apply, batch.slice(0, half), first) | _culprits(apply, batch.slice(half), first + half)
+    return {}
+
+
+def bounded(error: BaseException) -> str:
+    """An error's message on one line, bounded, without the secrets of this process."""
+    return without_secrets(shown(error) or type(error).__name__)
+
+
+def without_secrets(message: str) -> str:
+    """The message with the value of every secret-looking environment variable replaced, bounded."""
+    for name, value in os.environ.items():
+        if len(value) >= 8 and any(word in name.upper() for word in ("SECRET", "TOKEN", "PASSWORD", "ACCESS_KEY", "CREDENTIAL")):
+            message = message.replace(value, "[redacted]")
+    return shown(message)

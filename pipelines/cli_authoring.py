@@ -1,0 +1,132 @@
+"""The commands for writing a pipeline: `init`, `validate`, `schema`, `operators`.
+
+Owns what they print. What a pipeline file means is in config.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.cli_output import write_json, write_table, write_text
+from pipelines.errors import ConfigError, shown
+
+if TYPE_CHECKING:
+    from operators.catalogue import Description, Setting
+    from pipelines.config import PipelineConfig
+
+Command = Callable[..., None]
+
+
+def pipeline_options(command: Command) -> Command:
+    """The argument FILE and the option `--set` of every command that reads a pipeline."""
+    override = click.option(
+        "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key: output.uri=…, operators.NAME.min_score=0.7."
+    )
+    return click.argument("file", type=click.Path(path_type=Path))(override(command))
+
+
+def json_option(command: Command) -> Command:
+    """The option `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(command)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--path", "folder", type=click.Path(path_type=Path), default=Path(), metavar="DIR", help="Folder of the file; default: here.")
+def init(name: str, folder: Path) -> None:
+    """Write a commented starter pipeline, NAME.yaml."""
+    from pipelines.starter import write_starter  # noqa: PLC0415
+
+    path = write_starter(name, folder)
+    click.echo(f"Wrote {path}. Set input.uri and output.uri in it, then: shardmill validate {path}")
+
+
+@click.command()
+@pipeline_options
+@json_option
+def validate(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Check a pipeline file; every problem is reported with its line."""
+    from pipelines.config import load  # noqa: PLC0415
+
+    try:
+        config = load(file, overrides)
+    except ConfigError as error:
+        if as_json:
+            write_json({"file": str(file), "valid": False, "problems": error.problems})
+        raise
+    if as_json:
+        write_json({"file": str(file), "valid": True, "problems": [], "config": config.redacted()})
+    else:
+        _write_summary(file, config)
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON schema of the pipeline file, for editors."""
+    from pipelines.config import json_schema  # noqa: PLC0415
+
+    write_json(json_schema())
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+def operators(name: str | None, as_json: bool) -> None:
+    """List the operators, or show one with its settings and sources."""
+    from operators.catalogue import describe, describe_all  # noqa: PLC0415
+    from pipelines.config_operators import check_built_in  # noqa: PLC0415
+
+    if name is None:
+        listed = describe_all()
+        if as_json:
+            write_json({"operators": [asdict(about) for about in listed]})
+        else:
+            write_table(("operator", "what it does"), [(about.type, about.promise) for about in listed])
+        return
+    check_built_in(name)
+    if as_json:
+        write_json(asdict(describe(name)))
+    else:
+        _write_operator(describe(name))
+
+
+COMMANDS: list[click.Command] = [init, validate, schema, operators]
+
+
+def _write_summary(file: Path, config: PipelineConfig) -> None:
+    from pipelines.redaction import redact  # noqa: PLC0415
+
+    click.echo(f"{file} is valid.")
+    rows = [("name", config.name), *(("input", uri) for uri in config.redacted()["input"]["uri"])]
+    given = [operator.model_dump(mode="json", exclude_defaults=True) for operator in config.operators]
+    rows += [("operator", _operator_line(redact(settings))) for settings in given]
+    rows += [("output", config.redacted()["output"]["uri"]), ("cluster", config.cluster.type)]
+    write_table(("", ""), rows)
+
+
+def _operator_line(settings: dict[str, Any]) -> str:
+    name, kind = settings.pop("name"), settings.pop("type", "")
+    words = [f"{key}={shown(value)}" for key, value in settings.items()]
+    return " ".join([name, *([f"({kind})"] if kind not in {"", name} else []), *words])
+
+
+def _write_operator(about: Description) -> None:
+    write_text(f"{about.type}: {about.doc}")
+    click.echo()
+    write_table(("setting", "value", "default", "meaning"), [_setting_row(setting) for setting in about.settings])
+    notes = {"Sources": about.sources, "Versions that decide its results": ", ".join(about.libraries)}
+    for title, text in notes.items():
+        if text:
+            click.echo()
+            write_text(f"{title}: {text}")
+
+
+def _setting_row(setting: Setting) -> tuple[str, str, str, str]:
+    default = "(required)" if setting.required else json.dumps(setting.default, ensure_ascii=False)
+    return setting.name, ", ".join(filter(None, (setting.type, setting.range))), default, setting.doc

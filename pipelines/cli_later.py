@@ -1,0 +1,42 @@
+"""Commands of the contract that this build does not have: each says so in one line, and what to do instead.
+
+A command leaves this table when it arrives.
+"""
+
+from __future__ import annotations
+
+import click
+
+from pipelines.errors import NotYet
+
+INSTEAD = {
+    "dry-run": "`shardmill run FILE --limit N` runs the pipeline on its first N documents; `shardmill plan FILE` says what a run would do",
+    "diff": "compare the manifest.json files of the two versions, which hold the counts of every operator",
+    "inspect": "read documents with `pipelines.open_dataset(URI)` or `datasets.load_dataset(URI)`",
+    "takedown": "drop the documents with `filter_where` and run again into a new output",
+    "publish": "upload the output's data/ and README.md with `hf upload ORG/NAME FOLDER --repo-type dataset`",
+    "submit": "run `shardmill run FILE` on a machine of the cluster, with `cluster: {type: ray, address: auto}`",
+    "logs": "`shardmill status URI` says where a run is and what it waits for",
+    "stop": "interrupt the process of `shardmill run`; a later run goes on where it stopped",
+    "wait": "`shardmill run FILE` returns when the run is done",
+    "ingest": "`shardmill run FILE` again processes only the input files that are new or changed",
+    "schedule": "start `shardmill run FILE` from cron; a run with nothing to do ends at once",
+    "report": "`shardmill status URI` and the version's manifest.json hold the same counts",
+}
+
+
+def _later(name: str, instead: str) -> click.Command:
+    @click.command(
+        name,
+        short_help="(not yet in this build)",
+        help=f"Not yet in this build. Instead: {instead}.",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+    def command(words: tuple[str, ...]) -> None:  # noqa: ARG001
+        raise NotYet(f"{name}: not yet in this build; instead: {instead}")
+
+    return command
+
+
+COMMANDS = [_later(name, instead) for name, instead in INSTEAD.items()]

@@ -1,0 +1,266 @@
+"""How work is committed: the record, and the log of all records of a stage.
+
+Owns the names of records, folds and parts below `_shardmill/` and the rule that the first record wins. Does not know what a part holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import faults
+from pipelines.errors import NotFound, StorageError
+from pipelines.ledger import Ledger
+from pipelines.storage import ObjectInfo, Store
+
+ROOT: Final = "_shardmill"
+FOLD_RECORDS: Final = 2048
+"""Records in a fold: a restart then reads 1/2048 of the objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file that an attempt wrote. `frames` says where each record batch lies: [offset, length, rows, bytes, group]."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    frames: tuple[tuple[int, int, int, int, int], ...] = ()
+    groups: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a record."""
+        data: dict[str, Any] = {"path": self.path, "rows": self.rows, "bytes": self.bytes, "sha256": self.sha256}
+        if self.frames:
+            data["frames"] = self.frames
+        if self.groups:
+            data["groups"] = self.groups
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        frames = tuple(tuple(frame) for frame in data.get("frames", ()))
+        return cls(data["path"], data["rows"], data["bytes"], data["sha256"], frames, tuple(data.get("groups", ())))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The small object that makes an attempt's parts count.
+
+    Attributes:
+        key: What the work is, by what goes into it; unique within the stage's log.
+        attempt: Who did it; in the name of every part.
+        kind: `unit`, `partition`, `decide`, `gather`, `shard`.
+        parts: By role (`documents`, `dropped`, `quarantine`, `keys-0` …).
+        ledger: Row accounting; None where no rows are accounted (exchange).
+        detail: What the next step needs to know.
+        usage: Measurements: seconds, peak_rss_bytes, lease_epoch, requests, retries … Never part of a result.
+    """
+
+    key: str
+    attempt: str
+    kind: str
+    parts: Mapping[str, Part]
+    ledger: Ledger | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    usage: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """JSON with the checksum of its content, so that a torn record is known as torn."""
+        body = {
+            "key": self.key,
+            "attempt": self.attempt,
+            "kind": self.kind,
+            "parts": {role: part.to_json() for role, part in self.parts.items()},
+            "ledger": None if self.ledger is None else self.ledger.to_json(),
+            "detail": self.detail,
+            "usage": self.usage,
+        }
+        return sealed(body)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Inverse of `to_bytes`.
+
+        Raises:
+            TornRecord: The bytes are not a whole record.
+        """
+        body = unsealed(data)
+        parts = {role: Part.from_json(part) for role, part in body["parts"].items()}
+        ledger = None if body["ledger"] is None else Ledger.from_json(body["ledger"])
+        return cls(body["key"], body["attempt"], body["kind"], parts, ledger, body["detail"], body["usage"])
+
+
+class TornRecord(StorageError):
+    """A record is not whole: the machine stopped while a file system that does not keep its promises wrote it."""
+
+
+def sealed(body: Mapping[str, Any]) -> bytes:
+    """JSON of a small object, with its own checksum in front."""
+    content = orjson.dumps(body)
+    return b'{"sha256":"' + hashlib.sha256(content).hexdigest().encode() + b'","body":' + content + b"}\n"
+
+
+def unsealed(data: bytes) -> dict[str, Any]:
+    """Inverse of `sealed`.
+
+    Raises:
+        TornRecord: The bytes are not what `sealed` made.
+    """
+    head, _, rest = data.partition(b'","body":')
+    content = rest[:-2]
+    if head[11:] != hashlib.sha256(content).hexdigest().encode() or not rest.endswith(b"}\n"):
+        raise TornRecord(f"a record of {len(data)} bytes does not match its checksum")
+    body: dict[str, Any] = orjson.loads(content)
+    return body
+
+
+def new_attempt() -> str:
+    """A name that no other attempt has. Random, and in no result."""
+    return secrets.token_hex(8)
+
+
+def digest(*words: str | int) -> str:
+    """128 bits of SHA-256 over words, unambiguous (each with its length), as hexadecimal."""
+    state = hashlib.sha256()
+    for word in words:
+        data = str(word).encode()
+        state.update(b"%d:" % len(data))
+        state.update(data)
+    return state.hexdigest()[:32]
+
+
+class CommitLog:
+    """All records of one stage in one epoch.
+
+    An epoch ends when `gc` sweeps the stage's parts: its records stay, so that a slow attempt still loses, and the next run commits to the next.
+    """
+
+    def __init__(self, store: Store, stage: str, epoch: int) -> None:
+        self.store = store
+        self.stage = stage
+        self.epoch = epoch
+        self.folder = f"{ROOT}/stages/{stage}/e{epoch}"
+        self._records: dict[str, bytes] = {}
+        self._unfolded: list[str] = []
+        self._num_folds = 0
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def keys(self) -> list[str]:
+        """Keys of all records that this log knows."""
+        return list(self._records)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._records
+
+    def record_path(self, key: str) -> str:
+        """Where the record of some work lies."""
+        return f"{self.folder}/records/{key[:2]}/{key}.json"
+
+    def part_path(self, key: str, attempt: str, role: str) -> str:
+        """Where an attempt writes a part; the prefix is spread by the key, so that none is hot."""
+        return f"{ROOT}/parts/{key[:2]}/{self.stage}.e{self.epoch}/{key}/{attempt}.{role}"
+
+    def commit(self, record: Record) -> Record:
+        """Commit work: publish its record if no other attempt has. Returns the record that counts, which may be another attempt's.
+
+        The parts are already durable under names unique to the attempt; only the record makes them visible.
+
+        Raises:
+            CommitUnknown: The store did not answer; the work may or may not be committed. Do not delete its parts.
+        """
+        faults.point("commit.before-record")
+        path = self.record_path(record.key)
+        if self.store.create(path, record.to_bytes()):
+            faults.point("commit.after-record")
+            return record
+        return Record.from_bytes(self.store.read(path))
+
+    def find(self, key: str) -> Record | None:
+        """The record of some work, asked of the store."""
+        try:
+            return Record.from_bytes(self.store.read(self.record_path(key)))
+        except NotFound:
+            return None
+
+    def record(self, key: str) -> Record:
+        """The record of some work that this log has loaded or been told of."""
+        return Record.from_bytes(self._records[key])
+
+    def records(self, keys: Iterable[str]) -> Iterator[Record]:
+        """The records of some work, one at a time: all of them at once would be large."""
+        return (self.record(key) for key in keys)
+
+    def note(self, record: Record) -> None:
+        """Remember a record that an attempt reported; folds are written as records come."""
+        if record.key not in self._records:
+            self._records[record.key] = record.to_bytes()
+            self._unfolded.append(record.key)
+            if len(self._unfolded) >= FOLD_RECORDS:
+                self.fold()
+
+    def fold(self) -> None:
+        """Write the records that no fold has into one Parquet file, which a restart reads instead of them."""
+        if not self._unfolded:
+            return
+        table = pa.table({"key": self._unfolded, "record": [self._records[key] for key in self._unfolded]})
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        name = f"{self.folder}/folds/{self._num_folds:06d}-{new_attempt()}.parquet"
+        self.store.create(name, sink.getvalue().to_pybytes())
+        self._num_folds += 1
+        self._unfolded = []
+
+    def load(self) -> None:
+        """Read what is committed: the folds, then the records that are in none of them, in parallel. Torn records are set aside."""
+        for info in self.store.list(f"{self.folder}/folds"):
+            self._load_fold(info)
+        missing = [
+            info.path for info in self.store.list(f"{self.folder}/records") if info.path.endswith(".json") and _key(info.path) not in self
+        ]
+        with ThreadPoolExecutor(16, thread_name_prefix="records") as threads:
+            for path, data in zip(missing, threads.map(self.store.read, missing), strict=True):
+                self._load_record(path, data)
+
+    def _load_fold(self, info: ObjectInfo) -> None:
+        table = pq.read_table(pa.BufferReader(self.store.read(info.path)))
+        self._records.update(zip(table["key"].to_pylist(), table["record"].to_pylist(), strict=True))
+        self._num_folds += 1
+
+    def _load_record(self, path: str, data: bytes) -> None:
+        try:
+            unsealed(data)
+        except TornRecord:
+            # What a torn record committed is unknown; a copy stays for a person, and the work is done again.
+            self.store.create(f"{path}.torn-{hashlib.sha256(data).hexdigest()[:8]}", data)
+            self.store.delete([path])
+            return
+        self._records[_key(path)] = data
+        self._unfolded.append(_key(path))
+
+
+def _key(path: str) -> str:
+    return path.rsplit("/", 1)[-1].removesuffix(".json")
+
+
+def epoch_of(store: Store, stage: str) -> int:
+    """The epoch that a run commits to: the first that `gc` has not swept."""
+    swept = [_key(info.path) for info in store.list(f"{ROOT}/stages/{stage}/swept")]
+    return 1 + max((int(name) for name in swept), default=-1)
+
+
+def sweep_path(stage: str, epoch: int) -> str:
+    """The marker that says: the parts of this stage and epoch are gone or about to go."""
+    return f"{ROOT}/stages/{stage}/swept/{epoch}.json"

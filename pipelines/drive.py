@@ -1,0 +1,244 @@
+"""The driver's loop: which work is missing, who does it, what came of it, and when to try again.
+
+Bounded: a few tasks a slot are under way, jobs are made when they are sent, records are folded as they come. Data never crosses it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from cluster.retry import Attempts
+from cluster.tasks import Done, Executor, Loss
+from pipelines.commit import CommitLog, Record
+from pipelines.errors import ShardmillError, UnitError
+from pipelines.lease import Lease
+from pipelines.work import Work
+from pipelines.worker import Failure, FailureKind, Place, Task, perform
+
+TASKS_A_SLOT: Final = 2
+"""Tasks under way for each slot: one runs, one waits, so that no slot is idle while the driver thinks."""
+TASK_BYTES: Final = 32 << 20
+"""Small pieces of work share a task up to this size: a task costs about 1 ms, whatever is in it."""
+TASK_WORKS: Final = 64
+WAIT_SECONDS: Final = 0.5
+SPECULATE_FACTOR: Final = 4.0
+"""A task is run a second time when nothing else is left to send and it has taken this many times the usual: stragglers end most long runs."""
+SPECULATE_SECONDS: Final = 30.0
+
+
+class TooLarge(UnitError):
+    """A unit killed every worker that tried it; smaller pieces may pass. `unit` is its key."""
+
+    unit: str = ""
+
+
+@dataclass(slots=True)
+class Sent:
+    """A task under way."""
+
+    works: list[Work]
+    since: float
+    doubled: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened besides success; for status, progress and report."""
+
+    retries: int = 0
+    losses: int = 0
+    doubled: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+
+    def count(self, kind: str) -> None:
+        """Count a failure of a kind."""
+        self.retries += 1
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+
+class Driver:
+    """Sees to it that work is committed."""
+
+    def __init__(self, executor: Executor, lease: Lease, place: Place, on_record: Callable[[Record, Work], None]) -> None:
+        self._executor = executor
+        self._lease = lease
+        self._place = place
+        self._on_record = on_record
+        self._token = 0
+        self.tally = Tally()
+
+    def complete(self, log: CommitLog, works: Sequence[Work]) -> None:
+        """Return when every piece of work is committed in the log; those that are already are not done again.
+
+        Raises:
+            TooLarge: A piece of work killed its workers until its budget was used up.
+            ShardmillError: A piece of work failed for good, the same way in every budgeted try.
+            LeaseLost: Another run took over.
+        """
+        missing = [work for work in works if work.key not in log]
+        if missing:
+            _Round(self, log, missing).run()
+
+    def next_token(self) -> int:
+        """A number for a task."""
+        self._token += 1
+        return self._token
+
+    @property
+    def executor(self) -> Executor:
+        """Where tasks run."""
+        return self._executor
+
+    def check(self) -> None:
+        """Raise if this run is not the one that writes any more."""
+        self._lease.check()
+
+    def task(self, log: CommitLog, works: Sequence[Work], *, retried: bool) -> Task:
+        """A task for some pieces of work of one log."""
+        jobs = tuple((work.key, work.job()) for work in works)
+        return Task(self._place, log.stage, log.epoch, jobs, retried)
+
+    def note(self, log: CommitLog, record: Record, work: Work) -> None:
+        """A piece of work is committed."""
+        log.note(record)
+        self._on_record(record, work)
+
+
+class _Round:
+    """One call of `complete`: a queue of work, tasks under way, failures counted."""
+
+    def __init__(self, driver: Driver, log: CommitLog, works: Sequence[Work]) -> None:
+        self._driver = driver
+        self._log = log
+        self._queue = deque(_batches(works, driver.executor.slots))
+        self._sent: dict[int, Sent] = {}
+        self._attempts: dict[str, Attempts] = {}
+        self._later: list[tuple[float, Work]] = []
+        self._left = {work.key: work for work in works}
+        self._durations: list[float] = []
+        self._jitter = random.Random(len(works))  # noqa: S311  spreads retries in time; in no result
+
+    def run(self) -> None:
+        try:
+            while self._left:
+                self._driver.check()
+                self._send()
+                for done in self._driver.executor.wait(WAIT_SECONDS):
+                    self._receive(done)
+        except BaseException:
+            self._driver.executor.cancel()
+            raise
+        if self._sent:  # second tries of what is done
+            self._driver.executor.cancel()
+
+    def _send(self) -> None:
+        now = time.monotonic()
+        ready = [work for due, work in self._later if due <= now]
+        self._later = [(due, work) for due, work in self._later if due > now]
+        self._queue.extend([work] for work in ready)
+        limit = self._driver.executor.slots * TASKS_A_SLOT
+        while self._queue and len(self._sent) < limit:
+            self._submit(self._queue.popleft(), now)
+        if not self._queue and not self._later:
+            self._speculate(now)
+        if not self._sent and self._later:
+            time.sleep(min(max(min(due for due, _ in self._later) - now, 0.0), 1.0))
+
+    def _submit(self, works: list[Work], now: float, *, doubled: bool = False) -> None:
+        token = self._driver.next_token()
+        retried = doubled or any(work.key in self._attempts for work in works)
+        self._sent[token] = Sent(works, now, doubled)
+        self._driver.executor.submit(token, perform, self._driver.task(self._log, works, retried=retried))
+
+    def _speculate(self, now: float) -> None:
+        """Run a straggler a second time: the commit lets exactly one of the two count."""
+        free = self._driver.executor.slots - len(self._sent)
+        if free <= 0 or not self._durations:
+            return
+        usual = sorted(self._durations)[len(self._durations) // 2]
+        for sent in sorted(self._sent.values(), key=lambda sent: sent.since)[:free]:
+            if not sent.doubled and now - sent.since > max(SPECULATE_SECONDS, SPECULATE_FACTOR * usual):
+                sent.doubled = True
+                self._driver.tally.doubled += 1
+                self._submit([work for work in sent.works if work.key in self._left], now, doubled=True)
+
+    def _receive(self, done: Done) -> None:
+        sent = self._sent.pop(done.token, None)
+        if sent is None:
+            return
+        if done.loss is not None:
+            self._lost(sent, done)
+            return
+        self._durations.append(time.monotonic() - sent.since)
+        answered = set()
+        for answer in done.value:
+            answered.add(answer.key)
+            self._answer(answer)
+        # What came after a systemic failure was not tried.
+        self._queue.extend([work] for work in sent.works if work.key not in answered and work.key in self._left)
+
+    def _answer(self, answer: Record | Failure) -> None:
+        work = self._left.get(answer.key)
+        if work is None:
+            return
+        if isinstance(answer, Record):
+            del self._left[answer.key]
+            self._driver.note(self._log, answer, work)
+            return
+        self._failed(work, str(answer.kind), answer.error)
+
+    def _lost(self, sent: Sent, done: Done) -> None:
+        """A task gave no answer: what it committed is asked of the store; the rest is tried again, each piece alone so that a culprit shows."""
+        self._driver.tally.losses += 1
+        for work in sent.works:
+            if work.key not in self._left:
+                continue
+            record = self._log.find(work.key)
+            if record is not None:
+                self._answer(record)
+            elif len(sent.works) > 1 or done.loss is Loss.NODE:
+                self._failed(work, FailureKind.INFRASTRUCTURE, UnitError(f"unit {work.key[:12]}: {done.message}"))
+            else:
+                kind = {Loss.MEMORY: "memory", Loss.WORKER: "worker"}.get(done.loss or Loss.ERROR, "task")
+                self._failed(work, kind, UnitError(f"unit {work.key[:12]}: {done.message}"))
+
+    def _failed(self, work: Work, kind: str, error: ShardmillError) -> None:
+        attempts = self._attempts.setdefault(work.key, Attempts())
+        self._driver.tally.count(kind)
+        if attempts.failed(kind):
+            if kind in ("memory", "worker"):
+                raise _too_large(work, error)
+            raise error
+        delay = attempts.delay_seconds(kind, self._jitter.random())
+        self._later.append((time.monotonic() + delay, work))
+
+
+def _too_large(work: Work, error: ShardmillError) -> ShardmillError:
+    if not work.unit:
+        return error
+    raised = TooLarge(error.message)
+    raised.unit = work.unit
+    return raised
+
+
+def _batches(works: Iterable[Work], slots: int) -> Iterator[list[Work]]:
+    """Pieces of work grouped into tasks: small ones together, but never so many that a slot would have nothing to do."""
+    listed = list(works)
+    most = max(1, min(TASK_WORKS, len(listed) // (slots * 4)))
+    held: list[Work] = []
+    size = 0
+    for work in listed:
+        if held and (len(held) >= most or size + work.bytes > TASK_BYTES):
+            yield held
+            held, size = [], 0
+        held.append(work)
+        size += work.bytes
+    if held:
+        yield held
+
+

@@ -1,0 +1,133 @@
+"""What can go wrong, as one tree. A message is subject, found, expected, remedy; values in it are bounded.
+
+    ShardmillError                 exit status 1 unless said otherwise
+    ├── ConfigError                2  the pipeline file or the command's words; carries every problem found
+    ├── InputError                    the input cannot be used: missing, unreadable, changed
+    │   └── InputChanged              an input is not the object that the inventory listed
+    ├── StorageError                  a store refused or failed
+    │   ├── NotFound                  there is no such object
+    │   ├── Conflict                  the object is not what the caller had seen (compare-and-swap)
+    │   ├── AccessDenied              credentials or permissions: retrying cannot help
+    │   ├── Throttled, Unavailable    may pass: retried with backoff before they surface
+    │   ├── CommitUnknown             the store did not answer a conditional write: it may or may not have happened
+    │   └── UnsafeStore               the store ignores conditional writes
+    ├── UnitError                     a unit failed: with unit, operator and rows
+    │   └── LedgerImbalance        4  rows_in is not rows_out + dropped + quarantined
+    ├── BudgetExceeded                more rows quarantined than max_quarantined_fraction allows
+    ├── LeaseHeld                     another run is writing this output
+    ├── LeaseLost                     another run took over while this one was stopped
+    ├── VersionConflict               another run finished or claimed the version
+    ├── CheckFailed                4  `verify` found what does not hold
+    └── NotYet                     2  a part of the contract that this build does not have
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+MAX_VALUE_CHARS = 200
+
+
+def shown(value: object) -> str:
+    """A value as it is shown in a message: one line, at most 200 characters."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"
+
+
+class ShardmillError(Exception):
+    """Base of every error that a user may see. The only argument is the message, so that every error survives pickling."""
+
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ConfigError(ShardmillError):
+    """The pipeline file or the command line is wrong; one line a problem."""
+
+    exit_status = 2
+
+    @property
+    def problems(self) -> list[str]:
+        """Every problem found, in the order of the file."""
+        return self.message.splitlines()
+
+
+class InputError(ShardmillError):
+    """The input cannot be used as it is."""
+
+
+class InputChanged(InputError):
+    """An input is not the object that the inventory listed."""
+
+
+class StorageError(ShardmillError):
+    """A store refused or failed."""
+
+
+class NotFound(StorageError):
+    """There is no such object."""
+
+
+class Conflict(StorageError):
+    """The object is not what the caller had seen."""
+
+
+class AccessDenied(StorageError):
+    """Credentials or permissions are missing; retrying cannot help."""
+
+
+class Throttled(StorageError):
+    """The store asked to slow down, for longer than the retries last."""
+
+
+class Unavailable(StorageError):
+    """The store did not answer, or answered with a server error, for longer than the retries last."""
+
+
+class CommitUnknown(StorageError):
+    """The store did not answer a conditional write; it may or may not have happened. Do not delete what it names."""
+
+
+class UnsafeStore(StorageError):
+    """The store overwrites where it was asked to create: nothing could be committed safely."""
+
+
+class UnitError(ShardmillError):
+    """A unit of work failed; the message names the unit, and the operator where one is to blame."""
+
+
+class LedgerImbalance(UnitError):
+    """Rows came in that are neither out, nor dropped, nor quarantined."""
+
+    exit_status = 4
+
+
+class BudgetExceeded(ShardmillError):
+    """More rows were quarantined than `execution.max_quarantined_fraction` allows."""
+
+
+class LeaseHeld(ShardmillError):
+    """Another run is writing this output."""
+
+
+class LeaseLost(ShardmillError):
+    """Another run took this output over while this one was stopped."""
+
+
+class VersionConflict(ShardmillError):
+    """Another run finished or claimed the version that this one was making."""
+
+
+class CheckFailed(ShardmillError):
+    """A finished version does not hold what it promises."""
+
+    exit_status = 4
+
+
+class NotYet(ShardmillError):
+    """Part of the contract that this build does not have yet."""
+
+    exit_status = 2

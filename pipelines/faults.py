@@ -1,0 +1,72 @@
+"""Named points where a test may stop, kill or fail this process. Without `SHARDMILL_FAULT` a point costs one dictionary look-up.
+
+`SHARDMILL_FAULT` holds `point=action` items separated by commas: `kill` (SIGKILL to this process), `kill-parent` (to the process whose id
+is in `SHARDMILL_FAULT_PID`), `stop` (SIGSTOP to this process), `raise` (RuntimeError), `memory` (MemoryError), or `wait:PATH` (until PATH exists).
+With `SHARDMILL_FAULT_ONCE=FOLDER` each item fires once over all processes: the first to create `FOLDER/<point>` does it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Final
+
+POINTS: Final = (
+    "unit.begin",  # nothing is written yet
+    "unit.parts-written",  # the parts are durable, no record names them
+    "commit.before-record",  # the ledger is proven, the record is not yet put
+    "commit.after-record",  # the record is put, nobody was told
+    "unit.end",  # the last thing before the answer
+    "exchange.before-record",
+    "pack.before-shard",  # a shard is about to get its final name
+    "pack.after-shard",  # it has it, no record names it
+    "run.planned",
+    "run.stage-done",
+    "run.packed",
+    "version.claimed",
+    "version.tables-written",
+    "version.manifest-written",  # versions/vN/manifest.json is there, the current manifest is not swapped
+    "version.card-written",
+    "version.swapped",
+    "gc.marked",
+    "gc.deleting",
+)
+
+_ITEMS: Final = dict(item.split("=", 1) for item in os.environ.get("SHARDMILL_FAULT", "").split(",") if "=" in item)
+
+
+def point(name: str) -> None:
+    """Do what `SHARDMILL_FAULT` says for this point; nothing otherwise."""
+    action = _ITEMS.get(name)
+    if action is not None and _first(name):
+        _act(name, action)
+
+
+def _first(name: str) -> bool:
+    folder = os.environ.get("SHARDMILL_FAULT_ONCE")
+    if folder is None:
+        return True
+    try:
+        os.close(os.open(Path(folder) / name, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _act(name: str, action: str) -> None:
+    match action.split(":", 1):
+        case ["kill"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case ["kill-parent"]:
+            os.kill(int(os.environ["SHARDMILL_FAULT_PID"]), signal.SIGKILL)
+        case ["stop"]:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case ["memory"]:
+            raise MemoryError(f"fault at {name}")
+        case ["wait", path]:
+            while not Path(path).exists():
+                time.sleep(0.02)
+        case _:
+            raise RuntimeError(f"fault at {name}")

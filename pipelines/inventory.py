@@ -1,0 +1,368 @@
+"""The inventory: the frozen list of input files with their row groups, made once, saved as Parquet.
+
+Owns how a million files with ten row groups each are kept in columns, told apart and stored. Knows formats only through `describe`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, Self
+from urllib.parse import unquote
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.columns import is_text, unified_schema
+from pipelines.documents import FileDescription, InputFile, Listed, ReadOptions, Reads, RowGroup
+from pipelines.errors import InputError, shown
+from pipelines.formats import describe, format_of
+
+__all__ = ["FileDescription", "InputFile", "Inventory", "RowGroup", "describe", "take_inventory"]
+
+INVENTORY_VERSION = 1
+CHUNK_FILES = 256
+CHUNK_SCANNED_BYTES = 256 << 20
+NUM_THREADS = 16
+SAVED_FILES = 1 << 16
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+Int64s = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
+
+GROUP_FIELDS = ("rows", "offset", "length", "num_bytes")
+
+
+class Keeps(Protocol):
+    """What saving asks of a store; `pipelines.storage.Store` is it."""
+
+    def read(self, path: str) -> bytes:
+        """The whole object."""
+
+    def writer(self, path: str) -> Any:
+        """A context that gives a sink; the object appears whole when it ends."""
+
+
+class Inventory:
+    """Input files and their row groups, in columns; files sorted by uri, row groups in file order.
+
+    Attributes:
+        num_files: Readable and unreadable ones.
+        rows: Rows of all readable files.
+        num_bytes: Sum of the files' sizes.
+        schema: Columns of the documents: every column of any readable file in order of first appearance, then the path columns.
+        group_file: int32, one a row group: the ordinal of its file.
+        group_rows: int64, one a row group.
+        group_bytes: int64, one a row group: estimate of its uncompressed size.
+        file_first_group: int64, num_files + 1: file i has the row groups from [i] to [i + 1].
+    """
+
+    def __init__(self, files: pa.Table, groups: Int64s, file_first_group: Int64s, schemas: Sequence[pa.Schema], schema: pa.Schema) -> None:
+        """Take the columns as they are.
+
+        Args:
+            files: uri, size, etag, format, schema (index into `schemas`), error, message, then one column a path column.
+            groups: One row a row group: rows, offset, length, num_bytes.
+            file_first_group: See the class.
+            schemas: The distinct schemas of files.
+            schema: See the class.
+        """
+        self._files = files.combine_chunks()
+        self._groups = np.ascontiguousarray(groups.T)
+        self._schemas = tuple(schemas)
+        self.schema = schema
+        self.file_first_group = file_first_group
+        self.group_rows: Int64s = self._groups[0]
+        self.group_bytes: Int64s = self._groups[3]
+        self.group_file: Int32s = np.repeat(np.arange(files.num_rows, dtype=np.int32), np.diff(file_first_group))
+        self.num_files = int(files.num_rows)
+        self.rows = int(self.group_rows.sum())
+        self.num_bytes = int(pc.sum(files.column("size")).as_py() or 0)
+        self._fingerprint: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Inventory({self.num_files} files, {len(self.group_rows)} row groups, {self.rows} rows, {self.num_bytes} bytes)"
+
+    def file(self, ordinal: int) -> InputFile:
+        """The file at a place in the inventory."""
+        row = {name: self._files.column(name)[ordinal].as_py() for name in self._files.column_names}
+        start, stop = (int(bound) for bound in self.file_first_group[ordinal : ordinal + 2])
+        groups = self._groups[:, start:stop]
+        first_rows = np.cumsum(groups[0]) - groups[0]
+        columns = (groups[0], first_rows, groups[1], groups[2], groups[3])
+        row_groups = tuple(RowGroup(*values) for values in zip(*(column.tolist() for column in columns), strict=True))
+        path_values = tuple((name, row[name]) for name in self._files.column_names[7:] if row[name] is not None)
+        return InputFile(
+            ordinal=ordinal,
+            uri=row["uri"],
+            size=row["size"],
+            etag=row["etag"],
+            format=row["format"],
+            rows=int(groups[0].sum()),
+            row_groups=row_groups,
+            schema=self._schemas[row["schema"]],
+            path_values=path_values,
+            error=row["error"],
+            message=row["message"],
+        )
+
+    def identity(self, ordinal: int) -> tuple[str, str]:
+        """Uri and etag of the file at a place in the inventory: what its content is known by."""
+        return self._files.column("uri")[ordinal].as_py(), self._files.column("etag")[ordinal].as_py()
+
+    @property
+    def uris(self) -> pa.Array:
+        """Addresses of the files, large_string, one a file."""
+        return _array(self._files.column("uri"))
+
+    @property
+    def unreadable(self) -> list[tuple[str, str, str]]:
+        """Files that cannot be read at all: (uri, error, message)."""
+        bad = self._files.filter(pc.is_valid(self._files.column("error")))
+        columns = (bad.column(name).to_pylist() for name in ("uri", "error", "message"))
+        return list(zip(*columns, strict=True))
+
+    @property
+    def fingerprint(self) -> str:
+        """Hexadecimal sha256 over every file's uri, etag, path values and rows per row group, in order, and the schema."""
+        if self._fingerprint is None:
+            digest = hashlib.sha256(f"inventory {INVENTORY_VERSION}\n".encode())
+            for field in self.schema:
+                digest.update(json.dumps([field.name, str(field.type)]).encode())
+            for name in ("uri", "etag", *self._files.column_names[7:]):
+                _hash_strings(digest, _array(self._files.column(name)))
+            for numbers in (self.file_first_group, self.group_rows):
+                digest.update(numbers.astype("<i8").tobytes())
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+    def limited(self, rows: int) -> Inventory:
+        """The first `rows` rows: whole files and row groups, the last row group cut. Its other numbers stay those of the file."""
+        ends = np.cumsum(self.group_rows)
+        num_groups = min(int(np.searchsorted(ends, max(rows, 0))) + 1, len(ends)) if rows > 0 else 0
+        num_files = int(self.group_file[num_groups - 1]) + 1 if num_groups else 0
+        groups = self._groups[:, :num_groups].T.copy()
+        if num_groups and ends[num_groups - 1] > rows:
+            groups[-1, 0] -= ends[num_groups - 1] - rows
+        bounds = np.minimum(self.file_first_group[: num_files + 1], num_groups)
+        return Inventory(self._files.slice(0, num_files), groups, bounds, self._schemas, self.schema)
+
+    def save(self, store: Keeps, path: str) -> None:
+        """Write the inventory as one Parquet file: a row a file, its row groups as a list; distinct schemas stand in the metadata."""
+        with store.writer(path) as sink:
+            first = self._saved_table(0, min(SAVED_FILES, self.num_files))
+            with pq.ParquetWriter(sink, first.schema, compression="zstd") as writer:
+                writer.write_table(first)
+                for start in range(SAVED_FILES, self.num_files, SAVED_FILES):
+                    writer.write_table(self._saved_table(start, min(start + SAVED_FILES, self.num_files)))
+
+    def _saved_table(self, start: int, stop: int) -> pa.Table:
+        bounds = self.file_first_group[start : stop + 1]
+        columns = [pa.array(column[bounds[0] : bounds[-1]]) for column in self._groups]
+        structs = pa.StructArray.from_arrays(columns, names=list(GROUP_FIELDS))
+        row_groups = pa.ListArray.from_arrays(pa.array(bounds - bounds[0], pa.int32()), structs)
+        metadata = {
+            "version": INVENTORY_VERSION,
+            "schema": _encoded(self.schema),
+            "schemas": [_encoded(schema) for schema in self._schemas],
+        }
+        table = self._files.slice(start, stop - start).append_column("row_groups", row_groups)
+        return table.replace_schema_metadata({"shardmill.inventory": json.dumps(metadata)})
+
+    @classmethod
+    def load(cls, store: Keeps, path: str) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: The object is no inventory of this version.
+            StorageError: The store failed.
+        """
+        try:
+            table = pq.read_table(pa.BufferReader(store.read(path)), use_threads=False)
+            metadata = json.loads((table.schema.metadata or {})[b"shardmill.inventory"])
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise InputError(f"{path}: not an inventory: {shown(error)}; plan the run again") from error
+        if metadata["version"] != INVENTORY_VERSION:
+            raise InputError(f"{path}: inventory version {metadata['version']}, expected {INVENTORY_VERSION}; plan the run again")
+        lists = table.column("row_groups").combine_chunks()
+        lists = pa.concat_arrays(lists.chunks) if isinstance(lists, pa.ChunkedArray) else lists
+        flat = lists.flatten()
+        groups = np.stack([child.to_numpy() for child in flat.flatten()], axis=1) if len(flat) else np.empty((0, 4), np.int64)
+        bounds = np.concatenate([[0], np.cumsum(lists.value_lengths().to_numpy())]).astype(np.int64)
+        files = table.drop_columns(["row_groups"]).replace_schema_metadata(None)
+        return cls(files, groups, bounds, [_decoded(text) for text in metadata["schemas"]], _decoded(metadata["schema"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Files that one task describes; `first` is the ordinal of the first."""
+
+    first: int
+    files: tuple[Listed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What `describe_chunk` found, in columns, small enough to travel: see FileDescription."""
+
+    first: int
+    formats: tuple[str, ...]
+    num_groups: Int64s
+    groups: Int64s
+    file_schemas: Int32s
+    schemas: tuple[pa.Schema, ...]
+    errors: dict[int, tuple[str, str]]
+
+
+def describe_chunk(sources: Reads, options: ReadOptions, chunk: Chunk) -> Described:
+    """Describe some files, footers in parallel. Runs wherever `map_files` runs it."""
+    look = partial(describe, sources, options=options)
+    if options.format == "parquet" or format_of(chunk.files[0].uri, options.format) == "parquet":
+        with ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="footers") as pool:
+            found = list(pool.map(look, chunk.files))
+    else:
+        found = [look(file) for file in chunk.files]
+    schemas: dict[pa.Schema, int] = {}
+    return Described(
+        first=chunk.first,
+        formats=tuple(one.format for one in found),
+        num_groups=np.array([len(one.groups) for one in found], dtype=np.int64),
+        groups=np.concatenate([one.groups for one in found]),
+        file_schemas=np.array([schemas.setdefault(one.schema, len(schemas)) for one in found], dtype=np.int32),
+        schemas=tuple(schemas),
+        errors={index: (one.error, one.message or "") for index, one in enumerate(found) if one.error is not None},
+    )
+
+
+MapFiles = Callable[[Callable[[Chunk], Described], list[Chunk]], Iterable[Described]]
+
+
+def take_inventory(sources: Reads, patterns: Sequence[str], options: ReadOptions, *, map_files: MapFiles = map) -> Inventory:
+    """List the input and describe every file.
+
+    Args:
+        sources: Where to read; pickled with the function that `map_files` gets.
+        patterns: Addresses, globs or folders.
+        options: How to understand the files.
+        map_files: Applies a function to chunks of files and gives its results in any order. Each chunk reads its footers with threads.
+
+    Raises:
+        InputError: Nothing matches, no file can be read, or none has the text column as a string column.
+        StorageError: A store failed.
+    """
+    listed = sources.find(patterns)
+    if not listed:
+        raise InputError(f"{shown(', '.join(patterns))}: no file matches; check input.uri")
+    chunks = list(_chunks(listed, options))
+    parts = sorted(map_files(partial(describe_chunk, sources, options), chunks), key=lambda part: part.first)
+    return _assembled(listed, parts, options)
+
+
+def _chunks(listed: Sequence[Listed], options: ReadOptions) -> Iterator[Chunk]:
+    """Runs of files of one kind: a few hundred footers, or some 256 MiB of files that are scanned in full."""
+    first, num_bytes, kind = 0, 0, ""
+    for ordinal, file in enumerate(listed):
+        file_kind = format_of(file.uri, options.format)
+        num_bytes += 0 if file_kind == "parquet" else file.size
+        full = ordinal - first >= CHUNK_FILES or num_bytes > CHUNK_SCANNED_BYTES
+        if ordinal > first and (full or (file_kind == "parquet") != (kind == "parquet")):
+            yield Chunk(first, tuple(listed[first:ordinal]))
+            first, num_bytes = ordinal, 0 if file_kind == "parquet" else file.size
+        kind = file_kind
+    yield Chunk(first, tuple(listed[first:]))
+
+
+def _assembled(listed: Sequence[Listed], parts: Sequence[Described], options: ReadOptions) -> Inventory:
+    schemas: dict[pa.Schema, int] = {}
+    file_schemas: list[Int32s] = []
+    errors: dict[int, tuple[str, str]] = {}
+    for part in parts:
+        numbers = np.array([schemas.setdefault(schema, len(schemas)) for schema in part.schemas], dtype=np.int32)
+        file_schemas.append(numbers[part.file_schemas])
+        errors.update({part.first + index: problem for index, problem in part.errors.items()})
+    files = pa.table(
+        {
+            "uri": pa.array([file.uri for file in listed], pa.large_string()),
+            "size": pa.array(np.fromiter((file.size for file in listed), np.int64, len(listed))),
+            "etag": pa.array([file.etag for file in listed], pa.large_string()),
+            "format": pa.array([name for part in parts for name in part.formats], pa.string()),
+            "schema": pa.array(np.concatenate(file_schemas)),
+            "error": _sparse(errors, 0, len(listed)),
+            "message": _sparse(errors, 1, len(listed)),
+            **_path_columns([file.uri for file in listed], options.path_columns),
+        }
+    )
+    bounds = np.concatenate([[0], np.cumsum(np.concatenate([part.num_groups for part in parts]))]).astype(np.int64)
+    groups = np.concatenate([part.groups for part in parts])
+    if len(errors) == len(listed):
+        uri, (_, message) = listed[0].uri, errors[0]
+        raise InputError(f"none of {len(listed)} input files can be read; the first: {uri}: {message}")
+    schema = _document_schema(tuple(schemas), options)
+    return Inventory(files, groups, bounds, tuple(schemas), schema)
+
+
+def _sparse(errors: dict[int, tuple[str, str]], part: int, length: int) -> pa.Array:
+    values = pa.nulls(length, pa.string())
+    if not errors:
+        return values
+    mask = np.zeros(length, dtype=np.bool_)
+    mask[list(errors)] = True
+    return pc.replace_with_mask(values, pa.array(mask), pa.array([errors[index][part] for index in sorted(errors)], pa.string()))
+
+
+def _document_schema(schemas: Sequence[pa.Schema], options: ReadOptions) -> pa.Schema:
+    text = options.text_column
+    if not any(schema.get_field_index(text) >= 0 and is_text(schema.field(text).type) for schema in schemas):
+        columns = ", ".join(f"{field.name} ({field.type})" for field in unified_schema(schemas, text))
+        raise InputError(f"no input file has a string column {text!r}; found: {shown(columns) or 'no columns'}; set input.text_column")
+    fields = [field for field in unified_schema(schemas, text) if field.name not in options.path_columns]
+    return pa.schema([*fields, *(pa.field(name, pa.string()) for name in options.path_columns)])
+
+
+def _path_columns(uris: Sequence[str], names: Sequence[str]) -> dict[str, pa.Array]:
+    """Values of `name=value` folders, unquoted; null where a file has no such folder. They win over a column of the same name in the file.
+
+    Raises:
+        InputError: No file lies in such a folder.
+    """
+    values: dict[str, list[str | None]] = {name: [] for name in names}
+    for uri in uris if names else ():
+        pairs = dict(part.split("=", 1) for part in uri.split("/")[:-1] if "=" in part)
+        for name, column in values.items():
+            value = pairs.get(name)
+            column.append(None if value is None or value == HIVE_NULL else unquote(value))
+    for name, column in values.items():
+        if not any(value is not None for value in column):
+            raise InputError(
+                f"path column {name!r}: no input file lies in a folder {name}=…, for example not {uris[0]}; check path_columns"
+            )
+    return {name: pa.array(column, pa.string()) for name, column in values.items()}
+
+
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+
+
+def _hash_strings(digest: Any, values: pa.Array) -> None:
+    lengths = pc.fill_null(pc.binary_length(values), -1)
+    digest.update(lengths.to_numpy(zero_copy_only=False).astype("<i8").tobytes())
+    joined = pa.concat_arrays([pc.fill_null(values, "").cast(pa.large_string())])
+    offsets = np.frombuffer(joined.buffers()[1], dtype=np.int64)[joined.offset : joined.offset + len(joined) + 1]
+    if len(offsets) and joined.buffers()[2] is not None:
+        digest.update(memoryview(joined.buffers()[2])[offsets[0] : offsets[-1]])
+
+
+def _encoded(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.serialize()).decode("ascii")
+
+
+def _decoded(text: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text)))

@@ -1,0 +1,105 @@
+"""The documents between stages: a full layer holds every column, a delta layer only what a stage changed, so that the text is copied once.
+
+A frame of a delta layer names, in `_index`, the rows of one frame of the layer below that it keeps, and brings the columns that differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.commit import Part
+from pipelines.frames import FrameRef, read_frames
+from pipelines.rows import Ints, Rows
+from pipelines.storage import Store
+
+FILE: Final = "_shardmill_file"
+ROW: Final = "_shardmill_row"
+INDEX: Final = "_shardmill_index"
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The layers of one unit, the full one first. All of a unit's documents are in the frames of the topmost."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the topmost layer."""
+        return len(self.parts[-1].frames) if self.parts else 0
+
+    def frame_refs(self, number: int) -> list[FrameRef]:
+        """What must be read for one frame of the topmost layer, the full layer's frame first."""
+        found: list[FrameRef] = []
+        for depth in range(len(self.parts) - 1, -1, -1):
+            part = self.parts[depth]
+            frame = part.frames[number]
+            found.append(FrameRef(part.path, frame[0], frame[1]))
+            if depth:
+                number = int(part.groups[frame[4]])
+        return found[::-1]
+
+
+def with_identity(rows: Rows) -> pa.RecordBatch:
+    """The documents with their identity as columns in front."""
+    names = [FILE, ROW, *rows.batch.schema.names]
+    return pa.RecordBatch.from_arrays([pa.array(rows.file), pa.array(rows.row), *rows.batch.columns], names=names)
+
+
+def split_identity(batch: pa.RecordBatch) -> Rows:
+    """Inverse of `with_identity`."""
+    columns = [name for name in batch.schema.names if name not in (FILE, ROW)]
+    return Rows(batch.select(columns), batch.column(FILE).to_numpy(), batch.column(ROW).to_numpy())
+
+
+def delta(before: Rows, after: Rows) -> pa.RecordBatch:
+    """What a stage changed: which rows of `before` are in `after`, and the columns that differ from theirs."""
+    index = np.searchsorted(ordered(before), ordered(after)).astype(np.int32)
+    columns: list[pa.Array] = [pa.array(index)]
+    names = [INDEX]
+    unchanged = len(after) == len(before)
+    for name in after.batch.schema.names:
+        values = after.batch.column(name)
+        if name in before.batch.schema.names:
+            old = before.batch.column(name)
+            if (old if unchanged else old.take(columns[0])).equals(values):
+                continue
+        columns.append(values)
+        names.append(name)
+    return pa.RecordBatch.from_arrays(columns, names=names)
+
+
+def ordered(rows: Rows) -> Ints:
+    """One number a row that grows along the unit: file, then row."""
+    return (rows.file << 40) | rows.row
+
+
+def read_layers(store: Store, layers: Layers, numbers: Sequence[int]) -> Iterator[pa.RecordBatch]:
+    """The batches of some frames of the topmost layer, with every column, fetched ahead."""
+    if not numbers:
+        return
+    depth = len(layers.parts)
+    stream = read_frames(store, [ref for number in numbers for ref in layers.frame_refs(number)])
+    for _ in numbers:
+        batch = next(stream)
+        for _ in range(depth - 1):
+            batch = _overlay(batch, next(stream))
+        yield batch
+
+
+def _overlay(below: pa.RecordBatch, above: pa.RecordBatch) -> pa.RecordBatch:
+    index = above.column(INDEX)
+    whole = len(index) == below.num_rows
+    names = [*below.schema.names, *(name for name in above.schema.names if name not in (INDEX, *below.schema.names))]
+    columns = []
+    for name in names:
+        if name in above.schema.names:
+            columns.append(above.column(name))
+        else:
+            columns.append(below.column(name) if whole else below.column(name).take(index))
+    return pa.RecordBatch.from_arrays(columns, names=names)

@@ -1,0 +1,171 @@
+"""The checks before the start, and what a plan is made of: the input is listed, the output is proven safe, every asset is loaded.
+
+Nothing here writes but the store's own probe: a run that cannot work is refused before it has done any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from typing import Any, Final
+
+import pyarrow as pa
+
+from cluster.tasks import Executor, InlineExecutor
+from operators.base import BatchOperator, GroupOperator, OperatorError
+from pipelines.chain import bounded, open_chain
+from pipelines.config import PipelineConfig
+from pipelines.errors import BudgetExceeded, ConfigError, InputError, NotFound, ShardmillError, UnitError, shown
+from pipelines.formats import ReadOptions
+from pipelines.inventory import Inventory, take_inventory
+from pipelines.plan import Ingredients, cut
+from pipelines.storage import Sources
+from pipelines.unit import MADE_ID
+from pipelines.worker import local_asset
+
+FEW_CHUNKS: Final = 8
+"""Chunks of files (of 256 files or 256 MiB of JSONL) that are looked into here; starting Ray for them would take longer."""
+NUM_THREADS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that planning needs, found out."""
+
+    inventory: Inventory
+    ingredients: Ingredients
+
+
+def prepare(config: PipelineConfig, started: Callable[[], Executor], limit: int | None = None) -> Prepared:
+    """List the input, digest the assets and open every operator.
+
+    Raises:
+        InputError: The input cannot be read, or has not the columns that the pipeline names.
+        UnitError: An operator cannot be opened.
+        BudgetExceeded: More files are unreadable than the budget allows.
+    """
+    sources = Sources(config.input.storage_options)
+    options = ReadOptions(config.input.format, config.input.text_column, config.input.id_column, config.input.path_columns)
+    assets = asset_digests(config, sources)
+    inventory = take_inventory(sources, config.input.uri, options, map_files=partial(file_map, started))
+    if limit is not None:
+        inventory = inventory.limited(limit)
+    _check_unreadable(config, inventory)
+    options, made_id = _id_column(config, options, inventory.schema)
+    schema = inventory.schema.append(pa.field(MADE_ID, pa.string())) if made_id else inventory.schema
+    schemas = stage_schemas(config, schema, _Driver(config, sources, assets))
+    return Prepared(inventory, Ingredients(config, options, assets, schemas, made_id))
+
+
+def asset_digests(config: PipelineConfig, sources: Sources) -> dict[str, str]:
+    """sha256 of every asset that an operator names.
+
+    Raises:
+        ConfigError: An asset is not there; names the operator.
+    """
+    digests: dict[str, str] = {}
+    problems = []
+    for operator in config.operators:
+        for uri in operator.asset_uris():
+            try:
+                digests[uri] = sha256(sources.read(uri)).hexdigest()
+            except NotFound:
+                problems.append(f"operator {operator.name!r}: there is no file {uri}; give a path or URL that can be read")
+            except ShardmillError as error:
+                problems.append(f"operator {operator.name!r}: {uri} cannot be read: {error.message}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return digests
+
+
+def stage_schemas(config: PipelineConfig, schema: pa.Schema, assets: _Driver) -> tuple[pa.Schema, ...]:
+    """Columns that come into each stage, and last those that go out, by running every operator on an empty batch."""
+    schemas = [schema]
+    for batch, groups in cut(config.operators):
+        opened = open_chain([operator for operator in batch if isinstance(operator, BatchOperator)], schema, assets)
+        schema = opened[-1].schema if opened else schema
+        for group in groups:
+            _open_group(group, schema, assets)
+        schemas.append(schema)
+    return tuple(schemas)
+
+
+def _open_group(group: GroupOperator, schema: pa.Schema, assets: _Driver) -> None:
+    try:
+        group.open(assets)(pa.RecordBatch.from_pylist([], schema=schema))
+    except OperatorError as error:
+        raise UnitError(f"operator {group.name!r}: {error}") from error
+    except Exception as error:
+        raise UnitError(f"operator {group.name!r} cannot be opened: {type(error).__name__}: {bounded(error)}") from error
+
+
+class _Driver:
+    """The driver's own view of assets, for opening operators before the start."""
+
+    def __init__(self, config: PipelineConfig, sources: Sources, digests: dict[str, str]) -> None:
+        self._config = config
+        self._sources = sources
+        self._digests = digests
+
+    @property
+    def text_column(self) -> str:
+        return self._config.input.text_column
+
+    @property
+    def seed(self) -> int:
+        return self._config.execution.seed
+
+    def path(self, uri: str) -> str:
+        return str(local_asset(self._sources, uri, self._digests[uri]))
+
+
+def _id_column(config: PipelineConfig, options: ReadOptions, schema: pa.Schema) -> tuple[ReadOptions, bool]:
+    name = options.id_column
+    if name is not None and name in schema.names:
+        return options, False
+    if name is not None and config.input.id_is_required:
+        raise InputError(f"input.id_column: the documents have no column {name!r}; they have: {', '.join(schema.names)}")
+    return replace(options, id_column=None), MADE_ID not in schema.names
+
+
+def _check_unreadable(config: PipelineConfig, inventory: Inventory) -> None:
+    bad = inventory.unreadable
+    if not bad:
+        return
+    uri, error, message = bad[0]
+    if config.execution.on_error == "fail":
+        raise InputError(f"{uri}: {error}: {message}; repair or remove it, or set execution.on_error to quarantine")
+    allowed = config.execution.max_quarantined_fraction
+    if len(bad) > allowed * inventory.num_files:
+        raise BudgetExceeded(
+            f"{len(bad)} of {inventory.num_files} input files cannot be read, the first is {uri}: {error}: {shown(message)}; "
+            f"execution.max_quarantined_fraction allows {allowed:g} of the files; repair or remove them, or raise it"
+        )
+
+
+def file_map(started: Callable[[], Executor], function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """A parallel, ordered map for looking into files: by threads where there is little, on the cluster where there is much."""
+    listed = list(items)
+    if len(listed) <= FEW_CHUNKS:
+        with ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="inventory") as threads:
+            yield from threads.map(function, listed)
+        return
+    executor = started()
+    yield from map(function, listed) if isinstance(executor, InlineExecutor) else _on(executor, function, listed)
+
+
+def _on(executor: Executor, function: Callable[[Any], Any], items: list[Any]) -> Iterator[Any]:
+    results: dict[int, Any] = {}
+    sent = 0
+    for position in range(len(items)):
+        while position not in results:
+            while sent < len(items) and sent - len(results) < executor.slots * 4:
+                executor.submit(sent, function, items[sent])
+                sent += 1
+            for done in executor.wait(1.0):
+                # A worker that died is no reason to stop: the driver looks into the file itself, and gets any error first-hand.
+                results[done.token] = function(items[done.token]) if done.loss is not None else done.value
+        yield results[position]

@@ -1,0 +1,247 @@
+"""What a run leaves: the side tables, the manifest and the card of a version.
+
+Owns their shapes (DESIGN 9 and 10). Writing goes through the same jobs and commits as everything else.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.commit import CommitLog, Part, Record, digest
+from pipelines.config import PipelineConfig
+from pipelines.fingerprint import versions
+from pipelines.inventory import Inventory
+from pipelines.layers import Layers
+from pipelines.ledger import Ledger
+from pipelines.pack import File, FileJob, Form, cut, stretches
+from pipelines.plan import Plan
+from pipelines.redaction import redact
+from pipelines.rows import DUPLICATES, QUARANTINE, dropped_schema
+from pipelines.version import Claim
+from pipelines.work import Work
+
+MANIFEST_VERSION: Final = 1
+TABLES: Final = ("dropped", "duplicates", "quarantine")
+TABLE_BYTES: Final = 512 << 20
+FOLDER_FILES: Final = 5000
+PACKAGES: Final = ("datasets", "datatrove", "fsspec", "numba", "numpy", "py3langid", "pyarrow", "pydantic", "ray", "s3fs", "shardmill", "tokenizers")
+SHARDS: Final = pa.schema(
+    [("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string()), ("num_tokens", pa.int64())]
+)
+
+Complete = Callable[[CommitLog, Sequence[Work]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A file of a version, with what its record says."""
+
+    part: Part
+    tokens: int | None
+
+
+class Packing:
+    """Packs the documents and the side tables of a version."""
+
+    def __init__(self, log: CommitLog, complete: Complete, plan: Plan, claim: Claim, config: PipelineConfig) -> None:
+        self._log = log
+        self._complete = complete
+        self._plan = plan
+        self._claim = claim
+        self._config = config
+
+    def shards(self, documents: Iterable[Layers]) -> list[Packed]:
+        """Pack the documents into shards of `target_shard_bytes`."""
+        schema = self._plan.output_schema
+        tokens = "num_tokens" if "num_tokens" in schema.names and pa.types.is_integer(schema.field("num_tokens").type) else None
+        # Long texts hardly repeat, and the names of nested columns are paths: neither is worth a dictionary.
+        plain = tuple(field.name for field in schema if field.name == self._config.input.text_column or pa.types.is_nested(field.type))
+        form = Form(schema, self._config.output.compression, plain, tokens)
+        files = list(self._files(documents, self._config.output.target_shard_bytes, self._shard_path))
+        return self._pack(files, form)
+
+    def table(self, name: str, parts: Iterable[Part]) -> list[Packed]:
+        """Pack a side table; at least one file, so that its schema is there."""
+        form = Form(self.table_schema(name), "zstd", ())
+        files = self._files((Layers((part,)) for part in parts), TABLE_BYTES, lambda number, _: self._table_path(name, number))
+        return self._pack(list(files), form)
+
+    def table_schema(self, name: str) -> pa.Schema:
+        """Schema of a side table."""
+        if name == "dropped":
+            return dropped_schema(self._plan.stages[0].spec.carried)
+        return DUPLICATES if name == "duplicates" else QUARANTINE
+
+    def _files(self, documents: Iterable[Layers], target: int, path: Callable[[int, str], str]) -> Iterator[File]:
+        found = stretches(documents) or {"": []}
+        number = 0
+        for label in sorted(found):
+            for start, stop, touched in cut(found[label], target):
+                yield File(path(number, label), start, stop, touched)
+                number += 1
+
+    def _shard_path(self, number: int, label: str) -> str:
+        folder = f"data/{self._claim.name}"
+        if number >= FOLDER_FILES:
+            folder += f"/{number // FOLDER_FILES}"
+        if label:
+            folder += f"/{label}"
+        return f"{folder}/part-{number:05d}-{self._plan.short}.parquet"
+
+    def _table_path(self, name: str, number: int) -> str:
+        return f"{self._claim.folder}/{name}/part-{number:05d}-{self._plan.short}.parquet"
+
+    def _pack(self, files: Sequence[File], form: Form) -> list[Packed]:
+        works = [
+            Work(digest("file", file.path, self._claim.pack), _job(file, form), 0, min(file.stop - file.start, sum(map(_size, file.stretches))), "file")
+            for file in files
+        ]
+        self._complete(self._log, works)
+        return [_packed(record) for record in self._log.records(work.key for work in works) if record.parts]
+
+
+def _job(file: File, form: Form) -> Callable[[], FileJob]:
+    return lambda: FileJob(file, form)
+
+
+def _size(stretch: Any) -> int:
+    return sum(stretch.sizes)
+
+
+def _packed(record: Record) -> Packed:
+    return Packed(record.parts["file"], record.detail["tokens"])
+
+
+def shards_table(shards: Sequence[Packed]) -> bytes:
+    """shards.parquet: the files of the version. `num_tokens` is null where nothing was tokenized."""
+    columns = [
+        [shard.part.path for shard in shards],
+        [shard.part.rows for shard in shards],
+        [shard.part.bytes for shard in shards],
+        [shard.part.sha256 for shard in shards],
+        [shard.tokens for shard in shards],
+    ]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns, schema=SHARDS), sink, compression="zstd")
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def files_digest(files: Iterable[tuple[str, str]]) -> str:
+    """Digest of a table of several files: SHA-256 over the lines `sha256sum` would print for them, sorted by path."""
+    lines = sorted((path, f"{sha}  {path}\n") for path, sha in files)
+    return hashlib.sha256("".join(line for _, line in lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The side tables of a version, as packed."""
+
+    shards: Sequence[Packed]
+    shards_sha256: str
+    others: Mapping[str, Sequence[Packed]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the manifest: rows and digest of each; of tables of several files also the files."""
+        described: dict[str, Any] = {"shards": {"rows": len(self.shards), "sha256": self.shards_sha256}}
+        for name, files in self.others.items():
+            listed = [{"path": file.part.path, "rows": file.part.rows, "bytes": file.part.bytes, "sha256": file.part.sha256} for file in files]
+            described[name] = {
+                "rows": sum(file.part.rows for file in files),
+                "sha256": files_digest((file.part.path, file.part.sha256) for file in files),
+                "files": listed,
+            }
+        return described
+
+
+def manifest(
+    config: PipelineConfig,
+    plan: Plan,
+    inventory: Inventory,
+    ledger: Ledger,
+    tables: Tables,
+    *,
+    version: str,
+    created_at: float,
+    parents: Sequence[str],
+) -> dict[str, Any]:
+    """The manifest of a version (DESIGN 10)."""
+    tokens = [shard.tokens for shard in tables.shards if shard.tokens is not None]
+    uris = [str(redact(uri)) for uri in config.input.uri]
+    unreadable = [{"uri": uri, "error": error, "message": message} for uri, error, message in inventory.unreadable]
+    source = {
+        "uri": uris[0] if len(uris) == 1 else uris,
+        "files": inventory.num_files,
+        "rows": inventory.rows,
+        "bytes": inventory.num_bytes,
+        "unreadable_files": len(unreadable),
+        "unreadable": unreadable,
+        "inventory": inventory_path(inventory),
+    }
+    output = {
+        "shards": len(tables.shards),
+        "rows": sum(shard.part.rows for shard in tables.shards),
+        "bytes": sum(shard.part.bytes for shard in tables.shards),
+        "tokens": sum(tokens) if tokens else None,
+    }
+    return {
+        "manifest_version": MANIFEST_VERSION,
+        "name": config.name,
+        "version": version,
+        "run_id": run_id(plan),
+        "created_at": datetime.datetime.fromtimestamp(int(created_at), datetime.UTC).isoformat().replace("+00:00", "Z"),
+        "fingerprints": dict(plan.fingerprints),
+        "config": config.redacted(),
+        "environment": {"python": platform.python_version(), "packages": versions(PACKAGES)},
+        "input": source,
+        "ledger": {
+            "rows_in": ledger.rows_in,
+            "rows_out": ledger.rows_out,
+            "dropped": {name: reasons for name, reasons in ledger.dropped().items() if reasons},
+            "quarantined": ledger.quarantined(),
+        },
+        "operators": [operator_entry(config, position, ledger) for position in range(len(config.operators))],
+        "output": output,
+        "tables": tables.to_json(),
+        "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.output_schema],
+        "parents": list(parents),
+        "licence": config.output.licence,
+    }
+
+
+def operator_entry(config: PipelineConfig, position: int, ledger: Ledger) -> dict[str, Any]:
+    """An operator in the manifest."""
+    operator = config.operators[position]
+    count = ledger.operator(operator.name or operator.type)
+    return {
+        "name": operator.name,
+        "type": operator.type,
+        "settings": redact(operator.model_dump(mode="json", exclude={"name", "type"})),
+        "rows_in": count.rows_in,
+        "rows_out": count.rows_out,
+        "seconds": round(count.seconds, 3),
+    }
+
+
+def to_bytes(made: Mapping[str, Any]) -> bytes:
+    """The manifest as it is written: readable JSON."""
+    return orjson.dumps(made, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def run_id(plan: Plan) -> str:
+    """One plan against one inventory has one name, however often it is started."""
+    return plan.fingerprint[:16]
+
+
+def inventory_path(inventory: Inventory) -> str:
+    """Where the inventory of a run is kept."""
+    return f"_shardmill/inventories/{inventory.fingerprint[:32]}.parquet"

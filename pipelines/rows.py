@@ -1,0 +1,180 @@
+"""Documents on their way through a unit: a record batch, and beside it who each document is.
+
+Owns the tables of dropped and quarantined rows. Identity here is (file in the unit, row in the file): it depends on no batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines import identity
+from pipelines.inventory import InputFile
+
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+DROPPED = pa.schema(
+    [
+        ("doc_key", identity.DOC_KEY),
+        ("id", pa.string()),
+        ("uri", pa.string()),
+        ("row", pa.int64()),
+        ("operator", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+DUPLICATES = pa.schema(
+    [
+        ("doc_key", identity.DOC_KEY),
+        ("id", pa.string()),
+        ("operator", pa.string()),
+        ("kept_doc_key", identity.DOC_KEY),
+        ("kept_id", pa.string()),
+        ("similarity", pa.float32()),
+        ("num_duplicates", pa.int64()),
+    ]
+)
+QUARANTINE = pa.schema(
+    [
+        ("doc_key", identity.DOC_KEY),
+        ("id", pa.string()),
+        ("uri", pa.string()),
+        ("row_group", pa.int32()),
+        ("row", pa.int64()),
+        ("operator", pa.string()),
+        ("error", pa.string()),
+        ("message", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Documents with their identity.
+
+    Attributes:
+        batch: The columns that a user sees.
+        file: int64, position of each document's file among the unit's files.
+        row: int64, row in that file.
+    """
+
+    batch: pa.RecordBatch
+    file: Ints
+    row: Ints
+
+    def __len__(self) -> int:
+        return int(self.batch.num_rows)
+
+    def filter(self, mask: Mask) -> Rows:
+        """The documents where the mask is true."""
+        return Rows(self.batch.filter(pa.array(mask)), self.file[mask], self.row[mask])
+
+    def with_batch(self, batch: pa.RecordBatch) -> Rows:
+        """The same documents with other columns."""
+        return Rows(batch, self.file, self.row)
+
+
+class UnitFiles:
+    """The files of a unit: what side tables say of a row's place."""
+
+    def __init__(self, files: Sequence[InputFile], id_column: str | None) -> None:
+        self.uris = [file.uri for file in files]
+        self.prefixes = [identity.uri_prefix(uri) for uri in self.uris]
+        self._first_rows = [np.array([group.first_row for group in file.row_groups], np.int64) for file in files]
+        self._uri_array = pa.array(self.uris, pa.string())
+        self.id_column = id_column
+
+    def keys(self, file: Ints, row: Ints) -> pa.FixedSizeBinaryArray:
+        """doc_keys of rows."""
+        return identity.doc_keys(self.prefixes, file, row)
+
+    def uri(self, file: Ints) -> pa.StringArray:
+        """Uris of rows."""
+        return self._uri_array.take(pa.array(file))
+
+    def row_group(self, file: Ints, row: Ints) -> npt.NDArray[np.int32]:
+        """Row group in its file of each row."""
+        groups = np.zeros(len(row), np.int32)
+        for ordinal in np.unique(file):
+            mine = file == ordinal
+            groups[mine] = np.searchsorted(self._first_rows[ordinal], row[mine], side="right") - 1
+        return groups
+
+    def ids(self, rows: Rows) -> pa.StringArray:
+        """Users' ids of documents, or their keys in hexadecimal."""
+        column = None
+        if self.id_column is not None and self.id_column in rows.batch.schema.names:
+            column = rows.batch.column(self.id_column)
+        return identity.ids(column, self.keys(rows.file, rows.row))
+
+
+def dropped_rows(
+    files: UnitFiles, rows: Rows, operators: Sequence[str] | str, reasons: pa.Array, carried: pa.Schema | None
+) -> pa.RecordBatch:
+    """The side table's rows of documents that go. `carried`: input columns that the table shall hold too; null where an operator removed one."""
+    names = pa.array([operators] * len(rows) if isinstance(operators, str) else operators, pa.string())
+    columns = [
+        files.keys(rows.file, rows.row),
+        files.ids(rows),
+        files.uri(rows.file),
+        pa.array(rows.row),
+        names,
+        pc.cast(reasons, pa.string()),
+    ]
+    if carried is None:
+        return pa.RecordBatch.from_arrays(columns, schema=DROPPED)
+    schema = dropped_schema(carried)
+    for field in list(schema)[len(DROPPED) :]:
+        name = field.name.removeprefix("input_") if field.name not in carried.names else field.name
+        present = name in rows.batch.schema.names
+        columns.append(pc.cast(rows.batch.column(name), field.type) if present else pa.nulls(len(rows), field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def dropped_schema(carried: pa.Schema | None) -> pa.Schema:
+    """Schema of the dropped table; an input column whose name the table has already is called `input_<name>`, but for the id itself."""
+    schema = DROPPED
+    for field in carried or ():
+        if field.name != "id":
+            schema = schema.append(field.with_name(f"input_{field.name}") if field.name in DROPPED.names else field)
+    return schema
+
+
+def quarantined_rows(
+    files: UnitFiles, file: Ints, row: Ints, ids: pa.Array | None, operator: str, errors: Sequence[str], messages: Sequence[str]
+) -> pa.RecordBatch:
+    """The side table's rows of documents that could not be processed."""
+    keys = files.keys(file, row)
+    columns = [
+        keys,
+        identity.ids(ids, keys),
+        files.uri(file),
+        pa.array(files.row_group(file, row)),
+        pa.array(row),
+        pa.array([operator] * len(row), pa.string()),
+        pa.array(errors, pa.string()),
+        pa.array(messages, pa.string()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=QUARANTINE)
+
+
+def in_order(batches: Sequence[pa.RecordBatch], schema: pa.Schema, files: UnitFiles) -> pa.RecordBatch:
+    """Side-table rows of one stretch of a unit as one batch in the inventory's order, whatever the order in which they were found."""
+    table = pa.Table.from_batches(batches, schema=schema).combine_chunks()
+    ordinal = pc.index_in(table["uri"], value_set=pa.array(files.uris, pa.string())).combine_chunks()
+    order = np.lexsort((table["row"].to_numpy(), ordinal.to_numpy(zero_copy_only=False)))
+    if (np.diff(order) < 0).any():
+        table = table.take(pa.array(order))
+    return one_batch(table)
+
+
+def one_batch(table: pa.Table) -> pa.RecordBatch:
+    """A table as a single record batch."""
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)

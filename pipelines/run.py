@@ -1,0 +1,355 @@
+"""One run: prepared, planned, driven through its stages, packed into a version, swapped in, and swept. Started again, it goes on where it was.
+
+Exactly once rests on the commits of the work and on the version's claim; this module only puts the steps in their order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from cluster.tasks import Executor
+from pipelines import faults
+from pipelines.card import card
+from pipelines.commit import ROOT, CommitLog, Record, epoch_of, sealed, unsealed
+from pipelines.config import PipelineConfig
+from pipelines.drive import Driver, TooLarge
+from pipelines.errors import NotFound, ShardmillError
+from pipelines.exchange import Limits
+from pipelines.gc import collect
+from pipelines.inventory import Inventory
+from pipelines.lease import Lease
+from pipelines.plan import Plan, Unit, make_plan, plan_units, split, unit_bytes, with_splits
+from pipelines.prepare import Prepared, prepare
+from pipelines.progress import KINDS, Silent, Watch
+from pipelines.report import report
+from pipelines.results import TABLES, Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
+from pipelines.stages import Budget, Stages
+from pipelines.storage import Store, open_store
+from pipelines.version import MANIFEST, Claim, claim, claims, current_manifest, finish, replace_any, swap, write_once
+from pipelines.work import Work
+from pipelines.worker import Place
+
+PLAN: Final = f"{ROOT}/plan.json"
+SPLITS: Final = f"{ROOT}/splits"
+DONE: Final = "this output is finished: the same input, pipeline and code made it; there is nothing to do"
+
+Started = Callable[[], Executor]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended: the current version's manifest, and whether there was anything to do."""
+
+    manifest: Mapping[str, Any]
+    was_finished: bool
+
+
+@contextmanager
+def executor_for(config: PipelineConfig) -> Iterator[Started]:
+    """Where the pipeline's tasks run; started at the first use, because a finished output needs none."""
+    with ExitStack() as stack:
+        opened: list[Executor] = []
+
+        def started() -> Executor:
+            if not opened:
+                opened.append(stack.enter_context(_session(config)))
+            return opened[0]
+
+        yield started
+
+
+def _session(config: PipelineConfig) -> AbstractContextManager[Executor]:
+    from cluster import session  # noqa: PLC0415  Ray is imported where it is used
+
+    match config.cluster.type:
+        case "inline":
+            return session.inline()
+        case "local":
+            return session.local(config.cluster.num_cpus)
+        case "ray":
+            return session.remote(config.cluster.address)
+
+
+def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None = None, limits: Limits | None = None) -> RunResult:
+    """Run a pipeline, or go on with it, to a finished version.
+
+    Args:
+        config: The pipeline.
+        limit: Only the first documents of the input.
+        watch: Told how far it is.
+        limits: Bounds of the exchange; the defaults are for real use.
+
+    Raises:
+        ShardmillError: Anything that stops the run; what is committed stays, and the next run goes on from there.
+    """
+    seen = watch or Silent()
+    store = open_store(config.output.uri, config.output.storage_options)
+    store.check()
+    with executor_for(config) as started:
+        seen.note(f"{config.name}: listing the input")
+        prepared = prepare(config, started, limit)
+        plan = make_plan(prepared.ingredients, prepared.inventory, ())
+        done = _already(store, plan)
+        if done is not None:
+            return RunResult(done, was_finished=True)
+        describe = seen.describe if isinstance(seen, Silent) else str
+        with Lease(store, describe) as lease:
+            engine = Engine(config, prepared, plan, store, lease, seen, limits or Limits())
+            return RunResult(engine.run(started()), was_finished=False)
+
+
+def _already(store: Store, plan: Plan) -> dict[str, Any] | None:
+    found = current_manifest(store)
+    return found[0] if found is not None and found[0].get("fingerprints") == dict(plan.fingerprints) else None
+
+
+class Engine:
+    """The steps of one run under its lease."""
+
+    def __init__(
+        self, config: PipelineConfig, prepared: Prepared, plan: Plan, store: Store, lease: Lease, watch: Watch, limits: Limits
+    ) -> None:
+        self._config = config
+        self._inventory = prepared.inventory
+        self._ingredients = prepared.ingredients
+        self._plan = plan
+        self._store = store
+        self._lease = lease
+        self._watch = watch
+        self._limits = limits
+        self._phase = ""
+        self._budget = Budget(config.execution.max_quarantined_fraction, self._inventory.rows)
+
+    def run(self, executor: Executor) -> dict[str, Any]:
+        """Do what is missing; returns the manifest of the version that is current then."""
+        done = self._recovered()
+        if done is None:
+            self._announce()
+            driver = Driver(executor, self._lease, self._place(), self._on_record)
+            stages = self._stages(driver)
+            done = self._publish(driver, stages)
+        self._sweep()
+        return done
+
+    # --- stages
+
+    def _stages(self, driver: Driver) -> Stages:
+        """All stages, planned again with smaller units where one was too large for any worker."""
+        while True:
+            logs = [self._log(stage.fingerprint) for stage in self._plan.stages]
+            splits = read_splits(self._store)
+            units = current_units(self._config, self._inventory, splits, logs[0])
+            plan = make_plan(self._ingredients, self._inventory, units)
+            replace_any(self._store, PLAN, sealed(plan_facts(self._config, plan, self._inventory)))
+            faults.point("run.planned")
+            stages = Stages(self._store, plan, self._inventory, logs, partial(self._complete, driver), self._limits, splits)
+            try:
+                stages.run()
+            except TooLarge as error:
+                self._split(plan.units, error)
+                continue
+            return stages
+
+    def _log(self, stage: str) -> CommitLog:
+        log = CommitLog(self._store, stage, epoch_of(self._store, stage))
+        log.load()
+        return log
+
+    def _complete(self, driver: Driver, log: CommitLog, works: Sequence[Work]) -> None:
+        done = [work for work in works if work.key in log]
+        for work in done:
+            self._budget.count(log.record(work.key))
+        self._watch.phase(self._title(log, works), works, len(done))
+        driver.complete(log, works)
+
+    def _title(self, log: CommitLog, works: Sequence[Work]) -> str:
+        kind = KINDS.get(works[0].kind, works[0].kind) if works else "units"
+        numbers = [number for number, stage in enumerate(self._plan.stages, 1) if stage.fingerprint == log.stage]
+        return f"stage {numbers[0]} of {len(self._plan.stages)}, {kind}" if numbers else kind
+
+    def _on_record(self, record: Record, work: Work) -> None:
+        self._budget.count(record)
+        self._watch.record(record, work)
+
+    def _split(self, units: Sequence[Unit], error: TooLarge) -> None:
+        """Write down that a unit is replaced by its halves, or its only row quarantined; every later plan of the same input does so too."""
+        unit = next((unit for unit in units if unit.key == error.unit), None)
+        if unit is None:
+            raise error
+        if unit.rows > 1:
+            self._watch.note(f"a unit of {unit.rows} rows killed every worker that tried it; it is split in two")
+        elif self._config.execution.on_error == "fail":
+            raise error
+        else:
+            self._watch.note("a single row killed every worker that tried it; it is quarantined")
+        self._store.create(f"{SPLITS}/{unit.key}.json", sealed({"unit": unit.key, "rows": unit.rows, "why": error.message}))
+
+    def _place(self) -> Place:
+        return Place(
+            output_uri=self._config.output.uri,
+            output_options=self._config.output.storage_options,
+            input_options=self._config.input.storage_options,
+            inventory_path=inventory_path(self._inventory),
+            text_column=self._config.input.text_column,
+            seed=self._config.execution.seed,
+            assets=self._ingredients.assets,
+            lease_epoch=self._lease.epoch,
+        )
+
+    def _announce(self) -> None:
+        """Save the inventory, which workers read."""
+        path = inventory_path(self._inventory)
+        if not self._store.exists(path):
+            self._inventory.save(self._store, path)
+
+    # --- the version
+
+    def _publish(self, driver: Driver, stages: Stages) -> dict[str, Any]:
+        """Pack, write the tables and the manifest, and make the version current."""
+        plan = stages.plan
+        claimed = claim(self._store, plan.fingerprint, stages.pack_digest())
+        faults.point("version.claimed")
+        packing = Packing(self._log(f"pack-{plan.fingerprint}"), partial(self._complete, driver), plan, claimed, self._config)
+        shards = packing.shards(stages.documents())
+        tables = {name: packing.table(name, stages.side_parts(name)) for name in TABLES}
+        faults.point("run.packed")
+        ledger = stages.ledger()
+        ledger.prove(
+            "the run",
+            rows_in=self._inventory.rows,
+            rows_out=sum(shard.part.rows for shard in shards),
+            num_dropped=sum(file.part.rows for file in tables["dropped"]),
+            num_quarantined=sum(file.part.rows for file in tables["quarantine"]),
+        )
+        written = write_once(self._store, f"{claimed.folder}/shards.parquet", shards_table(shards))
+        described = Tables(shards, hashlib.sha256(written).hexdigest(), tables)
+        faults.point("version.tables-written")
+        made = manifest(
+            self._config,
+            plan,
+            self._inventory,
+            ledger,
+            described,
+            version=claimed.name,
+            created_at=self._store.now(),
+            parents=self._parents(),
+        )
+        write_once(self._store, f"{claimed.folder}/report.html", report(made).encode())
+        final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
+        faults.point("version.manifest-written")
+        return self._swap(claimed, final)
+
+    def _swap(self, claimed: Claim, final: bytes) -> dict[str, Any]:
+        self._lease.confirm()
+        finish(self._store, claimed)
+        made: dict[str, Any] = orjson.loads(final)
+        globs = [f"data/{claimed.name}/**/*-{self._plan.short}.parquet"]
+        swap(self._store, claimed.number, final, card(made, globs).encode())
+        faults.point("version.swapped")
+        return made
+
+    def _recovered(self) -> dict[str, Any] | None:
+        """A version of this very plan that was finished but not swapped in, or swapped in a moment ago: now it is."""
+        done = _already(self._store, self._plan)
+        if done is not None:
+            return done
+        last = next(reversed(claims(self._store)), None)
+        if last is None or last.state != "finished" or last.plan != self._plan.fingerprint:
+            return None
+        current = current_manifest(self._store)
+        if current is not None and current[0]["version"] == last.name:
+            return None
+        try:
+            final = self._store.read(f"{last.folder}/{MANIFEST}")
+        except NotFound:
+            return None
+        return self._swap(last, final)
+
+    def _parents(self) -> list[str]:
+        try:
+            return [hashlib.sha256(self._store.read(MANIFEST)).hexdigest()]
+        except NotFound:
+            return []
+
+    def _sweep(self) -> None:
+        """What the finished version does not need any more."""
+        keep = [stage.fingerprint for stage in self._plan.stages] if self._config.execution.keep_intermediates == "latest" else []
+        collect(self._store, keep=keep)
+
+
+# --- planning, shared with the `plan` command
+
+
+def read_splits(store: Store) -> dict[str, str]:
+    """Units that no worker could hold, by key, with what was last heard: they are replaced by their halves."""
+    bodies = [unsealed(store.read(info.path)) for info in store.list(SPLITS)]
+    return {body["unit"]: body["why"] for body in bodies}
+
+
+def current_units(config: PipelineConfig, inventory: Inventory, splits: Mapping[str, str], log: CommitLog) -> list[Unit]:
+    """The units of a run: those that are committed as they are, the rest cut anew, and the too large ones split."""
+    target = unit_bytes(config.execution.unit_bytes, int(inventory.group_bytes.sum()))
+    units = plan_units(inventory, target)
+    if len(log) and any(unit.key not in log for unit in units):
+        units = plan_units(inventory, target, committed_stretches(inventory, log))
+    return list(with_splits(inventory, units, splits))
+
+
+def committed_stretches(inventory: Inventory, log: CommitLog) -> list[tuple[int, int]]:
+    """Stretches of this inventory that units committed before cover exactly, and whose files have not changed."""
+    ordinals = {inventory.identity(ordinal): ordinal for ordinal in range(inventory.num_files)}
+    found = []
+    for record in log.records(log.keys()):
+        if record.kind == "unit":
+            stretch = _stretch(inventory, ordinals, record.detail["unit"])
+            if stretch is not None:
+                found.append(stretch)
+    return found
+
+
+def _stretch(inventory: Inventory, ordinals: Mapping[tuple[str, str], int], unit: Mapping[str, Any]) -> tuple[int, int] | None:
+    position: int | None = None
+    start = 0
+    for uri, etag, first, stop in unit["files"]:
+        ordinal = ordinals.get((uri, etag))
+        if ordinal is None:
+            return None
+        base = int(inventory.file_first_group[ordinal])
+        if position is None:
+            start = position = base + first
+        if base + first != position:
+            return None
+        position = base + stop
+    if position is None or unit["skip"] or int(inventory.group_rows[start:position].sum()) != unit["rows"]:
+        return None
+    return start, position
+
+
+def plan_facts(config: PipelineConfig, plan: Plan, inventory: Inventory) -> dict[str, Any]:
+    """What is written down of the latest plan: for `status`, `gc` and the comparison with the next one."""
+    return {
+        "run_id": run_id(plan),
+        "name": config.name,
+        "plan": plan.fingerprint,
+        "fingerprints": dict(plan.fingerprints),
+        "inventory": inventory_path(inventory),
+        "rows": inventory.rows,
+        "files": inventory.num_files,
+        "num_units": len(plan.units),
+        "keep_intermediates": config.execution.keep_intermediates,
+        "stages": [
+            {"fingerprint": stage.fingerprint, "operators": list(stage.operators), "groups": [group.name for group in stage.spec.groups], "facts": stage.facts}
+            for stage in plan.stages
+        ],
+        "config": config.redacted(),
+    }
+
+
+__all__ = ["DONE", "Engine", "RunResult", "ShardmillError", "current_units", "executor_for", "plan_facts", "run"]

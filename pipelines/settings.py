@@ -1,0 +1,343 @@
+"""What a pipeline file says, as frozen models: input, output, execution and cluster settings, and the pipeline made of them.
+
+Owns every key of the file, its default and the rules between keys. Knows nothing of YAML (see config.py) or of stores.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, WithJsonSchema, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from operators.base import NAME, Operator
+from pipelines.config_places import is_pattern, local_path, reads_own_output, scheme_of
+from pipelines.config_sizes import PATTERN, parse_size, show_size
+from pipelines.errors import shown
+from pipelines.redaction import redact, secret_paths, variable_for
+
+KIB, MIB = 1024, 1024**2
+MIN_SHARD_BYTES = KIB
+MIN_BATCH_BYTES = KIB
+OUTPUT_SCHEMES = ("", "file", "local", "memory", "s3", "s3a")
+LATER_FORMATS = ("warc", "wet", "wat", "csv", "tsv", "json", "arrow", "text", "txt", "orc", "avro")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where in the pipeline (keys and positions from the root) and a message for a person."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+
+def _size_schema(default_unit: str) -> dict[str, Any]:
+    return {
+        "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": PATTERN}],
+        "examples": [default_unit],
+    }
+
+
+def _size_of_at_least(minimum: int) -> BeforeValidator:
+    return BeforeValidator(lambda value: parse_size(value, at_least=minimum))
+
+
+def _unit_bytes(value: object) -> object:
+    return value if value == "auto" else parse_size(value, at_least=MIN_BATCH_BYTES)
+
+
+BatchBytes = Annotated[int, _size_of_at_least(MIN_BATCH_BYTES), WithJsonSchema(_size_schema("16MiB"))]
+ShardBytes = Annotated[int, _size_of_at_least(MIN_SHARD_BYTES), WithJsonSchema(_size_schema("512MiB"))]
+UnitBytes = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(_unit_bytes),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, *_size_schema("")["anyOf"]], "examples": ["auto", "256MiB"]}),
+]
+ColumnName = Annotated[str, Field(min_length=1)]
+PipelineName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and every key known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="after")
+    def _rules_hold(self) -> Self:
+        problems = tuple(self.problems())
+        if problems:
+            # They travel in the context, so that the loader can name the line of each key that is to blame.
+            message = "; ".join(f"{path_text(problem.path)}: {problem.message}" for problem in problems)
+            raise PydanticCustomError("rules", "{message}", {"message": message, "problems": problems})
+        return self
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong between the keys of this section; paths start at the section."""
+        yield from ()
+
+
+class InputConfig(Section):
+    """Where the documents come from."""
+
+    uri: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        min_length=1,
+        description="Any fsspec URL or local path, or a list of them; `*`, `?`, `[…]` and `**` match names.",
+        examples=["s3://raw/crawl/**/*.parquet", "data/*.jsonl.gz"],
+    )
+    format: Literal["parquet", "jsonl"] | None = Field(
+        default=None, description="Format of the files; null: told by each file's extension."
+    )
+    text_column: ColumnName = Field(default="text", description="Column that holds the documents' text.")
+    id_column: ColumnName | None = Field(
+        default="id", description="Column that holds the documents' ids; without it the id is the doc_key in hexadecimal."
+    )
+    path_columns: tuple[ColumnName, ...] = Field(
+        default=(), description="Columns to add from hive-style folder names (`dump=…/date=…`).", examples=[["dump", "date"]]
+    )
+    storage_options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Passed to fsspec. Secrets come from the environment, never from here.",
+        examples=[{"endpoint_url": "https://s3.example.org"}],
+    )
+
+    @field_validator("uri", mode="before")
+    @classmethod
+    def _one_is_a_list_of_one(cls, value: object) -> object:
+        if value is None or isinstance(value, dict):
+            return value
+        return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _format_is_here(cls, value: object) -> object:
+        if isinstance(value, str) and value.lower() in LATER_FORMATS:
+            raise ValueError(f"the format {value!r} is not in this build yet; convert the files to parquet or jsonl first")
+        return value
+
+    @property
+    def id_is_required(self) -> bool:
+        """True if the pipeline names the id column itself; the default one may be absent in the input."""
+        return self.id_column is not None and "id_column" in self.model_fields_set
+
+    def problems(self) -> Iterator[Problem]:
+        """Secrets, repeated columns, and path columns that would replace the text."""
+        yield from _secret_problems(self.storage_options, self.uri[0])
+        yield from _repeated(self.uri, "uri")
+        yield from _repeated(self.path_columns, "path_columns")
+        if self.text_column in self.path_columns:
+            position = self.path_columns.index(self.text_column)
+            message = f"{self.text_column!r} is the text column; a folder's name cannot be the text of a document"
+            yield Problem(("path_columns", position), message)
+
+
+class OutputConfig(Section):
+    """Where the dataset goes, and how it is written."""
+
+    uri: str = Field(
+        min_length=1, description="Folder of the dataset: a local path or an S3 URL.", examples=["s3://clean/quickstart", "out/quickstart"]
+    )
+    storage_options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Passed to fsspec. Secrets come from the environment, never from here.",
+        examples=[{"endpoint_url": "https://s3.example.org"}],
+    )
+    target_shard_bytes: ShardBytes = Field(default=512 * MIB, description="Size of a shard, in uncompressed Arrow bytes.")
+    compression: Literal["zstd", "snappy", "gzip", "lz4", "brotli", "none"] = Field(
+        default="zstd", description="Compression of the Parquet files."
+    )
+    columns: tuple[ColumnName, ...] | None = Field(
+        default=None, min_length=1, description="Columns of the output, in this order; null: all.", examples=[["id", "text", "language"]]
+    )
+    partition_by: tuple[ColumnName, ...] = Field(
+        default=(), description="Columns whose values become folders: `[language]` gives `data/v1/language=en/…`.", examples=[["language"]]
+    )
+    dropped: bool = Field(default=False, description="True: the tables of dropped documents also carry the input's columns.")
+    licence: str | None = Field(
+        default=None, min_length=1, description="Licence of the dataset, for its card and manifest.", examples=["odc-by"]
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Secrets, a place that cannot be an output, repeated columns, and partitions that are not in the output."""
+        yield from _secret_problems(self.storage_options, self.uri)
+        yield from _output_place_problems(self.uri)
+        yield from _repeated(self.columns or (), "columns")
+        yield from _repeated(self.partition_by, "partition_by")
+        for position, column in enumerate(self.partition_by):
+            if self.columns is not None and column not in self.columns:
+                message = f"{column!r} is not among output.columns ({', '.join(self.columns)}); add it there, or don't partition by it"
+                yield Problem(("partition_by", position), message)
+
+
+class ExecutionConfig(Section):
+    """How the work is cut and what happens to what cannot be processed; none of it changes the documents that come out, but `seed`."""
+
+    unit_bytes: UnitBytes = Field(
+        default="auto", description="Input bytes of a unit, the piece of work and of commit; auto: chosen so that a run has under 200,000."
+    )
+    batch_bytes: BatchBytes = Field(default=16 * MIB, description="Arrow bytes of a batch; bounds the memory of a worker.")
+    on_error: Literal["fail", "quarantine"] = Field(
+        default="quarantine", description="What a row, row group or file that cannot be processed does: fail the run, or go to quarantine."
+    )
+    max_quarantined_fraction: float = Field(
+        default=0.001, ge=0, le=1, description="The run stops when more than this fraction of the inventory's rows is quarantined."
+    )
+    keep_intermediates: Literal["none", "latest"] = Field(
+        default="none", description="latest: keep what each stage wrote, so that a changed setting re-runs only what depends on it."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the operators that draw random numbers.")
+
+    def problems(self) -> Iterator[Problem]:
+        """A batch that is larger than the unit that it is cut from, if both are set; the default one is then the whole unit."""
+        if isinstance(self.unit_bytes, int) and "batch_bytes" in self.model_fields_set and self.batch_bytes > self.unit_bytes:
+            batch, unit = show_size(self.batch_bytes), show_size(self.unit_bytes)
+            message = f"batch_bytes ({batch}) is above unit_bytes ({unit}); a batch is cut from one unit, so make it at most as large"
+            yield Problem(("batch_bytes",), message)
+
+
+class LocalCluster(Section):
+    """Ray on this machine."""
+
+    type: Literal["local"] = "local"
+    num_cpus: int | None = Field(default=None, ge=1, le=4096, description="Cores to use; null: all of them.")
+
+
+class RayCluster(Section):
+    """A Ray cluster that is already there."""
+
+    type: Literal["ray"] = "ray"
+    address: str = Field(
+        default="auto",
+        min_length=1,
+        description="Address of the cluster; auto: the one that this machine is part of.",
+        examples=["auto", "ray://head:10001", "10.0.0.1:6379"],
+    )
+
+
+class InlineCluster(Section):
+    """No Ray: everything in this process, one unit after the other."""
+
+    type: Literal["inline"] = "inline"
+
+
+ClusterConfig = Annotated[LocalCluster | RayCluster | InlineCluster, Field(discriminator="type")]
+CLUSTERS: dict[str, type[LocalCluster | RayCluster | InlineCluster]] = {"local": LocalCluster, "ray": RayCluster, "inline": InlineCluster}
+
+
+class PipelineConfig(BaseModel):
+    """A whole pipeline, checked: every operator has its name, and the sections fit each other."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: PipelineName = Field(description="Name of the pipeline and of its dataset.", examples=["quickstart"])
+    input: InputConfig = Field(description="Where the documents come from.", examples=[{"uri": "s3://raw/**/*.parquet"}])
+    operators: tuple[SerializeAsAny[Operator], ...] = Field(default=(), description="What is done to the documents, in this order.")
+    output: OutputConfig = Field(description="Where the dataset goes, and how it is written.", examples=[{"uri": "s3://clean/quickstart"}])
+    history: None = Field(default=None, description="Not yet in this build.")
+    execution: ExecutionConfig = Field(default_factory=ExecutionConfig, description="How the work is cut, and what happens to what fails.")
+    cluster: ClusterConfig = Field(default_factory=LocalCluster, description="Where the work runs.")
+    publish: None = Field(default=None, description="Not yet in this build.")
+    schedule: None = Field(default=None, description="Not yet in this build.")
+    folder: Path = Field(default=Path(), exclude=True, repr=False)
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> Self:
+        names = [operator.name for operator in self.operators]
+        problems = [*name_problems(names), *section_problems(self.input, self.output, self.cluster)]
+        if problems:
+            raise ValueError("; ".join(f"{path_text(problem.path)}: {problem.message}" for problem in problems))
+        return self
+
+    @field_validator("operators")
+    @classmethod
+    def _named(cls, value: tuple[Operator, ...]) -> tuple[Operator, ...]:
+        names = resolved_names([(operator.type, operator.name) for operator in value])
+        return tuple(operator.named(name) for operator, name in zip(value, names, strict=True))
+
+    def redacted(self) -> dict[str, Any]:
+        """The pipeline as JSON-able data, in the order of the file, every default spelled out and every secret removed."""
+        data = self.model_dump(mode="json")
+        result = redact(data)
+        assert isinstance(result, dict)
+        return result
+
+
+def resolved_names(typed: list[tuple[str, str | None]]) -> list[str]:
+    """Names of operators given as (type, name or None): the type where there is none, the second of a type `type-2`."""
+    seen: dict[str, int] = {}
+    names = []
+    for kind, name in typed:
+        base = default_name(kind)
+        seen[base] = seen.get(base, 0) + 1
+        names.append(name or (base if seen[base] == 1 else f"{base}-{seen[base]}"))
+    return names
+
+
+def default_name(kind: str) -> str:
+    """The name of the first operator of a type; of a custom one, `module:Class`, it is `module.Class`."""
+    return re.sub(r"[^A-Za-z0-9_.-]", ".", kind)[-60:].lstrip("._-") or "operator"
+
+
+def name_problems(names: Sequence[str | None]) -> Iterator[Problem]:
+    """Operators that share a name, under which neither could be counted."""
+    first: dict[str | None, int] = {}
+    for position, name in enumerate(names):
+        if name in first:
+            message = f"the name {shown(name)!r} is taken by operators[{first[name]}]; give one of them another `name`"
+            yield Problem(("operators", position, "name"), message)
+        first.setdefault(name, position)
+
+
+def section_problems(
+    source: InputConfig | None, target: OutputConfig | None, cluster: LocalCluster | RayCluster | InlineCluster | None
+) -> Iterator[Problem]:
+    """What is wrong between sections; those that are None could not be read and are left out."""
+    if source is not None and target is not None:
+        for position, uri in enumerate(source.uri):
+            if reads_own_output(uri, target.uri):
+                message = f"{uri} would read what the pipeline writes to output.uri ({target.uri}); keep the two apart"
+                yield Problem(("input", "uri", position), message)
+    if target is not None and cluster is not None and cluster.type != "inline" and scheme_of(target.uri) == "memory":
+        message = f"{target.uri} is the memory of one process, but cluster.type {cluster.type} has several; use `cluster: {{type: inline}}`"
+        yield Problem(("output", "uri"), message)
+
+
+def path_text(path: tuple[str | int, ...]) -> str:
+    """A path as people write it: `operators[1].min_score`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def _secret_problems(options: dict[str, Any], uri: str) -> Iterator[Problem]:
+    for path in secret_paths(options):
+        variable = variable_for(path[-1], uri)
+        remedy = (
+            f"set the environment variable {variable}"
+            if variable
+            else "use the environment or the credential files that the store's client reads"
+        )
+        yield Problem(
+            ("storage_options", *path), f"{path[-1]!r} is a secret, and secrets come from the environment, never from here; {remedy}"
+        )
+
+
+def _repeated(values: tuple[str, ...], key: str) -> Iterator[Problem]:
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            yield Problem((key, position), f"{value!r} is there twice; name it once")
+
+
+def _output_place_problems(uri: str) -> Iterator[Problem]:
+    scheme = scheme_of(uri)
+    if "::" in uri or scheme not in OUTPUT_SCHEMES:
+        message = f"{uri} cannot be written exactly once by this build; expected a local path, file://, s3:// or (for tests) memory://"
+        yield Problem(("uri",), message)
+    elif is_pattern(uri):
+        yield Problem(("uri",), f"{uri} is a pattern; expected one folder, without `*`, `?` or `[`")
+    elif scheme == "" and re.match(r"(s3a?|file|memory|gs|gcs|hf|abfs|az|https?):/?[^/]", local_path(uri)):
+        yield Problem(("uri",), f"{uri} looks like a URL that lacks a slash; write {uri.partition(':')[0]}://…")

@@ -1,0 +1,369 @@
+"""One unit of one stage: documents in, through the fused chain, parts out, and the proof that no row is missing.
+
+The first stage reads the input; a later one reads the layers of the stage before, under the verdicts of that stage's group operators.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from operators.base import BatchOperator, GroupOperator, KeysFn
+from pipelines import formats, identity
+from pipelines.chain import Chain, Gone, OnError, OpenedOperator, bounded, open_chain
+from pipelines.commit import Part
+from pipelines.errors import LedgerImbalance, UnitError
+from pipelines.frames import FrameRef, PartWriter, read_frames
+from pipelines.inventory import InputFile
+from pipelines.layers import Layers, delta, ordered, read_layers, split_identity, with_identity
+from pipelines.ledger import READER, Ledger
+from pipelines.operatorspec import OperatorSpec
+from pipelines.rows import DUPLICATES, QUARANTINE, Ints, Mask, Rows, UnitFiles, dropped_rows, dropped_schema, in_order, one_batch, quarantined_rows
+from pipelines.sizes import row_sizes
+from pipelines.worker import Attempt, Outcome, Worker
+
+MADE_ID: Final = "id"
+"""Name of the id column where the input has none."""
+
+VERDICT = pa.schema(
+    [
+        ("file", pa.int64()),
+        ("row", pa.int64()),
+        ("kept_doc_key", pa.binary(16)),
+        ("kept_id", pa.string()),
+        ("similarity", pa.float32()),
+        ("num_duplicates", pa.int64()),
+    ]
+)
+"""What the exchange says of a removed document; `file` is its file's position in the unit. Sorted by file, then row."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """What every unit of a stage has in common.
+
+    Attributes:
+        fingerprint: The stage's; opened operators are kept under it.
+        operators: Batch operators, in order.
+        groups: Group operators that end the stage.
+        judged: Group operators that ended the stage before: (name, reason).
+        schema: Columns that come into the stage.
+        output: Columns of the result where this is the last stage, else None.
+        carried: Input columns that the dropped table holds too, or None.
+    """
+
+    fingerprint: str
+    operators: tuple[OperatorSpec, ...]
+    groups: tuple[OperatorSpec, ...]
+    judged: tuple[tuple[str, str], ...]
+    schema: pa.Schema
+    output: tuple[str, ...] | None
+    partition_by: tuple[str, ...]
+    carried: pa.Schema | None
+    options: formats.ReadOptions
+    made_id: bool
+    batch_bytes: int
+    on_error: OnError
+
+    @property
+    def id_column(self) -> str | None:
+        """The column with the users' ids; where the input has none, the one that reading makes of the doc_key."""
+        return MADE_ID if self.made_id else self.options.id_column
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedStage:
+    """A stage's operators, ready on this worker."""
+
+    chain: list[OpenedOperator]
+    keys: list[tuple[str, KeysFn]]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitJob:
+    """A unit of a stage.
+
+    Attributes:
+        slices: What is read from the input (first stage), or was (later ones: only its files matter).
+        layers: What the stage before left (later stages).
+        verdicts: For each group operator of the stage before, the frame with its verdicts on this unit, or None.
+        rows: Rows that must come in.
+        unit: What the record says of the unit, for a later plan that wants to keep it.
+    """
+
+    spec: StageSpec
+    slices: tuple[formats.Slice, ...]
+    layers: Layers | None
+    verdicts: tuple[FrameRef | None, ...]
+    rows: int
+    unit: Mapping[str, Any]
+    kind: str = "unit"
+
+    def run(self, worker: Worker, attempt: Attempt) -> Outcome:
+        """Process the unit, write its parts and prove its ledger."""
+        files = UnitFiles(unit_files(self.slices), self.spec.id_column)
+        with ExitStack() as stack:
+            return _UnitRun(self, worker, attempt, files, stack).run()
+
+
+@dataclass(frozen=True, slots=True)
+class PoisonJob:
+    """A unit of one row that no worker survived: it is not read again, but quarantined with what was last heard."""
+
+    spec: StageSpec
+    slices: tuple[formats.Slice, ...]
+    why: str
+    unit: Mapping[str, Any]
+    kind: str = "unit"
+
+    def run(self, worker: Worker, attempt: Attempt) -> Outcome:  # noqa: ARG002  nothing of the worker is needed
+        """Write the row's place to the quarantine."""
+        piece = self.slices[0]
+        files = UnitFiles([piece.file], self.spec.id_column)
+        row = np.array([piece.file.row_groups[piece.row_group].first_row + piece.start], np.int64)
+        batch = quarantined_rows(files, np.zeros(1, np.int64), row, None, READER, ["worker_died"], [self.why])
+        ledger = Ledger(rows_in=1)
+        count = ledger.operator(READER)
+        count.rows_in, count.quarantined["worker_died"] = 1, 1
+        with attempt.writer("quarantine") as writer:
+            writer.write(batch, int(row_sizes(batch, batch.schema.names).sum()))
+            part = writer.finish()
+        ledger.prove(files.uris[0], rows_in=1, rows_out=0, num_dropped=0, num_quarantined=1)
+        return Outcome({"quarantine": part}, ledger, {"delta": False, "unit": self.unit})
+
+
+def unit_files(slices: Sequence[formats.Slice]) -> list[InputFile]:
+    """The files of a unit, each once, in order."""
+    return list({piece.file.ordinal: piece.file for piece in slices}.values())
+
+
+def open_stage(spec: StageSpec, worker: Worker) -> OpenedStage:
+    """Open the stage's operators, once a worker."""
+    opened = worker.opened.get(spec.fingerprint)
+    if opened is None:
+        operators = [made for made in (item.load() for item in spec.operators) if isinstance(made, BatchOperator)]
+        groups = [made for made in (item.load() for item in spec.groups) if isinstance(made, GroupOperator)]
+        chain = open_chain(operators, spec.schema, worker)
+        opened = OpenedStage(chain, [(group.name or group.type, group.open(worker)) for group in groups])
+        worker.opened = {spec.fingerprint: opened}
+    assert isinstance(opened, OpenedStage)
+    return opened
+
+
+class _UnitRun:
+    """The state of one attempt at a unit."""
+
+    def __init__(self, job: UnitJob, worker: Worker, attempt: Attempt, files: UnitFiles, stack: ExitStack) -> None:
+        self.job = job
+        self.spec = job.spec
+        self.worker = worker
+        self.files = files
+        self.ledger = Ledger()
+        opened = open_stage(self.spec, worker)
+        self.keys = opened.keys
+        self.chain = Chain(opened.chain, files, self.spec.on_error, self.spec.carried)
+        names = ["documents", "dropped", "duplicates", "quarantine", *(f"keys-{number}" for number in range(len(self.keys)))]
+        self.writers: dict[str, PartWriter] = {name: stack.enter_context(attempt.writer(name)) for name in names}
+        self.quarantine: list[pa.RecordBatch] = []
+
+    def run(self) -> Outcome:
+        for number, before in self._source():
+            rows, dropped = self._judge(before) if self.job.layers is not None else (before, [])
+            rows, gone = self.chain.process(rows, self.ledger)
+            self._write_gone(Gone(dropped + gone.dropped, gone.quarantined))
+            self._write_keys(rows)
+            self._write_documents(number, before, rows)
+            self.ledger.rows_out += len(rows)
+        self._write_quarantine()
+        parts = {name: writer.finish() for name, writer in self.writers.items()}
+        self._prove(parts)
+        is_delta = self.job.layers is not None and not self.spec.partition_by
+        return Outcome(parts, self.ledger, {"delta": is_delta, "unit": self.job.unit})
+
+    # --- in
+
+    def _source(self) -> Iterator[tuple[int, Rows]]:
+        if self.job.layers is None:
+            yield from enumerate(self._read_input())
+            return
+        for number, batch in enumerate(read_layers(self.worker.store, self.job.layers, range(self.job.layers.num_frames))):
+            rows = split_identity(batch)
+            self.ledger.rows_in += len(rows)
+            yield number, rows
+
+    def _read_input(self) -> Iterator[Rows]:
+        positions = {uri: position for position, uri in enumerate(self.files.uris)}
+        count = self.ledger.operator(READER)
+        started = time.thread_time()
+        spec = self.spec
+        schema = spec.schema.remove(spec.schema.get_field_index(MADE_ID)) if spec.made_id else spec.schema
+        for piece in formats.read(self.worker.sources, self.job.slices, schema, spec.options, spec.batch_bytes):
+            count.seconds += time.thread_time() - started
+            position = positions[piece.file.uri]
+            number = len(piece.rows)
+            self.ledger.rows_in += number
+            count.rows_in += number
+            if isinstance(piece, formats.Damaged):
+                self._damaged(piece, position)
+            else:
+                count.rows_out += number
+                yield self._with_id(Rows(piece.batch, np.full(number, position, np.int64), piece.rows))
+            started = time.thread_time()
+
+    def _with_id(self, rows: Rows) -> Rows:
+        if not self.spec.made_id:
+            return rows
+        keys = self.files.keys(rows.file, rows.row)
+        return rows.with_batch(rows.batch.append_column(MADE_ID, identity.hexadecimal(keys)))
+
+    def _damaged(self, piece: formats.Damaged, position: int) -> None:
+        number = len(piece.rows)
+        if self.spec.on_error == "fail":
+            raise UnitError(f"{piece.file.uri}: row {piece.rows[0]} (row group {piece.row_group}): {piece.error}: {piece.message}")
+        self.ledger.operator(READER).quarantined[piece.error] += number
+        file = np.full(number, position, np.int64)
+        rows = quarantined_rows(self.files, file, piece.rows, piece.ids, READER, [piece.error] * number, [piece.message] * number)
+        self.quarantine.append(rows)
+
+    def _judge(self, rows: Rows) -> tuple[Rows, list[pa.RecordBatch]]:
+        """Apply the verdicts of the group operators that ended the stage before."""
+        dropped = []
+        told: list[tuple[Ints, pa.RecordBatch]] = []
+        for (name, reason), verdict in zip(self.spec.judged, self._verdicts, strict=True):
+            count = self.ledger.operator(name)
+            count.rows_in += len(rows)
+            if verdict is not None:
+                goes, position = _matches(rows, verdict)
+                if goes.any():
+                    removed = rows.filter(goes)
+                    reasons = pa.array([reason] * len(removed), pa.string())
+                    dropped.append(dropped_rows(self.files, removed, name, reasons, self.spec.carried))
+                    told.append((ordered(removed), self._duplicates(name, removed, verdict.take(pa.array(position[goes])))))
+                    count.dropped[reason] += len(removed)
+                    rows = rows.filter(~goes)
+            count.rows_out += len(rows)
+        self._write_duplicates(told)
+        return rows, dropped
+
+    @cached_property
+    def _verdicts(self) -> list[pa.RecordBatch | None]:
+        return [None if ref is None else next(read_frames(self.worker.store, [ref])) for ref in self.job.verdicts]
+
+    # --- out
+
+    def _write_gone(self, gone: Gone) -> None:
+        if gone.dropped:
+            batch = in_order(gone.dropped, dropped_schema(self.spec.carried), self.files)
+            self.writers["dropped"].write(batch, int(row_sizes(batch, batch.schema.names).sum()))
+        self.quarantine.extend(gone.quarantined)
+
+    def _duplicates(self, name: str, removed: Rows, verdict: pa.RecordBatch) -> pa.RecordBatch:
+        keys = self.files.keys(removed.file, removed.row)
+        names = pa.array([name] * len(removed), pa.string())
+        columns = [verdict.column(column) for column in ("kept_doc_key", "kept_id", "similarity", "num_duplicates")]
+        return pa.RecordBatch.from_arrays([keys, self.files.ids(removed), names, *columns], schema=DUPLICATES)
+
+    def _write_duplicates(self, told: Sequence[tuple[Ints, pa.RecordBatch]]) -> None:
+        """What the group operators removed from one batch, in the inventory's order, whichever of them removed it."""
+        if told:
+            batch = one_batch(pa.Table.from_batches([rows for _, rows in told]))
+            batch = batch.take(pa.array(np.argsort(np.concatenate([places for places, _ in told]), kind="stable")))
+            self.writers["duplicates"].write(batch, int(row_sizes(batch, batch.schema.names).sum()))
+
+    def _write_quarantine(self) -> None:
+        if self.quarantine:
+            batch = in_order(self.quarantine, QUARANTINE, self.files)
+            self.writers["quarantine"].write(batch, int(row_sizes(batch, batch.schema.names).sum()))
+
+    def _write_keys(self, rows: Rows) -> None:
+        for number, (name, keys_of) in enumerate(self.keys):
+            started = time.thread_time()
+            try:
+                keys = keys_of(rows.batch)
+            except Exception as error:
+                raise UnitError(f"operator {name!r} could not make keys: {type(error).__name__}: {bounded(error)}") from error
+            if keys.num_rows != len(rows):
+                raise LedgerImbalance(f"operator {name!r} was given {len(rows)} rows and returned {keys.num_rows} keys")
+            columns = [pa.array(rows.file), pa.array(rows.row), *keys.columns]
+            names = ["file", "row", *keys.schema.names]
+            if self.spec.id_column is not None and not self.spec.made_id:
+                columns.append(self.files.ids(rows))
+                names.append("id")
+            batch = pa.RecordBatch.from_arrays(columns, names=names).filter(pc.is_valid(keys.column("key_hi")))
+            self.writers[f"keys-{number}"].write(batch)
+            self.ledger.operator(name).seconds += time.thread_time() - started
+
+    def _write_documents(self, number: int, before: Rows, rows: Rows) -> None:
+        final = self.spec.output is not None
+        writer = self.writers["documents"]
+        if final and self.spec.partition_by:
+            self._write_partitioned(rows)
+            return
+        size = int(row_sizes(rows.batch, self.spec.output).sum()) if self.spec.output is not None else 0
+        if self.job.layers is not None:
+            writer.write(delta(before, rows), size, str(number))
+        elif self.spec.output is not None:
+            writer.write(rows.batch.select(list(self.spec.output)), size)
+        else:
+            writer.write(with_identity(rows), size)
+
+    def _write_partitioned(self, rows: Rows) -> None:
+        """One frame for each value of the partition columns, so that a shard reads only its own rows."""
+        assert self.spec.output is not None
+        codes, labels = partition_codes(rows.batch, self.spec.partition_by)
+        chosen = rows.batch.select(list(self.spec.output))
+        sizes = row_sizes(chosen, self.spec.output)
+        for label, code in sorted((labels[code], code) for code in np.unique(codes).tolist()):
+            mask = codes == code
+            self.writers["documents"].write(chosen.filter(pa.array(mask)), int(sizes[mask].sum()), label)
+
+    # --- proof
+
+    def _prove(self, parts: dict[str, Part | None]) -> None:
+        def rows(name: str) -> int:
+            part = parts[name]
+            return 0 if part is None else part.rows
+
+        subject = f"rows of {self.files.uris[0]}" + (f" and {len(self.files.uris) - 1} more files" if len(self.files.uris) > 1 else "")
+        expected = {"rows_in": self.job.rows, "rows_out": rows("documents")}
+        self.ledger.prove(subject, **expected, num_dropped=rows("dropped"), num_quarantined=rows("quarantine"))
+        judged = sum(self.ledger.operator(name).dropped.total() for name, _ in self.spec.judged)
+        told = sum(0 if verdict is None else verdict.num_rows for verdict in self._verdicts) if self.spec.judged else 0
+        if judged != told or judged != rows("duplicates"):
+            raise LedgerImbalance(f"{subject}: {told} verdicts, {judged} documents removed by them, {rows('duplicates')} rows of duplicates")
+
+
+def _matches(rows: Rows, verdict: pa.RecordBatch) -> tuple[Mask, Ints]:
+    """Which rows a verdict removes, and where in it each one is."""
+    wanted = (verdict.column("file").to_numpy() << 40) | verdict.column("row").to_numpy()
+    found = ordered(rows)
+    position = np.minimum(np.searchsorted(wanted, found), max(len(wanted) - 1, 0))
+    goes = wanted[position] == found if len(wanted) else np.zeros(len(rows), bool)
+    return goes, position
+
+
+def partition_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[Ints, list[str]]:
+    """The folder of each document as an index into folders: `language=en/…`, quoted as Hive does; null is `__HIVE_DEFAULT_PARTITION__`."""
+    codes = np.zeros(batch.num_rows, np.int64)
+    labels = [""]
+    for column in columns:
+        values = batch.column(column)
+        encoded = values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+        encoded = encoded.dictionary_encode(null_encoding="encode")
+        names = [f"{column}={_hive(value)}" for value in encoded.dictionary.to_pylist()]
+        codes = codes * max(len(names), 1) + encoded.indices.to_numpy(zero_copy_only=False)
+        labels = [f"{label}/{name}" if label else name for label in labels for name in names]
+    return codes, labels
+
+
+def _hive(value: object) -> str:
+    return "__HIVE_DEFAULT_PARTITION__" if value is None else quote(str(value), safe=" ")

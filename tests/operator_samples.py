@@ -1,0 +1,157 @@
+"""What the tests of operators share: a worker's assets, sample settings of every operator, and documents, made up and real."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from operators.base import BatchOperator, GroupOperator, Operator, Result
+
+SHARED = Path(os.environ.get("SHARDMILL_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@dataclass(frozen=True)
+class FakeAssets:
+    """A worker on which every asset is a local path already."""
+
+    text_column: str = "text"
+    seed: int = 0
+    moved: dict[str, str] = field(default_factory=dict)
+
+    def path(self, uri: str) -> str:
+        return self.moved.get(uri, uri)
+
+
+ASSETS = FakeAssets()
+PROSE = "The people of the town have been to the market, and that is what they came back with. It was a good day for all of them. "
+TEXTS = [
+    PROSE * 4,
+    "Short.",
+    "",
+    "Die Menschen in der Stadt waren auf dem Markt, und das ist es, was sie mitgebracht haben. Es war ein guter Tag für alle.",
+    "write to ann@example.net or bob@example.net, at 8.8.8.8 and 9.9.9.9",
+    "NUL \0 inside, and <|endoftext|> too",
+    "e\u0301t\u00e9 \u2028 na\u00efve \U0001f600 \u4f60\u597d\u4e16\u754c",
+    PROSE * 4,
+    "# " * 30,
+    "  short. ",
+    "lorem ipsum dolor sit amet " * 20,
+    "x" * 3000,
+]
+
+
+def documents(text_type: pa.DataType | None = None) -> pa.RecordBatch:
+    """A batch with every kind of column beside the text, nulls in all of them."""
+    rows = range(len(TEXTS))
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array([f"d{row}" if row % 5 else None for row in rows]),
+            pa.array(TEXTS, text_type or pa.large_string()),
+            pa.array([f"https://site{row % 3}.example/p" for row in rows]),
+            pa.array([row / 4 if row % 4 else None for row in rows], pa.float32()),
+            pa.array([row if row % 3 else None for row in rows], pa.int64()),
+            pa.array([{"lang": "en", "tags": ["a", None]} if row % 2 else None for row in rows]),
+            pa.array([datetime(2024, 1, 1 + row, tzinfo=UTC) if row % 2 else None for row in rows], pa.timestamp("us", "UTC")),
+            pa.array([date(2024, 1, 1)] * len(TEXTS)).dictionary_encode(),
+            pa.nulls(len(TEXTS)),
+        ],
+        names=["id", "text", "url", "score", "number", "meta", "time", "day", "nothing"],
+    )
+
+
+@pytest.fixture(scope="session")
+def small_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A byte-level BPE of 400 entries with a special token, truncation and padding, which an operator must not let through."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)])
+    tokenizer.enable_truncation(8)
+    tokenizer.enable_padding(length=8)
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_fasttext(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fastText classifier that knows a little English and German."""
+    import fasttext
+
+    folder = tmp_path_factory.mktemp("fasttext")
+    words = {"en": PROSE.lower().split(), "de": TEXTS[3].lower().split()}
+    lines = [f"__label__{label} {' '.join(known[i : i + 6])}" for i in range(18) for label, known in words.items()]
+    (folder / "train.txt").write_text("\n".join(lines * 3))
+    shape = {"dim": 16, "epoch": 50, "minCount": 1, "minn": 2, "maxn": 3, "bucket": 20_000}
+    model = fasttext.train_supervised(str(folder / "train.txt"), thread=1, seed=1, verbose=0, **shape)
+    model.save_model(str(folder / "model.bin"))
+    return folder / "model.bin"
+
+
+def sample_settings(tokenizer: Path, fasttext: Path) -> dict[str, dict[str, Any]]:
+    """Settings under which each operator has something to do, by a name for the test's report; every type at least once."""
+    return {
+        "datatrove-filter": {"type": "datatrove", "block": "GopherQualityFilter", "args": {"min_doc_words": 10}},
+        "datatrove-edit": {"type": "datatrove", "block": "C4QualityFilter", "args": {"filter_no_terminal_punct": False}},
+        "datatrove-pii": {"type": "datatrove", "block": "PIIFormatter"},
+        "datatrove-sampler": {"type": "datatrove", "block": "SamplerFilter", "args": {"seed": 3}},
+        "exact_dedup": {"type": "exact_dedup"},
+        "exact_dedup-words": {"type": "exact_dedup", "normalize": "words", "keep": "longest", "within": ["day"]},
+        "exact_dedup-by": {"type": "exact_dedup", "columns": ["url", "number"], "keep": "highest", "by": "time"},
+        "filter_where": {"type": "filter_where", "where": "score > 0.5 and meta.lang == 'en' or length(text) > 100"},
+        "language_filter": {"type": "language_filter", "languages": ["en"]},
+        "language_filter-fasttext": {"type": "language_filter", "languages": ["en"], "model": str(fasttext)},
+        "length_filter": {"type": "length_filter", "min_chars": 10, "max_chars": 1000},
+        "tokenize": {"type": "tokenize", "tokenizer": str(tokenizer)},
+    }
+
+
+def opened(operator: Operator, assets: FakeAssets = ASSETS) -> Callable[[pa.RecordBatch], Any]:
+    """The operator's function."""
+    assert isinstance(operator, BatchOperator | GroupOperator)
+    return operator.open(assets)
+
+
+def outcome(result: Result | pa.RecordBatch) -> tuple[list[dict[str, Any]], list[str | None], dict[int, Any]]:
+    """What a function gave, as plain values that compare."""
+    if isinstance(result, pa.RecordBatch):
+        return result.to_pylist(), [], {}
+    reasons = [None] * result.batch.num_rows if result.reasons is None else result.reasons.to_pylist()
+    return result.batch.to_pylist(), reasons, dict(result.errors)
+
+
+def real_documents(*names: str, limit: int = 200) -> pa.RecordBatch:
+    """Some documents of files in shared/data/docs, evenly from the whole file; skips the test where they are absent."""
+    tables = []
+    for name in names:
+        path = SHARED / "data" / "docs" / f"{name}.parquet"
+        if not path.is_file():
+            pytest.skip(f"real documents are absent: {path}")
+        table = pq.read_table(path)
+        tables.append(table.take(list(range(0, table.num_rows, max(1, table.num_rows // limit)))[:limit]))
+    return pa.concat_tables(tables).combine_chunks().to_batches()[0]
+
+
+def asset(path: str) -> str:
+    """A file of shared/data/assets; skips the test where it is absent."""
+    found = SHARED / "data" / "assets" / path
+    if not found.is_file():
+        pytest.skip(f"asset is absent: {found}")
+    return str(found)

@@ -1,0 +1,103 @@
+"""Tokenization: the library's ids, in the narrowest column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from operator_samples import ASSETS, FakeAssets, asset, documents, real_documents, small_tokenizer  # noqa: F401 -- a fixture
+
+from operators.base import OperatorError
+from operators.tokenize import SLICE_BYTES, Tokenize
+
+
+def tokenized(tokenizer, batch, **settings):
+    return Tokenize(tokenizer=str(tokenizer), **settings).open(ASSETS)(batch).batch
+
+
+@pytest.mark.parametrize("name", ["allenai_dolma2.json", "allenai_gpt-neox-olmo-dolma-v1_5.json"])
+def test_ids_are_the_library_s(name):
+    """On real documents the ids are those of the library's plain encode, special tokens in the text being text."""
+    from tokenizers import Tokenizer
+
+    path = asset(f"tokenizers/olmo/{name}")
+    batch = real_documents("edge-00000", "multi-00000", "code-00000", limit=60)
+    reference = Tokenizer.from_file(path)
+    reference.encode_special_tokens = True
+    result = tokenized(path, batch)
+    texts = batch.column("text").to_pylist()
+    expected = [reference.encode(text, add_special_tokens=False).ids for text in texts]
+    assert result.column("input_ids").to_pylist() == expected
+    assert result.column("num_tokens").to_pylist() == [len(ids) for ids in expected]
+
+
+def test_ids_decode_to_the_text(small_tokenizer):  # noqa: F811
+    """Nothing is lost, cut or padded, whatever the tokenizer's file says about truncation."""
+    from tokenizers import Tokenizer
+
+    batch = documents()
+    ids = tokenized(small_tokenizer, batch).column("input_ids").to_pylist()
+    decoded = [Tokenizer.from_file(str(small_tokenizer)).decode(each, skip_special_tokens=False) for each in ids]
+    assert decoded == batch.column("text").to_pylist()
+
+
+def test_a_document_cannot_write_a_special_token(small_tokenizer):  # noqa: F811
+    """The id of the end of text appears only where the tokenizer itself puts it."""
+    batch = pa.record_batch({"text": ["<|endoftext|>", "a<|endoftext|>b", ""]})
+    plain = tokenized(small_tokenizer, batch).column("input_ids").to_pylist()
+    assert all(0 not in ids for ids in plain)
+    framed = tokenized(small_tokenizer, batch, add_special_tokens=True)
+    assert framed.column("input_ids").to_pylist() == [[0, *ids] for ids in plain]
+    assert framed.column("num_tokens").to_pylist() == [1 + len(ids) for ids in plain]
+
+
+def test_ids_take_the_narrowest_type_that_holds_the_vocabulary(small_tokenizer, tmp_path):  # noqa: F811
+    """Up to 65,536 entries are uint16, one more is uint32."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    assert tokenized(small_tokenizer, documents()).schema.field("input_ids").type == pa.large_list(pa.uint16())
+    for size, kind in ((1 << 16, pa.uint16()), ((1 << 16) + 1, pa.uint32())):
+        path = tmp_path / f"{size}.json"
+        Tokenizer(WordLevel({f"w{i}": i for i in range(size)}, unk_token="w0")).save(str(path))
+        result = tokenized(path, pa.record_batch({"text": [f"w{size - 1}"]}))
+        assert result.schema.field("input_ids").type == pa.large_list(kind)
+        assert result.column("input_ids").to_pylist() == [[size - 1]]
+
+
+def test_slices_do_not_show(small_tokenizer):  # noqa: F811
+    """Batches above the size of a slice, with documents around it, are put together again."""
+    sizes = [10, SLICE_BYTES // 2, SLICE_BYTES // 2, SLICE_BYTES + 5, 0, 3, SLICE_BYTES]
+    texts = [None if size == 3 else ("ab " * (size // 3 + 1))[:size] for size in sizes]
+    whole = tokenized(small_tokenizer, pa.record_batch({"text": texts}))
+    apart = [tokenized(small_tokenizer, pa.record_batch({"text": pa.array([text], pa.string())})) for text in texts]
+    assert whole.column("input_ids").equals(pa.concat_arrays([each.column("input_ids") for each in apart]))
+    assert whole.column("num_tokens").equals(pa.concat_arrays([each.column("num_tokens") for each in apart]))
+    assert whole.column("num_tokens")[5].as_py() is None
+
+
+def test_what_is_fetched_follows_from_the_setting(tmp_path, small_tokenizer):  # noqa: F811
+    """Paths, folders and URLs are what they are; anything else is a model on the Hub."""
+    assert Tokenize(tokenizer=str(small_tokenizer)).asset_uris() == (str(small_tokenizer),)
+    assert Tokenize(tokenizer=str(small_tokenizer.parent)).asset_uris() == (str(small_tokenizer),)
+    assert Tokenize(tokenizer="s3://models/t.json").asset_uris() == ("s3://models/t.json",)
+    assert Tokenize(tokenizer="missing/tokenizer.json").asset_uris() == ("missing/tokenizer.json",)
+    assert Tokenize(tokenizer="org/model").asset_uris() == ("hf://org/model/tokenizer.json",)
+
+
+def test_a_fetched_tokenizer_is_read_from_where_it_lies(small_tokenizer):  # noqa: F811
+    """The operator reads what the worker fetched, not the name in the settings."""
+    moved = FakeAssets(moved={"hf://org/model/tokenizer.json": str(small_tokenizer)})
+    batch = documents()
+    assert Tokenize(tokenizer="org/model").open(moved)(batch).batch.equals(tokenized(small_tokenizer, batch))
+
+
+def test_files_that_are_no_tokenizer_are_one_clear_error(tmp_path: Path):
+    """Missing, empty, truncated and foreign files are told with what was expected."""
+    for name, content in {"empty.json": "", "cut.json": '{"version": "1.0", "model": {', "other.json": '{"a": 1}'}.items():
+        (tmp_path / name).write_text(content)
+        with pytest.raises(OperatorError, match=rf"{name}.*cannot be read.*tokenizer.json"):
+            Tokenize(tokenizer=str(tmp_path / name)).open(ASSETS)
+    with pytest.raises(OperatorError, match="there is no file"):
+        Tokenize(tokenizer=str(tmp_path / "absent.json")).open(ASSETS)

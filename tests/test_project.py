@@ -1,0 +1,87 @@
+"""The files that a new user meets first agree with each other: configs, constraints, Makefile, README."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from pipelines import demo
+from pipelines.config import load
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+
+
+def constraints():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return [Requirement(text) for text in project["project"]["dependencies"] + project["dependency-groups"]["dev"]]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_pipeline_in_configs_is_valid(path, monkeypatch):
+    """Each file loads from the checkout's folder, under the name of its file, and its folder's README lists it."""
+    monkeypatch.chdir(ROOT)
+    assert load(path).name == path.stem
+    assert f"({path.name})" in (path.parent / "README.md").read_text()
+
+
+def test_the_quickstart_reads_what_the_demo_builds():
+    """The pipeline's input pattern and tokenizer are those of `make demo`."""
+    config = load(ROOT / "configs" / "quickstart.yaml")
+    written = [f"demo/input/{name}" for name in demo.SHARDS]
+    assert all(Path(path).match(pattern) for path in written for pattern in config.input.uri)
+    assert [uri for operator in config.operators for uri in operator.asset_uris()] == ["demo/tokenizer.json"]
+
+
+@pytest.mark.parametrize("requirement", declared(), ids=lambda requirement: requirement.name)
+def test_every_dependency_has_one_exact_version(requirement):
+    """What pyproject.toml asks for is pinned in constraints.txt, to a version that it allows."""
+    pinned = [pin for pin in constraints() if canonical(pin.name) == canonical(requirement.name)]
+    assert len(pinned) == 1
+    (specifier,) = pinned[0].specifier
+    assert specifier.operator == "=="
+    assert specifier.version in requirement.specifier
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def targets():
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", ["README.md", "AGENTS.md", ".ci/run"])
+def test_every_make_command_that_is_named_exists(name):
+    """A file never names a target that the Makefile has not."""
+    named = set(re.findall(r"(?:`|^)make ([a-z]+)", (ROOT / name).read_text(), re.MULTILINE))
+    assert named
+    assert named <= targets()
+
+
+def test_every_command_in_the_readme_exists():
+    """README names only commands that this build has."""
+    from pipelines.cli import cli
+    from pipelines.cli_later import INSTEAD
+
+    named = set(re.findall(r"shardmill ([a-z][a-z-]*)", (ROOT / "README.md").read_text()))
+    assert named
+    assert named <= set(cli.commands) - set(INSTEAD)
+
+
+def test_the_three_packages_are_this_project():
+    """`operators`, `cluster` and `pipelines` are common words: they must be the folders of this checkout, whatever is installed."""
+    code = "import operators, cluster, pipelines; print(*(m.__path__[0] for m in (operators, cluster, pipelines)), sep='\\n')"
+    out = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True).stdout
+    assert [Path(line).resolve() for line in out.split()] == [ROOT / name for name in ("operators", "cluster", "pipelines")]
