@@ -22,13 +22,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
 from pipelines.formats import ReadOptions, Slice, read
 from pipelines.inventory import Inventory, take_inventory
 from pipelines.storage import Sources
 
+ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = ReadOptions(None, "text", "id", ())
 BATCH_BYTES = 16 << 20
 

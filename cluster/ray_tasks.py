@@ -1,4 +1,7 @@
-"""Functions as Ray tasks. The only module besides the session that imports Ray; imported when `RAY_AUTH_MODE` is settled, because Ray reads it then."""
+"""Functions as Ray tasks.
+
+The only module besides the session that imports Ray; imported when `RAY_AUTH_MODE` is settled, because Ray reads it then.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from cluster.tasks import Executor, InlineExecutor
 
-
 SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
 """One task, one core: libraries must not start a thread for every core."""
 

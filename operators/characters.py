@@ -1,4 +1,4 @@
-"""Classes of characters for RE2, whose own `\\s` and `\\w` know only ASCII."""
+r"""Classes of characters for RE2, whose own `\s` and `\w` know only ASCII."""
 
 from __future__ import annotations
 

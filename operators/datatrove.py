@@ -113,7 +113,7 @@ class Datatrove(BatchOperator):
         found = _blocks()
         cls = found.get(self.block)
         if cls is None:
-            near = difflib.get_close_matches(self.block, found, n=3, cutoff=0.4)
+            near = difflib.get_close_matches(self.block, found, n=3)
             hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(sorted(found))}"
             raise OperatorError(f"{self.type}: datatrove has no filter or formatter {self.block!r}; {hint}")
         if self.block == "LambdaFilter":

@@ -9,6 +9,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -65,7 +66,7 @@ class SourceTree:
     def _imported(self, path: Path) -> Iterator[Path]:
         # Of `a/b.py` and of `a/__init__.py` alike, relative imports start at `a`; those of a stranger lead elsewhere.
         package = path.relative_to(self.folder).parts[:-1] if path.is_relative_to(self.folder) else None
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        for node in _imports(path.read_bytes()):
             match node:
                 case ast.Import(names=names):
                     for alias in names:
@@ -85,3 +86,9 @@ class SourceTree:
         own = self.file(name)
         if own is not None and (not taken or None in submodules.values()):
             yield own
+
+
+@lru_cache(maxsize=512)
+def _imports(source: bytes) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """The import statements of a source, wherever they stand; parsed once, because every operator leads to the same few files."""
+    return tuple(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom))

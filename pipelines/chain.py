@@ -1,6 +1,7 @@
 """The fused chain: opened operators over one batch after the other, with every row accounted for.
 
-Owns the mask, the counting and the isolation of rows that an operator cannot process. An operator cannot lose a row here: it returns as many
+Owns the mask, the counting and the isolation of rows that an operator cannot process. An operator cannot lose a row here: it returns as
+many
 as it was given, and the chain does the dropping.
 """
 
@@ -149,12 +150,16 @@ class Chain:
 
     def _blame(self, operator: OpenedOperator, rows: Rows, position: int, error: Exception) -> str:
         uri = self._files.uris[int(rows.file[position])]
-        return f"operator {operator.name!r} failed in the batch at row {rows.row[position]} of {uri}: {type(error).__name__}: {bounded(error)}"
+        return (
+            f"operator {operator.name!r} failed in the batch at row {rows.row[position]} of {uri}: {type(error).__name__}: {bounded(error)}"
+        )
 
 
 def _check_contract(operator: OpenedOperator, expected: int, result: Result) -> None:
     if result.batch.num_rows != expected:
-        raise LedgerImbalance(f"operator {operator.name!r} was given {expected} rows and returned {result.batch.num_rows}: a row is lost or made up")
+        raise LedgerImbalance(
+            f"operator {operator.name!r} was given {expected} rows and returned {result.batch.num_rows}: a row is lost or made up"
+        )
     if result.reasons is not None and len(result.reasons) != expected:
         raise LedgerImbalance(f"operator {operator.name!r} was given {expected} rows and returned {len(result.reasons)} reasons")
     if not result.batch.schema.equals(operator.schema):

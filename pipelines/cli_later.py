@@ -21,7 +21,6 @@ INSTEAD = {
     "wait": "`shardmill run FILE` returns when the run is done",
     "ingest": "`shardmill run FILE` again processes only the input files that are new or changed",
     "schedule": "start `shardmill run FILE` from cron; a run with nothing to do ends at once",
-    "report": "`shardmill status URI` and the version's manifest.json hold the same counts",
 }
 
 

@@ -92,6 +92,22 @@ def unified_schema(schemas: Iterable[pa.Schema], text_column: str) -> pa.Schema:
     return pa.schema([pa.field(name, kind) for name, kind in types.items()])
 
 
+def writable_type(kind: pa.DataType, *, nested: bool = False) -> pa.DataType:
+    """The plain type with strings for nested values of which none was ever seen.
+
+    Such are the items of lists that are always empty. pyarrow 26 reads `[null, null]` as `list<null>` into an array that is not valid.
+    """
+    if pa.types.is_null(kind):
+        return pa.string() if nested else kind
+    if pa.types.is_struct(kind):
+        return pa.struct([child.with_type(writable_type(child.type, nested=True)) for child in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(writable_type(kind.value_type, nested=True)))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(writable_type(kind.value_type, nested=True)))
+    return kind
+
+
 def fits(kind: pa.DataType, target: pa.DataType) -> bool:
     """Whether values of the plain type `kind` can be given as `target`, the type of the inventory's column."""
     unified = unified_type(target, kind)

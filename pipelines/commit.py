@@ -22,6 +22,8 @@ from pipelines.ledger import Ledger
 from pipelines.storage import ObjectInfo, Store
 
 ROOT: Final = "_shardmill"
+PLAN: Final = f"{ROOT}/plan.json"
+"""The latest plan that a run started: its stages and what their fingerprints stand for."""
 FOLD_RECORDS: Final = 2048
 """Records in a fold: a restart then reads 1/2048 of the objects."""
 
@@ -143,7 +145,8 @@ def digest(*words: str | int) -> str:
 class CommitLog:
     """All records of one stage in one epoch.
 
-    An epoch ends when `gc` sweeps the stage's parts: its records stay, so that a slow attempt still loses, and the next run commits to the next.
+    An epoch ends when `gc` sweeps the stage's parts: its records stay, so that a slow attempt still loses, and the next run commits to the
+    next.
     """
 
     def __init__(self, store: Store, stage: str, epoch: int) -> None:
@@ -171,7 +174,7 @@ class CommitLog:
 
     def part_path(self, key: str, attempt: str, role: str) -> str:
         """Where an attempt writes a part; the prefix is spread by the key, so that none is hot."""
-        return f"{ROOT}/parts/{key[:2]}/{self.stage}.e{self.epoch}/{key}/{attempt}.{role}"
+        return f"{ROOT}/parts/{key[:2]}/{self.stage}.e{self.epoch}/{key}.{attempt}.{role}"
 
     def commit(self, record: Record) -> Record:
         """Commit work: publish its record if no other attempt has. Returns the record that counts, which may be another attempt's.
@@ -235,7 +238,12 @@ class CommitLog:
                 self._load_record(path, data)
 
     def _load_fold(self, info: ObjectInfo) -> None:
-        table = pq.read_table(pa.BufferReader(self.store.read(info.path)))
+        data = self.store.read(info.path)
+        try:
+            table = pq.read_table(pa.BufferReader(data))
+        except (pa.ArrowInvalid, OSError):
+            self.store.delete([info.path])  # torn by a crash; every record in it is an object of its own too
+            return
         self._records.update(zip(table["key"].to_pylist(), table["record"].to_pylist(), strict=True))
         self._num_folds += 1
 

@@ -89,7 +89,7 @@ class Problems:
     def error(self) -> ConfigError:
         """All of them as one error: those of the file by line, then those of the options in their order."""
         ordered = sorted(self.found, key=lambda problem: self._order(problem[0]))
-        return ConfigError("\n".join(f"{place}: {_one_line(_without_path(place, message))}" for place, message in ordered))
+        return ConfigError("\n".join(f"{place}: {_one_line(redact_uri(_without_path(place, message)))}" for place, message in ordered))
 
     def _order(self, place: Place) -> tuple[int, int]:
         if place.line is not None:
@@ -185,7 +185,7 @@ def found_text(tree: Tree, key: str = "") -> str:
             return "a mapping"
         case Scalar(value=None):
             return "nothing"
-        case Scalar() if is_secret_name(key):
+        case Scalar() if is_secret_name(key) or key == "storage_options":
             return "a value"
         case Scalar(value=str()):
             return repr(shown(redact_uri(tree.text)))
@@ -220,7 +220,7 @@ def _readings(table: Table, errors: list[ErrorDetails], done: dict[int, ScalarVa
 def _note(model: type[BaseModel], table: Table, label: str, errors: list[ErrorDetails], problems: Problems) -> None:
     expected_at: dict[tuple[Place, str, str], list[str]] = {}
     # A misspelt key is one problem, not two.
-    meant = {nearest(key, _keys_of(model)) for key in [] if key not in _keys_of(model)}
+    meant = {nearest(key, _keys_of(model)) for key in table.entries if key not in _keys_of(model)}
     for error in errors:
         node, place, path = find(table, tuple(error["loc"]))
         at = _label(label, path)

@@ -150,6 +150,15 @@ def _kept(batch: pa.RecordBatch, sieve: _Sieve) -> tuple[Positions, pa.RecordBat
     return good, batch if len(good) == batch.num_rows else batch.filter(pa.array(sieve.good))
 
 
+def plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without dictionaries and other encodings, so that its size is that of its values."""
+    found = batch.columns
+    columns = [_plain(column) for column in found]
+    if all(new is old for new, old in zip(columns, found, strict=True)):
+        return batch
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
 def _plain(values: pa.Array) -> pa.Array:
     if isinstance(values, pa.ExtensionArray):
         values = values.storage

@@ -5,7 +5,7 @@ Owns the plain values that the inventory, the plan and the readers exchange. Kno
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,6 +82,32 @@ class RowGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class RowGroups:
+    """The row groups of a file, or the stretch of them that a unit needs, under their own numbers; always the last one, too.
+
+    A unit of a file with 10,000 row groups is sent with its own alone.
+    """
+
+    count: int
+    first: int
+    some: tuple[RowGroup, ...]
+    last: RowGroup | None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> RowGroup:
+        if number in {-1, self.count - 1} and self.last is not None:
+            return self.last
+        if not self.first <= number < self.first + len(self.some):
+            raise IndexError(number)
+        return self.some[number - self.first]
+
+    def __iter__(self) -> Iterator[RowGroup]:
+        return iter(self.some)
+
+
+@dataclass(frozen=True, slots=True)
 class InputFile:
     """A file of the inventory. With `error` set it cannot be read at all: it has no rows, and is counted as a file."""
 
@@ -91,7 +117,7 @@ class InputFile:
     etag: str
     format: str
     rows: int
-    row_groups: tuple[RowGroup, ...]
+    row_groups: RowGroups
     schema: pa.Schema
     path_values: tuple[tuple[str, str], ...]
     error: str | None

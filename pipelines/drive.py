@@ -27,7 +27,7 @@ TASK_BYTES: Final = 32 << 20
 TASK_WORKS: Final = 64
 WAIT_SECONDS: Final = 0.5
 SPECULATE_FACTOR: Final = 4.0
-"""A task is run a second time when nothing else is left to send and it has taken this many times the usual: stragglers end most long runs."""
+"""A task is run a second time when nothing else is left to send and it took this many times the usual: stragglers end most runs."""
 SPECULATE_SECONDS: Final = 30.0
 
 
@@ -193,7 +193,7 @@ class _Round:
         self._failed(work, str(answer.kind), answer.error)
 
     def _lost(self, sent: Sent, done: Done) -> None:
-        """A task gave no answer: what it committed is asked of the store; the rest is tried again, each piece alone so that a culprit shows."""
+        """A task gave no answer: what it committed is asked of the store; the rest is tried again, each piece alone: a culprit shows."""
         self._driver.tally.losses += 1
         for work in sent.works:
             if work.key not in self._left:
@@ -240,5 +240,3 @@ def _batches(works: Iterable[Work], slots: int) -> Iterator[list[Work]]:
         size += work.bytes
     if held:
         yield held
-
-

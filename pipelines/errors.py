@@ -1,24 +1,24 @@
 """What can go wrong, as one tree. A message is subject, found, expected, remedy; values in it are bounded.
 
-    ShardmillError                 exit status 1 unless said otherwise
-    ├── ConfigError                2  the pipeline file or the command's words; carries every problem found
-    ├── InputError                    the input cannot be used: missing, unreadable, changed
-    │   └── InputChanged              an input is not the object that the inventory listed
-    ├── StorageError                  a store refused or failed
-    │   ├── NotFound                  there is no such object
-    │   ├── Conflict                  the object is not what the caller had seen (compare-and-swap)
-    │   ├── AccessDenied              credentials or permissions: retrying cannot help
-    │   ├── Throttled, Unavailable    may pass: retried with backoff before they surface
-    │   ├── CommitUnknown             the store did not answer a conditional write: it may or may not have happened
-    │   └── UnsafeStore               the store ignores conditional writes
-    ├── UnitError                     a unit failed: with unit, operator and rows
-    │   └── LedgerImbalance        4  rows_in is not rows_out + dropped + quarantined
-    ├── BudgetExceeded                more rows quarantined than max_quarantined_fraction allows
-    ├── LeaseHeld                     another run is writing this output
-    ├── LeaseLost                     another run took over while this one was stopped
-    ├── VersionConflict               another run finished or claimed the version
-    ├── CheckFailed                4  `verify` found what does not hold
-    └── NotYet                     2  a part of the contract that this build does not have
+ShardmillError                 exit status 1 unless said otherwise
+├── ConfigError                2  the pipeline file or the command's words; carries every problem found
+├── InputError                    the input cannot be used: missing, unreadable, changed
+│   └── InputChanged              an input is not the object that the inventory listed
+├── StorageError                  a store refused or failed
+│   ├── NotFound                  there is no such object
+│   ├── Conflict                  the object is not what the caller had seen (compare-and-swap)
+│   ├── AccessDenied              credentials or permissions: retrying cannot help
+│   ├── Throttled, Unavailable    may pass: retried with backoff before they surface
+│   ├── CommitUnknown             the store did not answer a conditional write: it may or may not have happened
+│   └── UnsafeStore               the store ignores conditional writes
+├── UnitError                     a unit failed: with unit, operator and rows
+│   └── LedgerImbalance        4  rows_in is not rows_out + dropped + quarantined
+├── BudgetExceeded                more rows quarantined than max_quarantined_fraction allows
+├── LeaseHeld                     another run is writing this output
+├── LeaseLost                     another run took over while this one was stopped
+├── VersionConflict               another run finished or claimed the version
+├── CheckFailed                4  `verify` found what does not hold
+└── NotYet                     2  a part of the contract that this build does not have
 """
 
 from __future__ import annotations

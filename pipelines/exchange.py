@@ -194,7 +194,9 @@ class DecideJob:
         Right where a group has one kept row, so that a row beaten in a round can be beaten no more by deciding later.
         """
         if not operator.one_kept_per_key:
-            raise UnitError(f"operator {operator.name!r}: a partition has {sum(s.bytes for s in self.sources)} bytes, more than a task can hold")
+            raise UnitError(
+                f"operator {operator.name!r}: a partition has {sum(s.bytes for s in self.sources)} bytes, more than a task can hold"
+            )
         kept: pa.RecordBatch | None = None
         counts: Ints = np.zeros(0, np.int64)
         for chunk in self._chunks(worker):
@@ -217,9 +219,7 @@ class DecideJob:
             yield one_batch(pa.Table.from_batches(held))
 
 
-def _fold(
-    operator: GroupOperator, kept: pa.RecordBatch | None, counts: Ints, chunk: pa.RecordBatch
-) -> tuple[pa.RecordBatch, Ints]:
+def _fold(operator: GroupOperator, kept: pa.RecordBatch | None, counts: Ints, chunk: pa.RecordBatch) -> tuple[pa.RecordBatch, Ints]:
     """The kept rows of everything seen so far, and for how many removed rows each one stands."""
     merged = chunk if kept is None else one_batch(pa.Table.from_batches([kept, chunk]))
     weights = np.concatenate([counts, np.zeros(chunk.num_rows, np.int64)])

@@ -1,7 +1,9 @@
-"""Named points where a test may stop, kill or fail this process. Without `SHARDMILL_FAULT` a point costs one dictionary look-up.
+"""Named points where a test may stop, kill or fail this process. Without `SHARDMILL_FAULT` a point costs next to nothing.
 
 `SHARDMILL_FAULT` holds `point=action` items separated by commas: `kill` (SIGKILL to this process), `kill-parent` (to the process whose id
-is in `SHARDMILL_FAULT_PID`), `stop` (SIGSTOP to this process), `raise` (RuntimeError), `memory` (MemoryError), or `wait:PATH` (until PATH exists).
+is in `SHARDMILL_FAULT_PID`), `stop` (SIGSTOP to this process), `raise` (RuntimeError), `memory` (MemoryError), or `wait:PATH` (until PATH
+exists).
+`point@n=action` fires at the n-th passing in a process instead of every one.
 With `SHARDMILL_FAULT_ONCE=FOLDER` each item fires once over all processes: the first to create `FOLDER/<point>` does it.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -35,11 +38,15 @@ POINTS: Final = (
 )
 
 _ITEMS: Final = dict(item.split("=", 1) for item in os.environ.get("SHARDMILL_FAULT", "").split(",") if "=" in item)
+_PASSINGS: Final = Counter[str]()
 
 
 def point(name: str) -> None:
     """Do what `SHARDMILL_FAULT` says for this point; nothing otherwise."""
-    action = _ITEMS.get(name)
+    if not _ITEMS:
+        return
+    _PASSINGS[name] += 1
+    action = _ITEMS.get(name) or _ITEMS.get(f"{name}@{_PASSINGS[name]}")
     if action is not None and _first(name):
         _act(name, action)
 

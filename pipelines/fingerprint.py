@@ -1,6 +1,7 @@
 """What decides a result, written down and digested: settings, code, assets, library versions.
 
-A stage's fingerprint covers everything that its records depend on but the rows themselves; `plan` compares the parts of two fingerprints to say
+A stage's fingerprint covers everything that its records depend on but the rows themselves; `plan` compares the parts of two fingerprints
+to say
 why something would run again.
 """
 
@@ -50,7 +51,7 @@ def fingerprint(facts: Mapping[str, Any]) -> str:
     return digest(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS).decode())
 
 
-def operator_facts(operator: Operator, folder: Path, assets: Mapping[str, str], seed: int) -> Facts:
+def operator_facts(operator: Operator, assets: Mapping[str, str], seed: int) -> Facts:
     """Everything about an operator that decides its results."""
     facts: Facts = {
         "name": operator.name,

@@ -23,6 +23,7 @@ from pipelines.jsonlines import BYTE_ORDER_MARK, CorruptStreamError, Damage, Lin
 from pipelines.readahead import ReadAhead, Segment, blocks_of
 
 GROUP_BYTES = 64 << 20
+BLOCK_BYTES = 8 << 20
 
 
 def describe(sources: Reads, listed: Listed, file_format: str, options: ReadOptions) -> FileDescription:
@@ -81,7 +82,7 @@ def _blocks(chunks: Iterable[bytes], compression: str, damage: Damage) -> Iterat
     """Blocks of whole lines of a file with their place in its uncompressed stream."""
     stream = decompressed(chunks, compression, damage) if compression else chunks
     offset = 0
-    for block in line_blocks(stream, damage):
+    for block in line_blocks(stream, damage, BLOCK_BYTES):
         marked = offset == 0 and block.startswith(BYTE_ORDER_MARK)
         skip = len(BYTE_ORDER_MARK) if marked else 0
         yield offset + skip, block[skip:] if skip else block
@@ -164,7 +165,7 @@ def _lines(piece: Slice, chunks: Iterable[bytes], damage: Damage) -> Iterator[Li
         if compression:
             yield from (lines_of(block) for _, block in _blocks(chunks, compression, damage))
         else:
-            yield from (lines_of(block) for block in line_blocks(chunks, damage))
+            yield from (lines_of(block) for block in line_blocks(chunks, damage, BLOCK_BYTES))
     except CorruptStreamError as problem:
         raise _changed(piece.file, problem.message) from None
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.columns import plain_schema
-from pipelines.conform import Conformer, Finding, sized
+from pipelines.conform import Conformer, Finding, plain_batch, sized
 from pipelines.documents import NO_GROUPS, Damaged, Documents, FileDescription, InputFile, Listed, Reads, Slice, unreadable
 from pipelines.errors import InputChanged, NotFound, StorageError, shown
 from pipelines.readahead import BLOCK_BYTES, WINDOW_BYTES, AheadFile, ReadAhead, Segment, blocks_of
@@ -303,7 +303,7 @@ class _Decoding:
                 skip = max(0, self.start - first)
                 keep = min(batch.num_rows, self.piece.stop - first) - skip
                 if keep > 0:
-                    yield batch.slice(skip, keep), first + skip
+                    yield plain_batch(batch.slice(skip, keep)), first + skip
                 first += batch.num_rows
                 if first >= self.piece.stop:
                     return

@@ -1,6 +1,7 @@
 """Parts as sequences of frames: each frame is one record batch as an Arrow IPC stream of its own.
 
-A frame is read with one range request, without a footer; the index of the frames stands in the commit record. Owns the bytes of a part; does
+A frame is read with one range request, without a footer; the index of the frames stands in the commit record. Owns the bytes of a part;
+does
 not know what its rows mean.
 """
 
@@ -47,7 +48,10 @@ class PartWriter:
         return sum(frame[2] for frame in self._frames)
 
     def write(self, batch: pa.RecordBatch, num_bytes: int = 0, group: str = "") -> None:
-        """Append a frame. `num_bytes` (uncompressed size as it is counted for shards) and `group` go into the index. Empty batches are skipped."""
+        """Append a frame.
+
+        `num_bytes` (uncompressed size as it is counted for shards) and `group` go into the index. Empty batches are skipped.
+        """
         if batch.num_rows == 0:
             return
         if self._writer is None:
@@ -95,6 +99,9 @@ def read_frames(store: Store, frames: Sequence[FrameRef]) -> Iterator[pa.RecordB
 
 
 def _ahead(fetch: Callable[[FrameRef], pa.RecordBatch], frames: Sequence[FrameRef]) -> Iterator[pa.RecordBatch]:
+    if len(frames) <= 1:  # nothing to run ahead to
+        yield from map(fetch, frames)
+        return
     with ThreadPoolExecutor(READ_AHEAD_REQUESTS, thread_name_prefix="frames") as threads:
         waiting: list[tuple[int, Future[pa.RecordBatch]]] = []
         held = 0

@@ -1,6 +1,7 @@
 """Removing what nothing needs, so that nothing that is needed can go.
 
-A part goes only if its work's record names another attempt, or if its stage's epoch was swept: a marker, written before the first deletion, says
+A part goes only if its work's record names another attempt, or if its stage's epoch was swept: a marker, written before the first
+deletion, says
 that no run will look there again. Records and inventories stay: a slow attempt finds its record and loses.
 """
 
@@ -10,9 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pipelines import faults
-from pipelines.commit import ROOT, CommitLog, epoch_of, sealed, sweep_path
-from pipelines.storage import ObjectInfo, Store
-from pipelines.version import claims
+from pipelines.commit import PLAN, ROOT, CommitLog, epoch_of, sealed, sweep_path, unsealed
+from pipelines.errors import NotFound
+from pipelines.lease import Lease
+from pipelines.storage import ObjectInfo, Store, open_store
+from pipelines.version import claims, current_manifest
 
 UPLOAD_SECONDS = 24 * 3600.0
 """Unfinished uploads older than this belong to attempts that are long dead."""
@@ -43,6 +46,32 @@ def collect(store: Store, *, keep: Iterable[str], sweep: Iterable[str] | None = 
     return _delete(store, _garbage(store))
 
 
+def collect_output(uri: str) -> Swept:
+    """Remove what nothing needs from an output that no run is writing.
+
+    The stages of the latest plan stay while its version is not finished, and after it if the pipeline keeps intermediates.
+
+    Raises:
+        LeaseHeld: A run is writing it.
+    """
+    store = open_store(uri)
+    with Lease(store, lambda: "gc"):
+        return collect(store, keep=needed(store))
+
+
+def needed(store: Store) -> list[str]:
+    """Fingerprints of the stages whose parts a run may still read: see `collect_output`."""
+    try:
+        plan = unsealed(store.read(PLAN))
+    except NotFound:
+        return []
+    found = current_manifest(store)
+    is_finished = found is not None and found[0]["fingerprints"] == plan["fingerprints"]
+    if is_finished and plan["keep_intermediates"] == "none":
+        return []
+    return [str(stage["fingerprint"]) for stage in plan["stages"]]
+
+
 def _stages(store: Store) -> list[str]:
     prefix = f"{ROOT}/stages"
     return sorted({str(child).rstrip("/").rsplit("/", 1)[-1] for child in store.children(prefix) if isinstance(child, str)})
@@ -52,7 +81,8 @@ def _garbage(store: Store) -> Iterator[ObjectInfo]:
     epochs: dict[str, int] = {}
     logs: dict[str, CommitLog] = {}
     for info in store.list(f"{ROOT}/parts"):
-        _, _, _, place, key, name = info.path.split("/", 5)
+        _, _, _, place, name = info.path.split("/", 4)
+        key, attempt, _ = name.split(".", 2)
         stage, _, epoch = place.rpartition(".e")
         if stage not in epochs:
             epochs[stage] = epoch_of(store, stage)
@@ -63,9 +93,9 @@ def _garbage(store: Store) -> Iterator[ObjectInfo]:
             logs[place] = CommitLog(store, stage, int(epoch))
             logs[place].load()
         log = logs[place]
-        if key in log and not name.startswith(log.record(key).attempt):
+        if key in log and attempt != log.record(key).attempt:
             yield info
-    yield from store.list(f"{ROOT}/tmp")
+    yield from store.list(f"{ROOT}/tmp")  # noqa: S108  the store's own folder
     for claim in claims(store):
         if claim.state == "abandoned":
             yield from store.list(f"data/{claim.name}")

@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.columns import is_text, unified_schema
-from pipelines.documents import FileDescription, InputFile, Listed, ReadOptions, Reads, RowGroup
+from pipelines.columns import is_text, unified_schema, writable_type
+from pipelines.documents import FileDescription, InputFile, Listed, ReadOptions, Reads, RowGroup, RowGroups
 from pipelines.errors import InputError, shown
 from pipelines.formats import describe, format_of
 
@@ -70,14 +70,15 @@ class Inventory:
 
         Args:
             files: uri, size, etag, format, schema (index into `schemas`), error, message, then one column a path column.
-            groups: One row a row group: rows, offset, length, num_bytes.
+            groups: Four rows, rows, offset, length, num_bytes; one column a row group.
             file_first_group: See the class.
             schemas: The distinct schemas of files.
             schema: See the class.
         """
-        self._files = files.combine_chunks()
-        self._groups = np.ascontiguousarray(groups.T)
+        self._files = pa.RecordBatch.from_arrays([_array(column) for column in files.columns], names=files.column_names)
+        self._groups = groups
         self._schemas = tuple(schemas)
+        self._path_columns = tuple(files.column_names[7:])
         self.schema = schema
         self.file_first_group = file_first_group
         self.group_rows: Int64s = self._groups[0]
@@ -91,15 +92,17 @@ class Inventory:
     def __repr__(self) -> str:
         return f"Inventory({self.num_files} files, {len(self.group_rows)} row groups, {self.rows} rows, {self.num_bytes} bytes)"
 
-    def file(self, ordinal: int) -> InputFile:
-        """The file at a place in the inventory."""
-        row = {name: self._files.column(name)[ordinal].as_py() for name in self._files.column_names}
-        start, stop = (int(bound) for bound in self.file_first_group[ordinal : ordinal + 2])
-        groups = self._groups[:, start:stop]
+    def file(self, ordinal: int, first: int = 0, stop: int | None = None) -> InputFile:
+        """The file at a place in the inventory; with `first` and `stop`, only with those of its row groups."""
+        row = self._files.slice(ordinal, 1).to_pylist()[0]
+        start, end = self.file_first_group[ordinal : ordinal + 2].tolist()
+        groups = self._groups[:, start:end]
         first_rows = np.cumsum(groups[0]) - groups[0]
         columns = (groups[0], first_rows, groups[1], groups[2], groups[3])
-        row_groups = tuple(RowGroup(*values) for values in zip(*(column.tolist() for column in columns), strict=True))
-        path_values = tuple((name, row[name]) for name in self._files.column_names[7:] if row[name] is not None)
+        some = tuple(RowGroup(*values) for values in zip(*(column[first:stop].tolist() for column in columns), strict=True))
+        last = RowGroup(*(int(column[-1]) for column in columns)) if end > start else None
+        row_groups = RowGroups(end - start, first, some, last)
+        path_values = tuple((name, row[name]) for name in self._path_columns if row[name] is not None)
         return InputFile(
             ordinal=ordinal,
             uri=row["uri"],
@@ -121,7 +124,7 @@ class Inventory:
     @property
     def uris(self) -> pa.Array:
         """Addresses of the files, large_string, one a file."""
-        return _array(self._files.column("uri"))
+        return self._files.column("uri")
 
     @property
     def unreadable(self) -> list[tuple[str, str, str]]:
@@ -137,8 +140,8 @@ class Inventory:
             digest = hashlib.sha256(f"inventory {INVENTORY_VERSION}\n".encode())
             for field in self.schema:
                 digest.update(json.dumps([field.name, str(field.type)]).encode())
-            for name in ("uri", "etag", *self._files.column_names[7:]):
-                _hash_strings(digest, _array(self._files.column(name)))
+            for name in ("uri", "etag", *self._path_columns):
+                _hash_strings(digest, self._files.column(name))
             for numbers in (self.file_first_group, self.group_rows):
                 digest.update(numbers.astype("<i8").tobytes())
             self._fingerprint = digest.hexdigest()
@@ -149,11 +152,12 @@ class Inventory:
         ends = np.cumsum(self.group_rows)
         num_groups = min(int(np.searchsorted(ends, max(rows, 0))) + 1, len(ends)) if rows > 0 else 0
         num_files = int(self.group_file[num_groups - 1]) + 1 if num_groups else 0
-        groups = self._groups[:, :num_groups].T.copy()
+        groups = self._groups[:, :num_groups].copy()
         if num_groups and ends[num_groups - 1] > rows:
-            groups[-1, 0] -= ends[num_groups - 1] - rows
+            groups[0, -1] -= ends[num_groups - 1] - rows
         bounds = np.minimum(self.file_first_group[: num_files + 1], num_groups)
-        return Inventory(self._files.slice(0, num_files), groups, bounds, self._schemas, self.schema)
+        files = pa.Table.from_batches([self._files.slice(0, num_files)])
+        return Inventory(files, groups, bounds, self._schemas, self.schema)
 
     def save(self, store: Keeps, path: str) -> None:
         """Write the inventory as one Parquet file: a row a file, its row groups as a list; distinct schemas stand in the metadata."""
@@ -174,7 +178,7 @@ class Inventory:
             "schema": _encoded(self.schema),
             "schemas": [_encoded(schema) for schema in self._schemas],
         }
-        table = self._files.slice(start, stop - start).append_column("row_groups", row_groups)
+        table = pa.Table.from_batches([self._files.slice(start, stop - start)]).append_column("row_groups", row_groups)
         return table.replace_schema_metadata({"shardmill.inventory": json.dumps(metadata)})
 
     @classmethod
@@ -186,19 +190,28 @@ class Inventory:
             StorageError: The store failed.
         """
         try:
-            table = pq.read_table(pa.BufferReader(store.read(path)), use_threads=False)
-            metadata = json.loads((table.schema.metadata or {})[b"shardmill.inventory"])
+            reader = pq.ParquetFile(pa.BufferReader(store.read(path)))
+            metadata = json.loads((reader.schema_arrow.metadata or {})[b"shardmill.inventory"])
         except (pa.ArrowException, OSError, KeyError) as error:
             raise InputError(f"{path}: not an inventory: {shown(error)}; plan the run again") from error
         if metadata["version"] != INVENTORY_VERSION:
             raise InputError(f"{path}: inventory version {metadata['version']}, expected {INVENTORY_VERSION}; plan the run again")
-        lists = table.column("row_groups").combine_chunks()
-        lists = pa.concat_arrays(lists.chunks) if isinstance(lists, pa.ChunkedArray) else lists
-        flat = lists.flatten()
-        groups = np.stack([child.to_numpy() for child in flat.flatten()], axis=1) if len(flat) else np.empty((0, 4), np.int64)
-        bounds = np.concatenate([[0], np.cumsum(lists.value_lengths().to_numpy())]).astype(np.int64)
-        files = table.drop_columns(["row_groups"]).replace_schema_metadata(None)
+        files, groups, bounds = _loaded(reader)
         return cls(files, groups, bounds, [_decoded(text) for text in metadata["schemas"]], _decoded(metadata["schema"]))
+
+
+def _loaded(reader: pq.ParquetFile) -> tuple[pa.Table, Int64s, Int64s]:
+    """Files, groups and bounds, piece by piece, so that lists and columns of row groups are not in memory at once."""
+    files: list[pa.Table] = []
+    groups: list[Int64s] = [np.empty((4, 0), dtype=np.int64)]
+    lengths: list[Int64s] = [np.zeros(1, dtype=np.int64)]
+    for piece in range(reader.num_row_groups):
+        table = reader.read_row_group(piece, use_threads=False)
+        for lists in table.column("row_groups").chunks:
+            groups.append(np.stack([child.to_numpy() for child in lists.flatten().flatten()]))
+            lengths.append(lists.value_lengths().to_numpy())
+        files.append(table.drop_columns(["row_groups"]).replace_schema_metadata(None))
+    return pa.concat_tables(files), np.concatenate(groups, axis=1), np.cumsum(np.concatenate(lengths), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +314,7 @@ def _assembled(listed: Sequence[Listed], parts: Sequence[Described], options: Re
         }
     )
     bounds = np.concatenate([[0], np.cumsum(np.concatenate([part.num_groups for part in parts]))]).astype(np.int64)
-    groups = np.concatenate([part.groups for part in parts])
+    groups = np.ascontiguousarray(np.concatenate([part.groups for part in parts]).T)
     if len(errors) == len(listed):
         uri, (_, message) = listed[0].uri, errors[0]
         raise InputError(f"none of {len(listed)} input files can be read; the first: {uri}: {message}")
@@ -323,7 +336,8 @@ def _document_schema(schemas: Sequence[pa.Schema], options: ReadOptions) -> pa.S
     if not any(schema.get_field_index(text) >= 0 and is_text(schema.field(text).type) for schema in schemas):
         columns = ", ".join(f"{field.name} ({field.type})" for field in unified_schema(schemas, text))
         raise InputError(f"no input file has a string column {text!r}; found: {shown(columns) or 'no columns'}; set input.text_column")
-    fields = [field for field in unified_schema(schemas, text) if field.name not in options.path_columns]
+    unified = unified_schema(schemas, text)
+    fields = [field.with_type(writable_type(field.type)) for field in unified if field.name not in options.path_columns]
     return pa.schema([*fields, *(pa.field(name, pa.string()) for name in options.path_columns)])
 
 

@@ -57,10 +57,10 @@ class JsonReader:
         """The lines as one batch, or None where any of them is not exactly one object that fits the schema."""
         try:
             table = self._table(span)
+            # Several objects on one line, or a NUL that pyarrow takes for the end, give another number of rows.
+            return _single_batch(table, self.schema) if table.num_rows == num_lines else None
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
             return None
-        # Several objects on one line, or a NUL that pyarrow takes for the end, give another number of rows.
-        return _single_batch(table, self.schema) if table.num_rows == num_lines else None
 
     def _table(self, span: memoryview | bytes) -> pa.Table:
         return pj.read_json(

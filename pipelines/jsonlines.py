@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-BLOCK_BYTES = 8 << 20
 FEED_BYTES = 16 << 10
 MAX_INFLATED_BYTES = 4 << 20
 BLANKS = b" \t\r"
@@ -91,7 +90,7 @@ class CorruptStreamError(Exception):
         self.message = message
 
 
-def line_blocks(chunks: Iterable[bytes], damage: Damage, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+def line_blocks(chunks: Iterable[bytes], damage: Damage, block_bytes: int) -> Iterator[bytes]:
     """Whole lines of a stream in blocks of about `block_bytes`, longer only for one long line; how the stream is chunked has no influence.
 
     Of a stream that ended in damage the last, incomplete line is left out.

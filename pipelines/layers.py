@@ -33,6 +33,10 @@ class Layers:
         """Frames of the topmost layer."""
         return len(self.parts[-1].frames) if self.parts else 0
 
+    def frames(self) -> list[tuple[Layers, int]]:
+        """Every frame of the topmost layer, as `read_layers` wants them."""
+        return [(self, number) for number in range(self.num_frames)]
+
     def frame_refs(self, number: int) -> list[FrameRef]:
         """What must be read for one frame of the topmost layer, the full layer's frame first."""
         found: list[FrameRef] = []
@@ -79,15 +83,12 @@ def ordered(rows: Rows) -> Ints:
     return (rows.file << 40) | rows.row
 
 
-def read_layers(store: Store, layers: Layers, numbers: Sequence[int]) -> Iterator[pa.RecordBatch]:
-    """The batches of some frames of the topmost layer, with every column, fetched ahead."""
-    if not numbers:
-        return
-    depth = len(layers.parts)
-    stream = read_frames(store, [ref for number in numbers for ref in layers.frame_refs(number)])
-    for _ in numbers:
+def read_layers(store: Store, frames: Sequence[tuple[Layers, int]]) -> Iterator[pa.RecordBatch]:
+    """The batches of some frames of topmost layers, with every column, fetched ahead over all of them."""
+    stream = read_frames(store, [ref for layers, number in frames for ref in layers.frame_refs(number)])
+    for layers, _ in frames:
         batch = next(stream)
-        for _ in range(depth - 1):
+        for _ in layers.parts[1:]:
             batch = _overlay(batch, next(stream))
         yield batch
 

@@ -1,6 +1,7 @@
 """One writer at a time on an output: a lease that saves double work. Safety never rests on it, but on conditional writes.
 
-Time is the store's clock. A holder that died on this very machine is known as dead at once; one that is silent elsewhere, or stopped, is taken
+Time is the store's clock. A holder that died on this very machine is known as dead at once; one that is silent elsewhere, or stopped, is
+taken
 over when its heartbeat is older than the lease.
 """
 
@@ -105,7 +106,7 @@ class Lease:
             self._thread.join()
         if self._lost is None:
             try:
-                self._store.replace(PATH, sealed({"released": True, "epoch": self.epoch}), etag=self._etag)
+                self._store.replace(PATH, sealed({"released": True, "epoch": self.epoch, "done": kind is None}), etag=self._etag)
             except ShardmillError:
                 return  # taken over, or the store is away: the lease runs out by itself
 
@@ -133,8 +134,10 @@ class Lease:
         age = self._store.now() - self._store.info(PATH).modified
         if age < self._seconds:
             raise LeaseHeld(
-                f"{self._store.uri}: another run is writing this output: process {found.pid} on {found.host}, heard of {max(age, 0):.0f} s ago"
-                f"{': ' + found.doing if found.doing else ''}; wait for it, or stop it: it is taken over {self._seconds:.0f} s after its last sign"
+                f"{self._store.uri}: another run is writing this output: process {found.pid} on {found.host}, heard of {max(age, 0):.0f} "
+                "s ago"
+                f"{': ' + found.doing if found.doing else ''}; wait for it, or stop it: it is taken over {self._seconds:.0f} s after its "
+                "last sign"
             )
 
     def _content(self) -> bytes:
@@ -163,7 +166,9 @@ class Lease:
             self._etag = etag  # our own write, whose answer was lost
             return
         by = "nobody" if found is None else f"process {found.pid} on {found.host}"
-        self._lost = f"{self._store.uri}: the lease was taken over by {by} while this run was stopped or cut off; that run goes on, this one ends"
+        self._lost = (
+            f"{self._store.uri}: the lease was taken over by {by} while this run was stopped or cut off; that run goes on, this one ends"
+        )
 
 
 _RENEWING = threading.Lock()
@@ -180,6 +185,17 @@ def current(store: Store) -> tuple[Holder | None, str | None]:
     except (TornRecord, orjson.JSONDecodeError):
         return None, etag
     return (None if body.get("released") else Holder(**body)), etag
+
+
+def was_cut_short(store: Store) -> bool:
+    """True unless the last holder came to its end: it died, failed, or still holds the lease."""
+    try:
+        body: dict[str, Any] = unsealed(store.read(PATH))
+    except NotFound:
+        return False
+    except (TornRecord, orjson.JSONDecodeError):
+        return True
+    return not body.get("done", False)
 
 
 def _past_epoch(store: Store, etag: str | None) -> int:

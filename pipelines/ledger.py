@@ -106,7 +106,8 @@ class Ledger:
                 raise LedgerImbalance(f"{subject}: the ledger counts {have} rows as {name}, the files hold {want}")
         if self.rows_in != self.rows_out + self.num_dropped + self.num_quarantined:
             raise LedgerImbalance(
-                f"{subject}: {self.rows_in} rows in, but {self.rows_out} out + {self.num_dropped} dropped + {self.num_quarantined} quarantined"
+                f"{subject}: {self.rows_in} rows in, but {self.rows_out} out + {self.num_dropped} dropped + {self.num_quarantined} "
+                "quarantined"
             )
 
     def to_json(self) -> dict[str, Any]:

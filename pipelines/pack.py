@@ -84,7 +84,7 @@ def cut(stretches: Iterable[Stretch], target_bytes: int) -> Iterator[tuple[int, 
         while total >= (number + 1) * target_bytes:
             yield _file(number, target_bytes, held)
             number += 1
-            held = [part for part in held if part.start + sum(part.sizes) >= number * target_bytes and sum(part.sizes)]
+            held = [part for part in held if part.start + sum(part.sizes) >= number * target_bytes and part.frames]
     if total > number * target_bytes or number == 0:
         yield _file(number, target_bytes, held)
 
@@ -112,7 +112,8 @@ def _clip(stretch: Stretch, start: int, stop: int) -> Stretch:
 class FileJob:
     """Write one file under its final name.
 
-    The name is final and the bytes are a pure function of committed parts, so that any attempt may write it: the first creates it, another finds
+    The name is final and the bytes are a pure function of committed parts, so that any attempt may write it: the first creates it, another
+    finds
     the very same bytes there.
     """
 
@@ -155,9 +156,11 @@ class FileJob:
     def _batches(self, worker: Worker) -> Iterator[tuple[pa.RecordBatch, Ints]]:
         """The file's rows, and for each batch the byte of the file at which each row starts, as far as anyone needs to know."""
         names = self.form.schema.names
+        frames = [(stretch.layers, number) for stretch in self.file.stretches for number in stretch.frames]
+        batches = read_layers(worker.store, frames)
         for stretch in self.file.stretches:
             position = stretch.start
-            for batch, size in zip(read_layers(worker.store, stretch.layers, stretch.frames), stretch.sizes, strict=True):
+            for size, batch in zip(stretch.sizes, batches, strict=False):
                 chosen = conformed(batch.select(names), self.form.schema)
                 sizes = row_sizes(chosen, names)
                 if int(sizes.sum()) != size:
@@ -178,7 +181,8 @@ class FileJob:
             state.update(worker.store.read_range(path, start, min(start + HASH_BLOCK_BYTES, found.size)))
         if state.hexdigest() != expected:
             raise VersionConflict(
-                f"{path} holds other bytes ({found.size}, sha256 {state.hexdigest()[:12]}…) than this plan makes ({size}, {expected[:12]}…): "
+                f"{path} holds other bytes ({found.size}, sha256 {state.hexdigest()[:12]}…) than this plan makes ({size}, "
+                f"{expected[:12]}…): "
                 "it was changed after it was written, or made by other code; remove it if nothing needs it, and run again"
             )
 

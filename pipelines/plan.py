@@ -156,7 +156,7 @@ def _facts(made: Ingredients, operators: Sequence[Operator], number: int, *, las
     config = made.config
     seed = config.execution.seed
     facts: Facts = {
-        "operators": [operator_facts(operator, config.folder, made.assets, seed) for operator in operators],
+        "operators": [operator_facts(operator, made.assets, seed) for operator in operators],
         "engine": engine_facts(),
         "dropped": config.output.dropped,
     }
@@ -241,7 +241,9 @@ def plan_units(inventory: Inventory, target_bytes: int, kept: Sequence[tuple[int
     `kept`: stretches (first row group, stop) that are committed as units already and stay as they are; only the rest is cut anew.
     """
     if inventory.num_files > MAX_FILES:
-        raise InputError(f"the input has {inventory.num_files} files; at most {MAX_FILES} can be planned in one run: pack them, or run in parts")
+        raise InputError(
+            f"the input has {inventory.num_files} files; at most {MAX_FILES} can be planned in one run: pack them, or run in parts"
+        )
     builder = _UnitBuilder(inventory)
     total = len(inventory.group_rows)
     position = 0
@@ -310,7 +312,7 @@ def slices(inventory: Inventory, unit: Unit) -> tuple[Slice, ...]:
     found = []
     skip, left = unit.skip, unit.rows
     for ordinal, first, stop in file_ranges(inventory, unit.first_group, unit.stop_group):
-        file = inventory.file(ordinal)
+        file = inventory.file(ordinal, first, stop)
         for group in range(first, stop):
             rows = file.row_groups[group].rows
             start = min(skip, rows)

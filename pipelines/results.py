@@ -33,7 +33,20 @@ MANIFEST_VERSION: Final = 1
 TABLES: Final = ("dropped", "duplicates", "quarantine")
 TABLE_BYTES: Final = 512 << 20
 FOLDER_FILES: Final = 5000
-PACKAGES: Final = ("datasets", "datatrove", "fsspec", "numba", "numpy", "py3langid", "pyarrow", "pydantic", "ray", "s3fs", "shardmill", "tokenizers")
+PACKAGES: Final = (
+    "datasets",
+    "datatrove",
+    "fsspec",
+    "numba",
+    "numpy",
+    "py3langid",
+    "pyarrow",
+    "pydantic",
+    "ray",
+    "s3fs",
+    "shardmill",
+    "tokenizers",
+)
 SHARDS: Final = pa.schema(
     [("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string()), ("num_tokens", pa.int64())]
 )
@@ -102,7 +115,13 @@ class Packing:
 
     def _pack(self, files: Sequence[File], form: Form) -> list[Packed]:
         works = [
-            Work(digest("file", file.path, self._claim.pack), _job(file, form), 0, min(file.stop - file.start, sum(map(_size, file.stretches))), "file")
+            Work(
+                digest("file", file.path, self._claim.pack),
+                _job(file, form),
+                0,
+                min(file.stop - file.start, sum(map(_size, file.stretches))),
+                "file",
+            )
             for file in files
         ]
         self._complete(self._log, works)
@@ -154,7 +173,9 @@ class Tables:
         """As it stands in the manifest: rows and digest of each; of tables of several files also the files."""
         described: dict[str, Any] = {"shards": {"rows": len(self.shards), "sha256": self.shards_sha256}}
         for name, files in self.others.items():
-            listed = [{"path": file.part.path, "rows": file.part.rows, "bytes": file.part.bytes, "sha256": file.part.sha256} for file in files]
+            listed = [
+                {"path": file.part.path, "rows": file.part.rows, "bytes": file.part.bytes, "sha256": file.part.sha256} for file in files
+            ]
             described[name] = {
                 "rows": sum(file.part.rows for file in files),
                 "sha256": files_digest((file.part.path, file.part.sha256) for file in files),

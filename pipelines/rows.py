@@ -87,6 +87,7 @@ class UnitFiles:
         self.uris = [file.uri for file in files]
         self.prefixes = [identity.uri_prefix(uri) for uri in self.uris]
         self._first_rows = [np.array([group.first_row for group in file.row_groups], np.int64) for file in files]
+        self._first_groups = [file.row_groups.first for file in files]
         self._uri_array = pa.array(self.uris, pa.string())
         self.id_column = id_column
 
@@ -103,7 +104,7 @@ class UnitFiles:
         groups = np.zeros(len(row), np.int32)
         for ordinal in np.unique(file):
             mine = file == ordinal
-            groups[mine] = np.searchsorted(self._first_rows[ordinal], row[mine], side="right") - 1
+            groups[mine] = np.searchsorted(self._first_rows[ordinal], row[mine], side="right") - 1 + self._first_groups[ordinal]
         return groups
 
     def ids(self, rows: Rows) -> pa.StringArray:
@@ -117,7 +118,10 @@ class UnitFiles:
 def dropped_rows(
     files: UnitFiles, rows: Rows, operators: Sequence[str] | str, reasons: pa.Array, carried: pa.Schema | None
 ) -> pa.RecordBatch:
-    """The side table's rows of documents that go. `carried`: input columns that the table shall hold too; null where an operator removed one."""
+    """The side table's rows of documents that go.
+
+    `carried`: input columns that the table shall hold too; null where an operator removed one.
+    """
     names = pa.array([operators] * len(rows) if isinstance(operators, str) else operators, pa.string())
     columns = [
         files.keys(rows.file, rows.row),

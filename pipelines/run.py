@@ -1,4 +1,4 @@
-"""One run: prepared, planned, driven through its stages, packed into a version, swapped in, and swept. Started again, it goes on where it was.
+"""One run: prepared, planned, driven through its stages, packed, swapped in and swept. Started again, it goes on where it was.
 
 Exactly once rests on the commits of the work and on the version's claim; this module only puts the steps in their order.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -17,15 +17,15 @@ import orjson
 from cluster.tasks import Executor
 from pipelines import faults
 from pipelines.card import card
-from pipelines.commit import ROOT, CommitLog, Record, epoch_of, sealed, unsealed
+from pipelines.commit import PLAN, ROOT, CommitLog, Record, epoch_of, sealed, unsealed
 from pipelines.config import PipelineConfig
 from pipelines.drive import Driver, TooLarge
-from pipelines.errors import NotFound, ShardmillError
+from pipelines.errors import LeaseHeld, NotFound
 from pipelines.exchange import Limits
-from pipelines.gc import collect
+from pipelines.gc import collect, needed
 from pipelines.inventory import Inventory
-from pipelines.lease import Lease
-from pipelines.plan import Plan, Unit, make_plan, plan_units, split, unit_bytes, with_splits
+from pipelines.lease import Lease, was_cut_short
+from pipelines.plan import Plan, Unit, make_plan, plan_units, unit_bytes, with_splits
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import KINDS, Silent, Watch
 from pipelines.report import report
@@ -36,7 +36,6 @@ from pipelines.version import MANIFEST, Claim, claim, claims, current_manifest, 
 from pipelines.work import Work
 from pipelines.worker import Place
 
-PLAN: Final = f"{ROOT}/plan.json"
 SPLITS: Final = f"{ROOT}/splits"
 DONE: Final = "this output is finished: the same input, pipeline and code made it; there is nothing to do"
 
@@ -96,8 +95,9 @@ def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None
         seen.note(f"{config.name}: listing the input")
         prepared = prepare(config, started, limit)
         plan = make_plan(prepared.ingredients, prepared.inventory, ())
-        done = _already(store, plan)
+        done = already(store, plan)
         if done is not None:
+            _sweep_after_death(store)
             return RunResult(done, was_finished=True)
         describe = seen.describe if isinstance(seen, Silent) else str
         with Lease(store, describe) as lease:
@@ -105,9 +105,17 @@ def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None
             return RunResult(engine.run(started()), was_finished=False)
 
 
-def _already(store: Store, plan: Plan) -> dict[str, Any] | None:
+def already(store: Store, plan: Plan) -> dict[str, Any] | None:
+    """The current version's manifest if this very plan made it."""
     found = current_manifest(store)
     return found[0] if found is not None and found[0].get("fingerprints") == dict(plan.fingerprints) else None
+
+
+def _sweep_after_death(store: Store) -> None:
+    """Remove what a run left that finished its version and died before it had swept; another run that is at work will do so itself."""
+    if was_cut_short(store):
+        with suppress(LeaseHeld), Lease(store, lambda: "gc"):
+            collect(store, keep=needed(store))
 
 
 class Engine:
@@ -257,7 +265,7 @@ class Engine:
 
     def _recovered(self) -> dict[str, Any] | None:
         """A version of this very plan that was finished but not swapped in, or swapped in a moment ago: now it is."""
-        done = _already(self._store, self._plan)
+        done = already(self._store, self._plan)
         if done is not None:
             return done
         last = next(reversed(claims(self._store)), None)
@@ -280,6 +288,7 @@ class Engine:
 
     def _sweep(self) -> None:
         """What the finished version does not need any more."""
+        self._lease.confirm()  # a run that was stopped must not sweep under the one that took over
         keep = [stage.fingerprint for stage in self._plan.stages] if self._config.execution.keep_intermediates == "latest" else []
         collect(self._store, keep=keep)
 
@@ -345,11 +354,13 @@ def plan_facts(config: PipelineConfig, plan: Plan, inventory: Inventory) -> dict
         "num_units": len(plan.units),
         "keep_intermediates": config.execution.keep_intermediates,
         "stages": [
-            {"fingerprint": stage.fingerprint, "operators": list(stage.operators), "groups": [group.name for group in stage.spec.groups], "facts": stage.facts}
+            {
+                "fingerprint": stage.fingerprint,
+                "operators": list(stage.operators),
+                "groups": [group.name for group in stage.spec.groups],
+                "facts": stage.facts,
+            }
             for stage in plan.stages
         ],
         "config": config.redacted(),
     }
-
-
-__all__ = ["DONE", "Engine", "RunResult", "ShardmillError", "current_units", "executor_for", "plan_facts", "run"]

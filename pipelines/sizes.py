@@ -16,7 +16,10 @@ Sizes = npt.NDArray[np.int64]
 
 
 def row_sizes(batch: pa.RecordBatch, columns: Sequence[str]) -> Sizes:
-    """Bytes of each row in the columns named: fixed widths, and for variable ones the values and one offset. At least 1, so that every row counts."""
+    """Bytes of each row in the columns named: fixed widths, and for variable ones the values and one offset.
+
+    At least 1, so that every row counts.
+    """
     total = np.zeros(batch.num_rows, np.int64)
     for name in columns:
         total += array_sizes(batch.column(name))
@@ -50,7 +53,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind)
+    return any(test(kind) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_map))
 
 
 def _offset_bytes(kind: pa.DataType) -> int:
@@ -75,7 +78,7 @@ def _list_sizes(array: pa.Array) -> Sizes:
         inner = before[offsets[1:] - offsets[0]] - before[offsets[:-1] - offsets[0]]
     if array.null_count:
         inner[np.asarray(pc.is_null(array).to_numpy(zero_copy_only=False))] = 0
-    return inner + _offset_bytes(array.type)
+    return np.asarray(inner + _offset_bytes(array.type), np.int64)
 
 
 def _fixed_list_sizes(array: pa.Array) -> Sizes:
@@ -83,10 +86,10 @@ def _fixed_list_sizes(array: pa.Array) -> Sizes:
     values = array.values.slice(array.offset * width, len(array) * width)
     if width == 0:
         return np.zeros(len(array), np.int64)
-    return array_sizes(values).reshape(len(array), width).sum(axis=1)
+    return np.asarray(array_sizes(values).reshape(len(array), width).sum(axis=1), np.int64)
 
 
 def _fixed_width(kind: pa.DataType) -> int | None:
     if pa.types.is_primitive(kind):
-        return max(kind.bit_width // 8, 1)
+        return max(int(kind.bit_width) // 8, 1)
     return None

@@ -1,4 +1,4 @@
-"""Drives the stages of a plan: units of each, then the exchange of its group operators, then the next, down to documents ready to be packed.
+"""Drives the stages of a plan: the units of each, then the exchange of its group operators, then the next, until all can be packed.
 
 Holds, for each stage, the keys of the units' records; everything else is asked of the records when it is needed.
 """
@@ -52,7 +52,16 @@ class Stages:
     `poisoned`: units of one row that killed every worker that tried them, with what was last heard; their row is quarantined.
     """
 
-    def __init__(self, store: Store, plan: Plan, inventory: Inventory, logs: Sequence[CommitLog], complete: Complete, limits: Limits, poisoned: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        plan: Plan,
+        inventory: Inventory,
+        logs: Sequence[CommitLog],
+        complete: Complete,
+        limits: Limits,
+        poisoned: Mapping[str, str],
+    ) -> None:
         self._store = store
         self.plan = plan
         self._inventory = inventory
@@ -215,6 +224,8 @@ class Budget:
         if self._total > self._fraction * self._rows:
             errors = ", ".join(f"{name} {count}" for name, count in record.ledger.quarantined().items())
             raise BudgetExceeded(
-                f"{self._total} of {self._rows} rows are quarantined ({errors} in the last unit), more than execution.max_quarantined_fraction "
-                f"({self._fraction:g}) allows; `shardmill status` shows examples: mend the input or the operator, or raise the fraction, and run again"
+                f"{self._total} of {self._rows} rows are quarantined ({errors} in the last unit), more than "
+                "execution.max_quarantined_fraction "
+                f"({self._fraction:g}) allows; `shardmill status` shows examples: mend the input or the operator, or raise the fraction, "
+                "and run again"
             )

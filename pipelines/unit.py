@@ -27,7 +27,19 @@ from pipelines.inventory import InputFile
 from pipelines.layers import Layers, delta, ordered, read_layers, split_identity, with_identity
 from pipelines.ledger import READER, Ledger
 from pipelines.operatorspec import OperatorSpec
-from pipelines.rows import DUPLICATES, QUARANTINE, Ints, Mask, Rows, UnitFiles, dropped_rows, dropped_schema, in_order, one_batch, quarantined_rows
+from pipelines.rows import (
+    DUPLICATES,
+    QUARANTINE,
+    Ints,
+    Mask,
+    Rows,
+    UnitFiles,
+    dropped_rows,
+    dropped_schema,
+    in_order,
+    one_batch,
+    quarantined_rows,
+)
 from pipelines.sizes import row_sizes
 from pipelines.worker import Attempt, Outcome, Worker
 
@@ -195,7 +207,7 @@ class _UnitRun:
         if self.job.layers is None:
             yield from enumerate(self._read_input())
             return
-        for number, batch in enumerate(read_layers(self.worker.store, self.job.layers, range(self.job.layers.num_frames))):
+        for number, batch in enumerate(read_layers(self.worker.store, self.job.layers.frames())):
             rows = split_identity(batch)
             self.ledger.rows_in += len(rows)
             yield number, rows
@@ -289,6 +301,8 @@ class _UnitRun:
             started = time.thread_time()
             try:
                 keys = keys_of(rows.batch)
+            except MemoryError:  # a smaller unit may pass
+                raise
             except Exception as error:
                 raise UnitError(f"operator {name!r} could not make keys: {type(error).__name__}: {bounded(error)}") from error
             if keys.num_rows != len(rows):
@@ -333,13 +347,22 @@ class _UnitRun:
             part = parts[name]
             return 0 if part is None else part.rows
 
-        subject = f"rows of {self.files.uris[0]}" + (f" and {len(self.files.uris) - 1} more files" if len(self.files.uris) > 1 else "")
+        subject = self._subject()
         expected = {"rows_in": self.job.rows, "rows_out": rows("documents")}
         self.ledger.prove(subject, **expected, num_dropped=rows("dropped"), num_quarantined=rows("quarantine"))
         judged = sum(self.ledger.operator(name).dropped.total() for name, _ in self.spec.judged)
         told = sum(0 if verdict is None else verdict.num_rows for verdict in self._verdicts) if self.spec.judged else 0
         if judged != told or judged != rows("duplicates"):
-            raise LedgerImbalance(f"{subject}: {told} verdicts, {judged} documents removed by them, {rows('duplicates')} rows of duplicates")
+            raise LedgerImbalance(
+                f"{subject}: {told} verdicts, {judged} documents removed by them, {rows('duplicates')} rows of duplicates"
+            )
+
+    def _subject(self) -> str:
+        """The unit's rows in words; a unit of empty files has none."""
+        uris = self.files.uris
+        if not uris:
+            return "a unit without rows"
+        return f"rows of {uris[0]}" + (f" and {len(uris) - 1} more files" if len(uris) > 1 else "")
 
 
 def _matches(rows: Rows, verdict: pa.RecordBatch) -> tuple[Mask, Ints]:

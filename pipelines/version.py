@@ -1,6 +1,7 @@
 """Versions of an output: which number a run may write, and the swap that makes it current.
 
-A version is claimed before its first shard is named, and each claim moves by compare-and-swap: claimed → finished or claimed → abandoned. So a
+A version is claimed before its first shard is named, and each claim moves by compare-and-swap: claimed → finished or claimed → abandoned.
+So a
 run that was stopped and wakes up late can neither finish a version that another gave up, nor write into one that it does not own.
 """
 
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from pipelines import faults
 from pipelines.commit import ROOT, sealed, unsealed
 from pipelines.errors import Conflict, NotFound, VersionConflict
 from pipelines.storage import Store
@@ -96,7 +98,9 @@ def finish(store: Store, claimed: Claim) -> Claim:
         return now
     moved = _move(store, now, "finished") if now.state == "claimed" and now.plan == claimed.plan else None
     if moved is None:
-        raise VersionConflict(f"{store.uri}: version {claimed.name} was given up by another run while this one was stopped; start this run again")
+        raise VersionConflict(
+            f"{store.uri}: version {claimed.name} was given up by another run while this one was stopped; start this run again"
+        )
     return moved
 
 
@@ -129,6 +133,7 @@ def swap(store: Store, number: int, manifest: bytes, card: bytes) -> None:
     if current is not None and _number(current[0]) >= number:
         return
     replace_any(store, CARD, card)
+    faults.point("version.card-written")
     try:
         store.replace(MANIFEST, manifest, etag=None if current is None else current[1])
     except Conflict as error:

@@ -149,7 +149,9 @@ def local_asset(sources: Sources, uri: str, expected: str) -> Path:
         data = sources.read(uri)
         found = sha256(data).hexdigest()
         if found != expected:
-            raise InputChanged(f"asset {uri} changed while the run was going on: sha256 {found[:12]}…, planned with {expected[:12]}…; run again")
+            raise InputChanged(
+                f"asset {uri} changed while the run was going on: sha256 {found[:12]}…, planned with {expected[:12]}…; run again"
+            )
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = folder / f".{new_attempt()}"
         temporary.write_bytes(data)

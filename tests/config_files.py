@@ -101,6 +101,21 @@ WRONG = {
             "p.yaml:9: cluster: there is no key 'cpus'; did you mean 'num_cpus'?",
         ],
     ),
+    "a misspelt key is one problem": (
+        "nme: p\ninputs: {uri: in}\noutput: {urii: out}\n",
+        [
+            "p.yaml:1: there is no key 'nme'; did you mean 'name'?",
+            "p.yaml:2: there is no key 'inputs'; did you mean 'input'?",
+            "p.yaml:3: output: there is no key 'urii'; did you mean 'uri'?",
+        ],
+    ),
+    "passwords in what is shown": (
+        "name: p\ninput: {uri: s3://me:hunter2@b/x, storage_options: password=hunter2}\noutput: {uri: 's3://me:hunter2@b/*'}\n",
+        [
+            "p.yaml:2: input.storage_options: found a value, expected a mapping of keys to values",
+            "p.yaml:3: output.uri: s3://[redacted]@b/* is a pattern; expected one folder, without `*`, `?` or `[`",
+        ],
+    ),
     "missing keys": (
         "# a comment\nname: p\n\noutput:\n  compression: zstd\n",
         [

@@ -10,7 +10,7 @@ import mmh3
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.kernels.hashing import UnhashableError, combine, hash_bytes
@@ -30,6 +30,7 @@ def test_every_tail_length_matches_the_reference():
     assert pairs(hash_bytes(pa.array(values, pa.large_binary()))) == [reference(value) for value in values]
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.binary(max_size=80)), st.data())
 def test_any_bytes_in_any_slice_match_the_reference(values, data):
     """Nulls hash to zero and a slice hashes as its values do, wherever it lies in its buffers."""
@@ -40,6 +41,7 @@ def test_any_bytes_in_any_slice_match_the_reference(values, data):
         assert pairs(hash_bytes(array.slice(start, stop - start))) == [reference(value) for value in values[start:stop]]
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.text()))
 def test_layouts_of_text_hash_alike(values):
     """string, large_string, string_view and dictionary are four layouts of the same values."""

@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_samples import ASSETS, real_documents
 from pydantic import ValidationError
@@ -45,6 +45,7 @@ def test_first_of_equal_texts_stays():
     assert removed(ExactDedup(), texts("a", "b", "a", "A", "a", None, None)) == {2: 0, 4: 0}
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "b", "c", "", None]), max_size=30))
 def test_exactly_one_of_each_text_stays(values):
     """What is left holds each text once, and each removed document names an equal one that stays."""
@@ -82,6 +83,7 @@ def test_unicode_forms_are_one():
     assert removed(ExactDedup(normalize="whitespace"), texts("\u00e9t\u00e9", "e\u0301te\u0301", "ete")) == {1: 0}
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_normalising_twice_changes_nothing(text):
     """What is normal stays as it is."""
@@ -112,6 +114,7 @@ BY = {
     "date": pa.array([date(1900, 1, 1), date(2024, 1, 2), None, date(2024, 1, 1)]),
     "time": pa.array([-5, 3, None, 2], pa.timestamp("ns", "UTC")),
     "string": pa.array(["2023-12-31T23:59", "2024-01-02", None, "2024-01-01"]),
+    "close strings": pa.array(["2024-01-01T00:01", "2024-01-01T00:03", None, "2024-01-01T00:02"]),
     "dictionary": pa.array(["a", "\u00e9", None, "b"]).dictionary_encode(),
 }
 
@@ -124,6 +127,7 @@ def test_highest_and_lowest_follow_the_order_of_values(kind):
     assert set(removed(ExactDedup(keep="lowest", by="by"), batch).values()) == {0}
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.floats(allow_nan=False), min_size=1, max_size=20))
 def test_any_floats_are_ranked_as_numbers(values):
     """The kept document has the greatest number there is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_samples import ASSETS
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from operators.length import LengthFilter
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=12)), st.integers(0, 6), st.integers(6, 12) | st.none())
 def test_judges_as_len_does(texts, low, high):
     """A document stays if Python's len of its text is within the bounds, both included."""

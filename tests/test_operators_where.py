@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_samples import ASSETS, real_documents
 from pydantic import ValidationError
@@ -125,6 +125,7 @@ CONDITIONS = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(CONDITIONS, st.lists(st.tuples(st.none() | st.integers(0, 3), st.none() | st.integers(0, 3)), min_size=1, max_size=8))
 def test_logic_is_that_of_sql(where, rows):
     """Any nesting of and, or, not over nulls has the meaning that three-valued logic gives it."""

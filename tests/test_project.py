@@ -80,6 +80,21 @@ def test_every_command_in_the_readme_exists():
     assert named <= set(cli.commands) - set(INSTEAD)
 
 
+def test_the_pipeline_in_the_readme_is_the_quickstart(tmp_path, monkeypatch):
+    """The pipeline that README explains is the one that the demo runs, but for comments."""
+    monkeypatch.chdir(ROOT)
+    (shown,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "shown.yaml").write_text(shown)
+    assert load(tmp_path / "shown.yaml").redacted() == load(ROOT / "configs" / "quickstart.yaml").redacted()
+
+
+def test_every_file_that_the_map_names_exists():
+    """AGENTS.md sends nobody to a module that is gone."""
+    named = re.findall(r"(?:operators|cluster|pipelines)/[a-z_0-9]+\.(?:py|jsonl)", (ROOT / "AGENTS.md").read_text())
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_the_three_packages_are_this_project():
     """`operators`, `cluster` and `pipelines` are common words: they must be the folders of this checkout, whatever is installed."""
     code = "import operators, cluster, pipelines; print(*(m.__path__[0] for m in (operators, cluster, pipelines)), sep='\\n')"

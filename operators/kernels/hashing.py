@@ -125,7 +125,7 @@ def _hash_slices(offsets: npt.NDArray[np.int64], data: npt.NDArray[np.uint8], va
 
 
 @njit(nogil=True, cache=True)
-def _fold(first: U64, second: U64, tag: np.uint64, hi: U64, lo: U64, valid: Bools) -> None:  # noqa: PLR0917 -- a kernel
+def _fold(first: U64, second: U64, tag: np.uint64, hi: U64, lo: U64, valid: Bools) -> None:
     """Replace each row's state by the hash of (state, tag, value): six words, so that no two sequences of values read alike."""
     for row in range(len(first)):
         h1, h2 = np.uint64(0), np.uint64(0)

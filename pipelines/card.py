@@ -1,0 +1,279 @@
+"""The card of an output: README.md, whose front matter tells `load_dataset` and the Hub which files are the current version.
+
+A pure function of the manifest. Everything in it may come from strangers (names of reasons, settings, the licence), so that every scalar of
+the front matter is a quoted JSON string, which YAML reads as it is, and everything in the text is escaped for Markdown.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from pipelines.funnel import FunnelRow, balances, by_count, funnel_rows
+from pipelines.legible import count, counted, legible, seconds, share, size
+
+MAX_REASONS: Final = 100
+MAX_SETTINGS_CHARS: Final = 4000
+SIZES: Final = (
+    (10**3, "n<1K"),
+    (10**4, "1K<n<10K"),
+    (10**5, "10K<n<100K"),
+    (10**6, "100K<n<1M"),
+    (10**7, "1M<n<10M"),
+    (10**8, "10M<n<100M"),
+    (10**9, "100M<n<1B"),
+    (10**10, "1B<n<10B"),
+    (10**11, "10B<n<100B"),
+    (10**12, "100B<n<1T"),
+)
+# fmt: off
+LICENCES: Final = frozenset(
+    {
+        "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bigscience-openrail-m", "bsd", "bsd-2-clause", "bsd-3-clause",
+        "bsd-3-clause-clear", "bsl-1.0", "c-uda", "cc", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-2.0",
+        "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0",
+        "cc-by-nd-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc0-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "cdla-sharing-1.0",
+        "ecl-2.0", "epl-1.0", "epl-2.0", "etalab-2.0", "eupl-1.1", "eupl-1.2", "gfdl", "gpl", "gpl-2.0", "gpl-3.0", "isc", "lgpl",
+        "lgpl-2.1", "lgpl-3.0", "lgpl-lr", "lppl-1.3c", "mit", "mpl-2.0", "ms-pl", "ncsa", "odbl", "odc-by", "ofl-1.1", "openrail",
+        "openrail++", "osl-3.0", "other", "pddl", "postgresql", "unknown", "unlicense", "wtfpl", "zlib",
+    }
+)
+# fmt: on
+"""What the Hub takes as `license`; anything else is `other` with a name."""
+
+
+def card(manifest: Mapping[str, Any], globs: Sequence[str] | None = None) -> str:
+    """The card of a version.
+
+    Args:
+        manifest: Of the version.
+        globs: Paths of its data files relative to the output, one pattern a version and plan. None: those of a version made by one plan.
+    """
+    patterns = [data_glob(manifest["version"], manifest["run_id"])] if globs is None else list(globs)
+    sections = (
+        _front_matter(manifest, patterns),
+        _summary(manifest),
+        _loading(manifest),
+        _source(manifest),
+        _funnel(manifest),
+        _operators(manifest),
+        _columns(manifest),
+        _checking(manifest),
+    )
+    return "\n".join(line for section in sections for line in (*section, "")).rstrip("\n") + "\n"
+
+
+def data_glob(version: str, plan: str) -> str:
+    """The pattern of a version's shards, in whatever folders: the first 8 digits of its plan's fingerprint are in their names."""
+    return f"data/{version}/**/*-{plan[:8]}.parquet"
+
+
+# --- front matter
+
+
+def _front_matter(manifest: Mapping[str, Any], patterns: Sequence[str]) -> Iterator[str]:
+    yield "---"
+    yield f"pretty_name: {_quoted(manifest['name'])}"
+    languages = _languages(manifest)
+    if languages:
+        yield "language:"
+        yield from (f"  - {_quoted(language)}" for language in languages)
+    yield from _licence(manifest["licence"])
+    yield "size_categories:"
+    yield f"  - {_quoted(_size_category(manifest['output']['rows']))}"
+    yield "task_categories:"
+    yield '  - "text-generation"'
+    yield "tags:"
+    yield '  - "shardmill"'
+    yield from ("configs:", '  - config_name: "default"', "    data_files:", '      - split: "train"')
+    if len(patterns) == 1:
+        yield f"        path: {_quoted(patterns[0])}"
+    else:
+        yield "        path:"
+        yield from (f"          - {_quoted(pattern)}" for pattern in patterns)
+    yield "---"
+
+
+def _quoted(text: object) -> str:
+    """A YAML scalar. YAML reads JSON's quotes, but neither its surrogate pairs nor what cannot be printed, so both are gone before."""
+    return json.dumps(legible(text, 500), ensure_ascii=False)
+
+
+def _licence(licence: str | None) -> Iterator[str]:
+    if licence is None:
+        return
+    known = licence.strip().lower()
+    if known in LICENCES:
+        yield f"license: {_quoted(known)}"
+        return
+    yield 'license: "other"'
+    yield f"license_name: {_quoted(re.sub(r'[^a-z0-9.]+', '-', known).strip('-')[:80] or 'other')}"
+
+
+def _languages(manifest: Mapping[str, Any]) -> list[str]:
+    """Languages that the last language filter lets through, where it names them as the Hub does."""
+    found: list[str] = []
+    for operator in manifest["operators"]:
+        wanted = operator["settings"].get("languages")
+        if operator["type"] == "language_filter" and isinstance(wanted, list) and not operator["settings"].get("annotate"):
+            found = sorted({code for code in wanted if isinstance(code, str) and re.fullmatch(r"[a-z]{2,3}", code)})
+    return found
+
+
+def _size_category(rows: int) -> str:
+    return next((name for most, name in SIZES if rows < most), "n>1T")
+
+
+# --- text
+
+
+def _summary(manifest: Mapping[str, Any]) -> Iterator[str]:
+    output, ledger = manifest["output"], manifest["ledger"]
+    dropped = sum(sum(reasons.values()) for reasons in ledger["dropped"].values())
+    quarantined = sum(ledger["quarantined"].values())
+    tokens = "" if output["tokens"] is None else f", {counted(output['tokens'], 'token')}"
+    yield f"# {escaped(manifest['name'])}"
+    yield ""
+    yield (
+        f"Version {code(manifest['version'])}, made by shardmill at {code(manifest['created_at'])}: "
+        f"{counted(output['rows'], 'document')}{tokens} in {counted(output['shards'], 'Parquet file')}, {size(output['bytes'])}."
+    )
+    yield ""
+    yield (
+        f"{counted(ledger['rows_in'], 'document')} went in: {count(ledger['rows_out'])} are here "
+        f"({share(ledger['rows_out'], ledger['rows_in'])}), {count(dropped)} were dropped, and {count(quarantined)} "
+        "could not be processed and are in quarantine."
+    )
+    if not balances(manifest):
+        yield ""
+        yield "**These numbers do not add up: do not use this version.**"
+    if manifest["licence"] is not None:
+        yield ""
+        yield f"Licence: {code(manifest['licence'])}"
+
+
+def _loading(manifest: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("## Load it", "")
+    yield from ("```python", "from datasets import load_dataset", "")
+    yield from ('dataset = load_dataset("FOLDER_OR_HUB_NAME", split="train")', "```", "")
+    yield (
+        "`FOLDER_OR_HUB_NAME` is the folder that holds this file, or the dataset's name on the Hub. Only the files of version "
+        f"{code(manifest['version'])} are read. From any storage, streamed: `pipelines.open_dataset(URI)`."
+    )
+
+
+def _source(manifest: Mapping[str, Any]) -> Iterator[str]:
+    source = manifest["input"]
+    uris = source["uri"] if isinstance(source["uri"], list) else [source["uri"]]
+    yield from ("## What went in", "")
+    yield from (f"- {code(uri)}" for uri in uris[:MAX_REASONS])
+    if len(uris) > MAX_REASONS:
+        yield f"- and {count(len(uris) - MAX_REASONS)} more"
+    yield ""
+    unreadable = source["unreadable_files"]
+    bad = f" {counted(unreadable, 'file')} could not be read and {'is' if unreadable == 1 else 'are'} not counted." if unreadable else ""
+    yield f"{counted(source['files'], 'file')}, {counted(source['rows'], 'document')}, {size(source['bytes'])}.{bad}"
+
+
+def _funnel(manifest: Mapping[str, Any]) -> Iterator[str]:
+    rows = funnel_rows(manifest)
+    yield from ("## What became of it", "")
+    yield "| step | rows in | dropped | quarantined | rows out | kept | CPU time |"
+    yield "|---|--:|--:|--:|--:|--:|--:|"
+    yield from (_funnel_line(row) for row in rows)
+    yield from _reasons(rows[:-1])
+    errors = by_count(manifest["ledger"]["quarantined"])
+    if errors:
+        yield from ("", "| error that led to quarantine | rows |", "|---|--:|")
+        yield from (f"| {code(error)} | {count(number)} |" for error, number in errors[:MAX_REASONS])
+        yield from _rest(errors, columns=2)
+
+
+def _funnel_line(row: FunnelRow) -> str:
+    name = code(row.name) if row.step == "operator" else row.name
+    numbers = [count(row.rows_in), count(row.num_dropped), count(row.quarantined), count(row.rows_out), share(row.rows_out, row.rows_in)]
+    return f"| {' | '.join([name, *numbers, '' if row.seconds is None else seconds(row.seconds)])} |"
+
+
+def _reasons(rows: Sequence[FunnelRow]) -> Iterator[str]:
+    reasons = [(row, reason, number) for row in rows for reason, number in row.dropped]
+    if not reasons:
+        return
+    yield from ("", "| dropped by | reason | rows | of all |", "|---|---|--:|--:|")
+    whole = rows[0].rows_in
+    yield from (
+        f"| {code(row.name)} | {code(reason)} | {count(number)} | {share(number, whole)} |" for row, reason, number in reasons[:MAX_REASONS]
+    )
+    yield from _rest([(reason, number) for _, reason, number in reasons], columns=3)
+
+
+def _rest(counts: Sequence[tuple[str, int]], columns: int) -> Iterator[str]:
+    """A line for what a bounded table leaves out."""
+    rest = counts[MAX_REASONS:]
+    if rest:
+        yield f"| {count(len(rest))} more |{' |' * (columns - 2)} {count(sum(number for _, number in rest))} |"
+
+
+def _operators(manifest: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("## Operators", "")
+    if not manifest["operators"]:
+        yield "None: the documents are as they were read."
+    else:
+        yield "In this order, with every setting:"
+    for number, operator in enumerate(manifest["operators"], 1):
+        name, kind = operator["name"], operator["type"]
+        yield from ("", f"{number}. {code(name)}{'' if name == kind else f', of type {code(kind)}'}", "")
+        yield from (f"    {line}".rstrip() for line in _settings(operator["settings"]))
+
+
+def _settings(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as a block of JSON. No line of it can end the block: JSON has none that begins with a backtick."""
+    if not settings:
+        return ["(no settings)"]
+    shown = settings_text(settings, MAX_SETTINGS_CHARS)
+    return ["```text" if shown[-1] == "…" else "```json", *shown, "```"]
+
+
+def settings_text(settings: Mapping[str, Any], max_chars: int) -> list[str]:
+    """Settings as lines of readable JSON; cut, with `…` as the last line, where they are longer than `max_chars`."""
+    text = json.dumps(settings, indent=2, ensure_ascii=False)
+    lines = [line[: len(line) - len(line.lstrip())] + legible(line.lstrip(), 1000) for line in text[:max_chars].split("\n")]
+    return lines if len(text) <= max_chars else [*lines[:-1], "…"]
+
+
+def _columns(manifest: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("## Columns", "", "| column | type |", "|---|---|")
+    yield from (f"| {code(field['name'])} | {code(field['type'])} |" for field in manifest["schema"])
+
+
+def _checking(manifest: Mapping[str, Any]) -> Iterator[str]:
+    folder = f"versions/{manifest['version']}"
+    yield from ("## Check it", "", "```", "shardmill verify FOLDER_OR_HUB_NAME", "```", "")
+    yield (
+        "reads every file and compares digests, rows and the accounting with the manifest. Beside this file, "
+        f"{code('manifest.json')} says what made the version, and {code(folder + '/report.html')} shows it; {code(folder + '/dropped')}, "
+        f"{code(folder + '/duplicates')} and {code(folder + '/quarantine')} list every document that is not here, and why."
+    )
+    yield ""
+    yield f"Run {code(manifest['run_id'])}, fingerprints: " + ", ".join(
+        f"{code(name)} {code(value)}" for name, value in sorted(manifest["fingerprints"].items())
+    )
+
+
+# --- Markdown
+
+
+def escaped(text: object) -> str:
+    """A stranger's text as Markdown that shows it as it is: every character that could mean something is escaped."""
+    return re.sub(r"([\\`*_{}\[\]<>()#|~&$:!])", r"\\\1", legible(text))
+
+
+def code(text: object) -> str:
+    """A stranger's text as a code span that also holds inside a table."""
+    shown = legible(text) or "(empty)"
+    if not re.search(r"[|\\`]|^ | $", shown):
+        return f"`{shown}`"
+    # In a table, renderers disagree on backslashes and pipes within backticks; character references are the same everywhere.
+    return "<code>" + re.sub(r"[^\w .,;=/-]|_", lambda found: f"&#{ord(found[0])};", shown) + "</code>"

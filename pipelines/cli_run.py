@@ -1,0 +1,175 @@
+"""The commands around a run: `plan`, `run`, `status`, `verify`, `report`, `gc`.
+
+Owns what they print: progress and messages on standard error, results on standard output.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.cli_authoring import json_option, pipeline_options
+from pipelines.cli_output import write_json
+from pipelines.errors import CheckFailed, NotFound
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.progress import Watch
+
+limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N documents of the input.")
+
+
+@click.command()
+@pipeline_options
+@limit_option
+@json_option
+def plan(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bool) -> None:
+    """Say what a run would do: stages, units, what is committed, what would run again and why."""
+    from pipelines.config import load  # noqa: PLC0415
+    from pipelines.survey import render, survey  # noqa: PLC0415
+
+    found = survey(load(file, overrides), limit)
+    if as_json:
+        write_json(found.to_json())
+    else:
+        click.echo("\n".join(render(found)))
+
+
+@click.command()
+@pipeline_options
+@limit_option
+@json_option
+@click.option("--quiet", is_flag=True, help="No progress.")
+def run(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bool, quiet: bool) -> None:
+    """Run a pipeline, or go on with it where it was stopped."""
+    from pipelines.config import load  # noqa: PLC0415
+    from pipelines.funnel import render_funnel  # noqa: PLC0415
+    from pipelines.run import DONE  # noqa: PLC0415
+    from pipelines.run import run as run_pipeline  # noqa: PLC0415
+
+    config = load(file, overrides)
+    with _terminable(), _watching(quiet=quiet) as watch:
+        result = run_pipeline(config, limit=limit, watch=watch)
+    if as_json:
+        if result.was_finished:
+            click.echo(f"{config.name}: {DONE}", err=True)
+        write_json(result.manifest)
+        return
+    if result.was_finished:
+        click.echo(f"{config.name}: {DONE}")
+    render_funnel(result.manifest, _console(sys.stdout))
+    click.echo(f"{result.manifest['version']} is in {config.output.uri}; check it with: shardmill verify {config.output.uri}")
+
+
+@click.command()
+@click.argument("uri")
+@json_option
+def status(uri: str, as_json: bool) -> None:
+    """Say where a run is and what it waits for."""
+    from pipelines.status import render_status  # noqa: PLC0415
+    from pipelines.status import status as status_of  # noqa: PLC0415
+
+    found = status_of(uri)
+    if as_json:
+        write_json(found)
+    else:
+        click.echo("\n".join(render_status(found)))
+
+
+@click.command()
+@click.argument("uri")
+@click.option("--version", metavar="VERSION", help="A version other than the current one, as `v1`.")
+@json_option
+def verify(uri: str, version: str | None, as_json: bool) -> None:
+    """Check every promise of a finished version from its files."""
+    from pipelines.verify import render  # noqa: PLC0415
+    from pipelines.verify import verify as verify_version  # noqa: PLC0415
+
+    found = verify_version(uri, version=version)
+    if as_json:
+        write_json(found.to_json())
+    else:
+        click.echo("\n".join(render(found)))
+    if not found.ok:
+        failed = sum(not check.ok for check in found.checks)
+        raise CheckFailed(f"{uri}: {failed} of {len(found.checks)} checks failed")
+
+
+@click.command()
+@click.argument("uri")
+@click.option("--version", metavar="VERSION", help="A version other than the current one, as `v1`.")
+@click.option("--output", "target", type=click.Path(path_type=Path), help="Where to write the report; default: standard output.")
+def report(uri: str, version: str | None, target: Path | None) -> None:
+    """Write the HTML report of a finished version."""
+    from pipelines.storage import open_store  # noqa: PLC0415
+    from pipelines.version import current_manifest  # noqa: PLC0415
+
+    store = open_store(uri)
+    if version is None:
+        found = current_manifest(store)
+        if found is None:
+            raise NotFound(f"{uri}: there is no manifest.json: no version is finished; `shardmill status {uri}` says where the run is")
+        version = found[0]["version"]
+    page = store.read(f"versions/{version}/report.html")
+    if target is None:
+        click.echo(page.decode())
+    else:
+        target.write_bytes(page)
+        click.echo(f"Wrote {target}.")
+
+
+@click.command()
+@click.argument("uri")
+@json_option
+def gc(uri: str, as_json: bool) -> None:
+    """Remove what nothing needs: parts of attempts that lost, of stages that a finished version superseded, of abandoned versions."""
+    from pipelines.gc import collect_output  # noqa: PLC0415
+
+    swept = collect_output(uri)
+    if as_json:
+        write_json({"objects": swept.objects, "bytes": swept.bytes})
+    else:
+        click.echo(f"{uri}: removed {swept.objects:,} objects, {swept.bytes / 1e6:,.1f} MB.")
+
+
+COMMANDS: list[click.Command] = [plan, run, status, verify, report, gc]
+
+
+def _console(stream: Any) -> Console:
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(file=stream, soft_wrap=False)
+
+
+@contextmanager
+def _watching(*, quiet: bool) -> Iterator[Watch]:
+    """Progress bars on a terminal, a line a phase in a log."""
+    from pipelines.progress import Lines, Silent, Terminal  # noqa: PLC0415
+
+    console = _console(sys.stderr)
+    watch: Watch = Silent() if quiet else Terminal(console) if console.is_terminal else Lines(console)
+    try:
+        yield watch
+    finally:
+        watch.close()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does: tasks are cancelled and the lease is given back."""
+
+    def interrupt(number: int, frame: object) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

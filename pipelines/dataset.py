@@ -1,0 +1,117 @@
+"""A finished version as a `datasets.IterableDataset`: the shards that its table names, in order, streamed from wherever they are.
+
+Owns nothing but the reading. Imports datasets only when it is called.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.errors import InputError, NotFound, shown
+from pipelines.objectfile import opened_parquet
+from pipelines.storage import Store, open_store
+
+if TYPE_CHECKING:
+    import datasets
+
+BATCH_ROWS: Final = 1024
+
+
+def open_dataset(
+    uri: str,
+    *,
+    version: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    columns: Sequence[str] | None = None,
+) -> datasets.IterableDataset:
+    """Stream the documents of a finished version, in the order of the run.
+
+    Each shard is one shard of the dataset: DataLoader workers and `split_dataset_by_node` divide them among themselves, and `shuffle`
+    changes their order. Memory holds one row group.
+
+    Args:
+        uri: The output.
+        version: As `v1`; None: the current one.
+        storage_options: For the store, as in the pipeline file.
+        columns: Only these, in this order; None: all.
+
+    Raises:
+        NotFound: Nothing, or not this version, is finished here.
+        InputError: There is no such column.
+    """
+    import datasets  # noqa: PLC0415  a second and 100 MB that only this call needs
+
+    store = open_store(uri, storage_options)
+    paths = shard_paths(store, version)
+    schema = _chosen(_schema(store, paths[0]), columns, uri)
+    return datasets.IterableDataset.from_generator(
+        documents,
+        features=datasets.Features.from_arrow_schema(schema),
+        # datasets divides lists among workers; a tuple goes to each of them as it is.
+        gen_kwargs={"shards": paths, "store": store, "columns": tuple(schema.names)},
+    )
+
+
+def shard_paths(store: Store, version: str | None = None) -> list[str]:
+    """Paths of a version's shards, in order.
+
+    Raises:
+        NotFound: Nothing, or not this version, is finished here.
+        InputError: Its table names no shard.
+    """
+    name = _current(store) if version is None else version
+    try:
+        # A version is finished when its manifest is there; its table comes before.
+        store.read(f"versions/{name}/manifest.json")
+        content = store.read(f"versions/{name}/shards.parquet")
+    except NotFound:
+        raise NotFound(f"{store.uri}: version {shown(name)!r} is not finished here; {_finished(store)}") from None
+    paths: list[str] = pq.read_table(io.BytesIO(content), columns=["path"], use_threads=False).column("path").to_pylist()
+    if not paths:
+        raise InputError(f"{store.locate(f'versions/{name}/shards.parquet')}: it names no shard; `shardmill verify` says what is wrong")
+    return paths
+
+
+def _current(store: Store) -> str:
+    try:
+        return str(orjson.loads(store.read("manifest.json"))["version"])
+    except NotFound:
+        raise NotFound(f"{store.uri}: no manifest.json: nothing is finished here; run the pipeline, or check the address") from None
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{store.locate('manifest.json')}: not a manifest ({shown(error)}); `shardmill verify` says more") from None
+
+
+def _finished(store: Store) -> str:
+    names = [str(child).rstrip("/").rpartition("/")[2] for child in store.children("versions") if isinstance(child, str)]
+    there = sorted((name for name in names if store.exists(f"versions/{name}/manifest.json")), key=lambda name: (len(name), name))
+    return f"finished: {', '.join(there[-10:])}" if there else "no version is"
+
+
+def _schema(store: Store, path: str) -> pa.Schema:
+    with opened_parquet(store, path, num_ahead=0) as file:
+        return file.schema_arrow.remove_metadata()
+
+
+def _chosen(schema: pa.Schema, columns: Sequence[str] | None, uri: str) -> pa.Schema:
+    if columns is None:
+        return schema
+    unknown = [name for name in columns if name not in schema.names]
+    if unknown or not columns:
+        found = f"there is no column {shown(unknown[0])!r}" if unknown else "no column is asked for"
+        raise InputError(f"{uri}: {found}; the columns are: {shown(', '.join(schema.names))}")
+    return pa.schema([schema.field(name) for name in columns])
+
+
+def documents(shards: Sequence[str], store: Store, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """The documents of some shards, one after the other."""
+    for path in shards:
+        with opened_parquet(store, path) as file:
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(BATCH_ROWS, [group], columns=list(columns), use_threads=False):
+                    yield from batch.select(list(columns)).to_pylist()

@@ -1,0 +1,225 @@
+"""What a run would do, without doing it: stages, units, what is committed, what would run again and why, and what it will take.
+
+The same stages are walked as in a run, with the work counted instead of done; nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from pipelines.commit import PLAN, CommitLog, epoch_of, unsealed
+from pipelines.config import PipelineConfig
+from pipelines.errors import NotFound, ShardmillError, shown
+from pipelines.exchange import Limits
+from pipelines.fingerprint import differences
+from pipelines.inventory import Inventory
+from pipelines.plan import Plan, make_plan
+from pipelines.prepare import prepare
+from pipelines.results import run_id
+from pipelines.run import already, current_units, executor_for, read_splits
+from pipelines.stages import Stages
+from pipelines.storage import Store, open_store
+from pipelines.work import Work
+
+READ_BLOCK_BYTES: Final = 8 << 20
+COMMIT_REQUESTS: Final = 2
+"""Requests to commit a unit: the conditional put of the record, and its share of the parts' uploads."""
+MAX_NAMED: Final = 5
+
+
+@dataclass(slots=True)
+class StageSurvey:
+    """A stage: its units, how many of them are committed, and why the others would run."""
+
+    operators: list[str]
+    units: int
+    committed: int = 0
+    exchange: int = 0
+    exchange_committed: int = 0
+    known: bool = False
+    why: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a run would do. Sizes in bytes; estimates are for what is missing."""
+
+    name: str
+    run_id: str
+    output: str
+    is_finished: bool
+    input: Mapping[str, Any]
+    input_changes: Mapping[str, list[str]]
+    stages: list[StageSurvey]
+    shards: int
+    requests: int
+    intermediate_bytes: int
+    target_shard_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON object."""
+        return asdict(self)
+
+
+class _MissingWorkError(ShardmillError):
+    """Stops the walk where a run would have to work."""
+
+
+def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
+    """Look at the input and at what is committed.
+
+    Raises:
+        ShardmillError: What would stop a run before it starts.
+    """
+    store = open_store(config.output.uri, config.output.storage_options)
+    with executor_for(config) as started:
+        prepared = prepare(config, started, limit)
+    inventory = prepared.inventory
+    draft = make_plan(prepared.ingredients, inventory, ())
+    logs = [_log(store, stage.fingerprint) for stage in draft.stages]
+    splits = read_splits(store)
+    plan = make_plan(prepared.ingredients, inventory, current_units(config, inventory, splits, logs[0]))
+    found = [StageSurvey([*stage.operators, *(group.name for group in stage.spec.groups)], len(plan.units)) for stage in plan.stages]
+    _walk(Stages(store, plan, inventory, logs, _counter(plan, found), Limits(), splits))
+    before = _latest(store)
+    _explain(plan, found, before)
+    missing = sum(stage.units - stage.committed for stage in found)
+    size = int(inventory.group_bytes.sum())
+    is_finished = already(store, plan) is not None
+    return Survey(
+        name=config.name,
+        run_id=run_id(plan),
+        output=store.uri,
+        is_finished=is_finished,
+        input={"files": inventory.num_files, "rows": inventory.rows, "bytes": inventory.num_bytes, "uncompressed_bytes": size},
+        input_changes=_input_changes(store, inventory, before),
+        stages=found,
+        shards=max(1, -(-size // config.output.target_shard_bytes)),
+        requests=0 if is_finished else inventory.num_bytes // READ_BLOCK_BYTES + inventory.num_files + missing * COMMIT_REQUESTS,
+        intermediate_bytes=0 if is_finished else size,
+        target_shard_bytes=config.output.target_shard_bytes,
+    )
+
+
+def _log(store: Store, stage: str) -> CommitLog:
+    log = CommitLog(store, stage, epoch_of(store, stage))
+    log.load()
+    return log
+
+
+def _walk(stages: Stages) -> None:
+    try:
+        stages.run()
+    except _MissingWorkError:
+        return
+
+
+def _counter(plan: Plan, found: Sequence[StageSurvey]) -> Any:
+    positions = {stage.fingerprint: position for position, stage in enumerate(plan.stages)}
+
+    def count(log: CommitLog, works: Sequence[Work]) -> None:
+        stage = found[positions[log.stage]]
+        done = sum(work.key in log for work in works)
+        if works and works[0].kind != "unit":
+            stage.exchange += len(works)
+            stage.exchange_committed += done
+        else:
+            stage.committed, stage.known = done, True
+        if done < len(works):
+            raise _MissingWorkError("work is missing")
+
+    return count
+
+
+def _latest(store: Store) -> dict[str, Any] | None:
+    try:
+        return unsealed(store.read(PLAN))
+    except NotFound:
+        return None
+
+
+def _explain(plan: Plan, found: Sequence[StageSurvey], before: Mapping[str, Any] | None) -> None:
+    """Why units are not committed: what differs between this plan's stage and the latest one's at the same place."""
+    if before is None:
+        return
+    for position, (stage, survey_of) in enumerate(zip(plan.stages, found, strict=True)):
+        old = before["stages"][position] if position < len(before["stages"]) else None
+        if survey_of.committed == survey_of.units or old is None:
+            continue
+        if old["fingerprint"] == stage.fingerprint:
+            survey_of.why.append("nothing changed here; what is not committed yet, or was swept after the last version, runs")
+            continue
+        facts = dict(stage.facts)
+        lines = differences({**old["facts"], "after": None}, {**facts, "after": None})
+        if len(old["facts"]["operators"]) != len(facts["operators"]):
+            lines = [f"operators: {_names(old['facts'])} → {_names(facts)}"]
+        survey_of.why += lines or ["a stage before it changed"]
+
+
+def _names(facts: Mapping[str, Any]) -> str:
+    return ", ".join(str(operator["name"]) for operator in facts["operators"]) or "none"
+
+
+def _input_changes(store: Store, inventory: Inventory, before: Mapping[str, Any] | None) -> dict[str, list[str]]:
+    """Files added, changed and removed since the latest plan, a few of each by name."""
+    if before is None:
+        return {}
+    try:
+        old = Inventory.load(store, before["inventory"])
+    except ShardmillError:
+        return {}
+    was, now = _identities(old), _identities(inventory)
+    found = {
+        "added": [uri for uri in now if uri not in was],
+        "changed": [uri for uri in now if uri in was and was[uri] != now[uri]],
+        "removed": [uri for uri in was if uri not in now],
+    }
+    return {kind: uris for kind, uris in found.items() if uris}
+
+
+def _identities(inventory: Inventory) -> dict[str, str]:
+    return dict(inventory.identity(ordinal) for ordinal in range(inventory.num_files))
+
+
+def render(found: Survey) -> list[str]:
+    """The survey for a person."""
+    source = found.input
+    size = _size(source["bytes"])
+    lines = [
+        f"{found.name}: run {found.run_id} into {found.output}",
+        f"input: {source['files']:,} files, {source['rows']:,} rows, {size} ({_size(source['uncompressed_bytes'])} uncompressed)",
+    ]
+    for kind, uris in found.input_changes.items():
+        more = f" and {len(uris) - MAX_NAMED} more" if len(uris) > MAX_NAMED else ""
+        lines.append(f"  {kind} since the latest plan: {', '.join(shown(uri) for uri in uris[:MAX_NAMED])}{more}")
+    if found.is_finished:
+        return [*lines, "finished: the same input, pipeline and code made the current version; a run would do nothing"]
+    for number, stage in enumerate(found.stages, 1):
+        lines += _stage_lines(number, len(found.stages), stage)
+    lines.append(
+        f"takes: about {found.requests:,} requests to read and commit, up to {_size(found.intermediate_bytes)} of intermediate files, "
+        f"up to {found.shards:,} shards of {_size(found.target_shard_bytes)}"
+    )
+    return lines
+
+
+def _stage_lines(number: int, total: int, stage: StageSurvey) -> list[str]:
+    operators = ", ".join(stage.operators) or "no operator"
+    state = (
+        f"{stage.committed:,} of {stage.units:,} units are committed" if stage.known else f"{stage.units:,} units, after the stage before"
+    )
+    lines = [f"stage {number} of {total}: {operators}: {state}"]
+    if stage.exchange:
+        lines.append(f"  exchange: {stage.exchange_committed} of {stage.exchange} tasks are committed")
+    return lines + [f"  runs because {line}" for line in stage.why]
+
+
+def _size(size: int) -> str:
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000:
+            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} PB"

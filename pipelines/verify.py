@@ -1,0 +1,143 @@
+"""Proves what a finished version promises, from its files alone.
+
+Nothing here uses the code that makes versions: the contract is written down again in the module of each part, and what a run counted is
+counted again. The order is from the manifest outwards: a part is looked at once the one that describes it is known to be whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.checks import Check, Checks
+from pipelines.storage import open_store
+from pipelines.verify_card import check_card
+from pipelines.verify_documents import check_duplicates, check_keys
+from pipelines.verify_files import check_shards, check_strays, check_tables
+from pipelines.verify_inventory import check_places, load_inventory
+from pipelines.verify_ledger import check_ledger, count_tables
+from pipelines.verify_manifest import Finished, check_parents, find_manifest
+
+__all__ = ["Check", "Verification", "render", "verify"]
+
+ROW_CHECKS = ("dropped", "quarantined", "ledger", "operators", "places", "duplicates", "doc_keys", "kept documents")
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a verification found.
+
+    Attributes:
+        version: Its name; empty if there is none.
+        rows: Of the version's shards, as its table says; so are `files` and `bytes`.
+    """
+
+    uri: str
+    version: str
+    checks: tuple[Check, ...]
+    rows: int = 0
+    files: int = 0
+    bytes: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether every promise holds that could be checked."""
+        return all(check.ok for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `shardmill verify --json` prints it."""
+        return {
+            "uri": self.uri,
+            "version": self.version or None,
+            "ok": self.ok,
+            "rows": self.rows,
+            "files": self.files,
+            "bytes": self.bytes,
+            "checks": [check.to_json() for check in self.checks],
+        }
+
+
+def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, version: str | None = None) -> Verification:
+    """Check every promise of a finished version.
+
+    Reads every byte of it once, and the side tables a few times. Memory is bounded, whatever the size. What does not hold is a failed
+    check in the result, not an error.
+
+    Args:
+        uri: The output: a local path, an object store, or anything else that can be read.
+        storage_options: For the store, as in the pipeline file.
+        version: As `v1`; None: the current one.
+
+    Raises:
+        StorageError: The store refused or failed; nothing is said of the version then.
+    """
+    store = open_store(uri, storage_options)
+    checks = Checks()
+    finished = find_manifest(store, version, checks)
+    if finished is None:
+        return Verification(store.uri, "", tuple(checks.made))
+    check_parents(finished, checks)
+    shards = check_shards(finished, checks)
+    are_whole = check_tables(finished, checks)
+    check_strays(finished, checks)
+    _check_rows(finished, None if shards is None else shards[1], checks, are_whole=are_whole)
+    if shards is None:
+        return Verification(store.uri, finished.version, tuple(checks.made))
+    check_card(finished, shards[0], checks)
+    return _verification(finished, shards[0], checks)
+
+
+def _check_rows(finished: Finished, rows_out: int | None, checks: Checks, *, are_whole: bool) -> None:
+    inventory = load_inventory(finished, checks)
+    if not are_whole or rows_out is None:
+        which = "the side tables are" if not are_whole else "the table of shards is"
+        for name in ROW_CHECKS:
+            checks.skip(name, f"not checkable: {which} not as the manifest describes")
+        return
+    counts = count_tables(finished)
+    check_ledger(finished, counts, rows_out, checks)
+    check_places(finished, inventory, checks)
+    check_duplicates(finished, counts, inventory, checks)
+    check_keys(finished, counts, checks)
+
+
+def _verification(finished: Finished, shards: pa.Table, checks: Checks) -> Verification:
+    return Verification(
+        uri=finished.store.uri,
+        version=finished.version,
+        checks=tuple(checks.made),
+        rows=pc.sum(shards.column("rows")).as_py() or 0,
+        files=shards.num_rows,
+        bytes=pc.sum(shards.column("bytes")).as_py() or 0,
+    )
+
+
+def render(verification: Verification) -> list[str]:
+    """The checks for people, one a line, and what follows from them."""
+    width = max((len(check.name) for check in verification.checks), default=0)
+    lines = [f"{_mark(check)} {check.name.ljust(width)}  {_message(check)}" for check in verification.checks]
+    return [*lines, _conclusion(verification)]
+
+
+def _mark(check: Check) -> str:
+    if not check.checked:
+        return "–"  # noqa: RUF001  a dash that is as wide as the other marks
+    return "✓" if check.ok else "✗"
+
+
+def _message(check: Check) -> str:
+    return f"{check.subject}: {check.message}" if check.subject else check.message
+
+
+def _conclusion(verification: Verification) -> str:
+    failed = sum(not check.ok for check in verification.checks)
+    skipped = sum(not check.checked for check in verification.checks)
+    what = f"{verification.uri}, {verification.version}" if verification.version else verification.uri
+    if failed:
+        return f"{what}: {failed} of {len(verification.checks)} checks failed"
+    size = f"{verification.rows:,} documents in {verification.files:,} shards, {verification.bytes:,} bytes"
+    return f"{what}: every promise holds ({size})" + (f"; {skipped} checks could not be made here" if skipped else "")

@@ -1,0 +1,116 @@
+"""The card of an output as `load_dataset` reads it: the data files that its front matter names are exactly the current version's shards.
+
+Owns the patterns of data files. Knows nothing of how a card is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.checks import Checks, Problem
+from pipelines.config_yaml import data_of, parse
+from pipelines.errors import NotFound, shown
+from pipelines.verify_files import listed
+from pipelines.verify_manifest import Finished
+
+CARD: Final = "README.md"
+HIDDEN: Final = r"(^|/)(\.|__)"
+"""Names that datasets skips unless a pattern spells them out."""
+_GLOB_PARTS: Final = re.compile(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])")
+
+
+def check_card(finished: Finished, shards: pa.Table, checks: Checks) -> None:
+    """The card names the current version's shards, all of them and no other file."""
+    if not finished.is_current:
+        checks.skip("card", f"not checkable: the card is of the current version, not of {finished.version}")
+        return
+    proven = f"load_dataset reads the {shards.num_rows} shards of {finished.version}: {CARD} names them alone"
+    checks.judge("card", _problems(finished, shards), proven)
+
+
+def _problems(finished: Finished, shards: pa.Table) -> Iterator[Problem]:
+    try:
+        text = finished.store.read(CARD).decode()
+    except NotFound:
+        yield Problem(CARD, "it is missing; without it load_dataset would read every version and table; restore it from a copy")
+        return
+    except UnicodeDecodeError as error:
+        yield Problem(CARD, f"it is no text: {shown(error)}")
+        return
+    patterns = data_patterns(text)
+    if isinstance(patterns, str):
+        yield Problem(CARD, patterns)
+        return
+    outside = [pattern for pattern in patterns if not pattern.startswith("data/") or ".." in pattern.split("/")]
+    if outside:
+        yield Problem(CARD, f"its data_files {shown(outside[0])!r} are not in data/, where the shards are")
+        return
+    yield from _compared(finished, shards, patterns)
+
+
+def data_patterns(card: str) -> list[str] | str:
+    """The patterns of the data files in a card's front matter, or what is wrong with it."""
+    front = re.match(r"---\n(.*?)\n---(\n|\Z)", card, re.DOTALL)
+    if front is None:
+        return "it has no front matter between two lines of ---, so that load_dataset would read every version and table"
+    tree = parse(front[1], CARD, {}, lambda _place, _message: None)
+    data = None if tree is None else data_of(tree)
+    configs = data.get("configs") if isinstance(data, dict) else None
+    if not isinstance(configs, list) or not all(isinstance(config, dict) for config in configs) or not configs:
+        return "its front matter has no `configs`, so that load_dataset would read every version and table"
+    chosen = [config for config in configs if config.get("config_name") == "default" or config.get("default") is True] or configs[:1]
+    patterns = _paths(chosen[0].get("data_files"))
+    return patterns or "its front matter has no `data_files` in the default config, so that load_dataset would read every version and table"
+
+
+def _paths(data_files: Any) -> list[str]:
+    """Paths of `data_files`, which is a path, or a list of paths or of splits with a path or paths."""
+    match data_files:
+        case str():
+            return [data_files]
+        case list():
+            return [path for entry in data_files for path in _paths(entry)]
+        case {"path": path}:
+            return _paths(path)
+    return []
+
+
+def _compared(finished: Finished, shards: pa.Table, patterns: list[str]) -> Iterator[Problem]:
+    one_of = "|".join(f"(?:{_expression(pattern)})" for pattern in patterns)
+    matching = rf"^(?:{one_of})$"
+    subject = f"its data_files ({shown(', '.join(patterns))})"
+    named = shards.column("path").combine_chunks()
+    is_read = pc.and_not(pc.match_substring_regex(named, matching), pc.match_substring_regex(named, HIDDEN))
+    for path in named.filter(pc.invert(is_read)):
+        yield Problem(CARD, f"{subject} leave out {path}, a shard of {finished.version}; write the card again")
+    for chunk in listed(finished.store, "data"):
+        paths = chunk.field("path")
+        is_other = pc.and_not(pc.match_substring_regex(paths, matching), pc.is_in(paths, value_set=named))
+        for path in paths.filter(is_other):
+            yield Problem(CARD, f"{subject} also name {path}, no shard of {finished.version}; write the card again")
+
+
+def _expression(pattern: str) -> str:
+    """A glob as a regular expression: `**/` is any folders or none, `*` and `?` stay within a name."""
+    return "".join(_expression_part(part) for part in _GLOB_PARTS.split(pattern))
+
+
+def _expression_part(part: str) -> str:
+    match part:
+        case "**/":
+            return "(?:.*/)?"
+        case "**":
+            return ".*"
+        case "*":
+            return "[^/]*"
+        case "?":
+            return "[^/]"
+    if len(part) > 2 and part.startswith("[") and part.endswith("]"):
+        inside = part[1:-1].replace("\\", "\\\\").replace("[", "\\[")
+        return f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
+    return re.sub(r"([^\w/ =-])", r"\\\1", part, flags=re.ASCII)

@@ -1,0 +1,379 @@
+"""The files of a version: each there, with the bytes, rows and columns that its table says, and none that no table names.
+
+Everything is read from the files: bytes are hashed, footers parsed, tokens added up, listings compared. Memory holds the table of shards
+and a few blocks a thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.checks import Checks, Problem
+from pipelines.errors import InputError, NotFound, StorageError, shown
+from pipelines.objectfile import opened_parquet
+from pipelines.storage import ObjectInfo, Store
+from pipelines.verify_manifest import MANIFEST, TABLES, VERSION, Finished, is_shard
+
+NUM_THREADS: Final = 8
+HASH_BLOCK_BYTES: Final = 8 << 20
+FOOTER_BLOCK_BYTES: Final = 256 << 10
+FILES_AT_ONCE: Final = 1024
+LISTED_AT_ONCE: Final = 1 << 16
+CLAIMS: Final = "_shardmill/versions"
+PARQUET_ERRORS: Final = (pa.ArrowException, OSError, ValueError)
+
+SHARDS_COLUMNS: Final = {"path": "string", "rows": "int64", "bytes": "int64", "sha256": "string", "num_tokens": "int64"}
+_KEY: Final = "fixed_size_binary[16]"
+COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
+    "dropped": {"doc_key": _KEY, "id": "string", "uri": "string", "row": "int64", "operator": "string", "reason": "string"},
+    "duplicates": {
+        "doc_key": _KEY,
+        "id": "string",
+        "operator": "string",
+        "kept_doc_key": _KEY,
+        "kept_id": "string",
+        "similarity": "float",
+        "num_duplicates": "int64",
+    },
+    "quarantine": {
+        "doc_key": _KEY,
+        "id": "string",
+        "uri": "string",
+        "row_group": "int32",
+        "row": "int64",
+        "operator": "string",
+        "error": "string",
+        "message": "string",
+    },
+}
+"""Columns of the side tables (DESIGN 9); `dropped` may have more after these."""
+
+Columns = list[tuple[str, str, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a file must look: its columns (name, type, nullable), whether more may follow them, and whether its tokens are counted."""
+
+    columns: Columns
+    may_have_more: bool = False
+    counts_tokens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a table says of one of its files. `tokens` is None where there are none to count."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a file is: the problems found, and the rows that its footer says, 0 where that cannot be read."""
+
+    problems: tuple[Problem, ...]
+    rows: int = 0
+
+
+# --- one file
+
+
+def look(store: Store, expected: Expected, shape: Shape) -> Looked:
+    """Compare a file with what its table says of it: size, bytes, rows, columns, tokens."""
+    path = expected.path
+    problems: list[Problem] = []
+    try:
+        info = store.info(path)
+        problems += _bytes_problems(store, info, expected)
+        with opened_parquet(store, path, block_bytes=FOOTER_BLOCK_BYTES, num_ahead=0) as file:
+            rows = int(file.metadata.num_rows)
+            problems += _footer_problems(file, expected, shape)
+    except NotFound:
+        return Looked((Problem(path, f"it is missing; expected {expected.bytes} bytes with {expected.rows} rows; restore it from a copy"),))
+    except InputError as error:
+        return Looked((Problem(path, error.message),))
+    except StorageError:
+        raise
+    except PARQUET_ERRORS as error:
+        return Looked((*problems, Problem(path, f"it cannot be read as Parquet: {shown(error)}; restore it from a copy")))
+    return Looked(tuple(problems), rows)
+
+
+def _bytes_problems(store: Store, info: ObjectInfo, expected: Expected) -> Iterator[Problem]:
+    if info.size != expected.bytes:
+        yield Problem(info.path, f"it has {info.size} bytes, expected {expected.bytes}; restore it from a copy")
+        return
+    state = hashlib.sha256()
+    for start in range(0, info.size, HASH_BLOCK_BYTES):
+        state.update(store.read_range(info.path, start, min(start + HASH_BLOCK_BYTES, info.size), etag=info.etag))
+    found = state.hexdigest()
+    if found != expected.sha256:
+        yield Problem(info.path, f"its sha256 is {found}, expected {expected.sha256}: its bytes were changed; restore it from a copy")
+
+
+def _footer_problems(file: pq.ParquetFile, expected: Expected, shape: Shape) -> Iterator[Problem]:
+    if file.metadata.num_rows != expected.rows:
+        yield Problem(expected.path, f"its footer says {file.metadata.num_rows} rows, its table {expected.rows}")
+    found = [(column.name, stored_type(str(column.type)), bool(column.nullable)) for column in file.schema_arrow]
+    columns = shape.columns
+    if (found[: len(columns)] if shape.may_have_more else found) != columns:
+        yield Problem(expected.path, f"its columns are {shown(_told(found, columns))}, expected {shown(_told(columns, found))}")
+        return
+    tokens = _tokens(file) if shape.counts_tokens else expected.tokens
+    if tokens != expected.tokens:
+        yield Problem(expected.path, f"its num_tokens add up to {tokens}, its table says {expected.tokens}")
+
+
+def _told(columns: Columns, others: Columns) -> str:
+    """Columns that the others have not; all, where only the order differs."""
+    different = [column for column in columns if column not in others] or columns
+    return ", ".join(f"{name} ({kind}{'' if nullable else ', not null'})" for name, kind, nullable in different) or "none"
+
+
+def _tokens(file: pq.ParquetFile) -> int | None:
+    position = file.schema_arrow.get_field_index("num_tokens")
+    if position < 0 or not pa.types.is_integer(file.schema_arrow.field(position).type):
+        return None
+    batches = (file.read_row_group(group, ["num_tokens"], use_threads=False) for group in range(file.num_row_groups))
+    return sum(pc.sum(batch.column("num_tokens")).as_py() or 0 for batch in batches)
+
+
+def stored_type(name: str) -> str:
+    """The name of a type as Parquet gives it back: it renames what lists hold, and knows neither seconds nor 64-bit dates."""
+    name = re.sub(r"(list(?:_view)?)<[^:<>]*: ", r"\1<element: ", name)
+    name = re.sub(r" \('[^']*'\)>", ">", name)
+    return name.replace("timestamp[s", "timestamp[ms").replace("time32[s]", "time32[ms]").replace("date64[ms]", "date32[day]")
+
+
+def look_at_all(store: Store, files: Iterable[Expected], shape: Shape) -> Iterator[Looked]:
+    """Look at files, several at a time, in order."""
+    remaining = iter(files)
+    one = partial(look, store, shape=shape)
+    with ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="verify") as pool:
+        while chunk := list(islice(remaining, FILES_AT_ONCE)):
+            yield from pool.map(one, chunk)
+
+
+# --- shards
+
+
+def check_shards(finished: Finished, checks: Checks) -> tuple[pa.Table, int] | None:
+    """Check the table of shards, then every shard. Returns the table and the rows of the version's own shards, or None without a table."""
+    path = f"{finished.folder}/shards.parquet"
+    read = _shards_table(finished.store, path)
+    if isinstance(read, Problem):
+        checks.judge("shards table", [read], "")
+        return None
+    table, digest = read
+    described = finished.manifest["tables"]["shards"]
+    problems = [
+        *_differs(path, "sha256", digest, described["sha256"]),
+        *_differs(path, "number of rows", table.num_rows, described["rows"]),
+        *_table_problems(path, table),
+    ]
+    checks.judge("shards table", problems, f"{path} is the one that the manifest describes")
+    rows = _check_each(finished, table, checks)
+    checks.judge("output", _output_problems(finished, table), "shards, rows, bytes and tokens of the manifest are the sums over the shards")
+    return table, rows
+
+
+def _shards_table(store: Store, path: str) -> tuple[pa.Table, str] | Problem:
+    try:
+        content = store.read(path)
+        table = pq.read_table(io.BytesIO(content), use_threads=False)
+    except NotFound:
+        return Problem(path, "it is missing; without it nothing says which shards belong to the version; restore it from a copy")
+    except StorageError:
+        raise
+    except PARQUET_ERRORS as error:
+        return Problem(path, f"it cannot be read as Parquet: {shown(error)}; restore it from a copy")
+    found = {column.name: str(column.type) for column in table.schema}
+    if found != SHARDS_COLUMNS:
+        return Problem(path, f"its columns are {shown(found)}, expected {shown(SHARDS_COLUMNS)}")
+    if any(table.column(name).null_count for name in ("path", "rows", "bytes", "sha256")):
+        return Problem(path, "path, rows, bytes or sha256 of a shard is null; restore it from a copy")
+    return table, hashlib.sha256(content).hexdigest()
+
+
+def _differs(subject: str, what: str, found: Any, expected: Any) -> Iterator[Problem]:
+    if found != expected:
+        yield Problem(subject, f"its {what} is {found}, the manifest says {expected}")
+
+
+def _table_problems(path: str, table: pa.Table) -> Iterator[Problem]:
+    paths = table.column("path")
+    for shard in paths:
+        if not is_shard(shard.as_py()):
+            yield Problem(path, f"{shown(shard)} is no path of a shard (data/v1/….parquet)")
+    if pc.count_distinct(paths).as_py() != len(paths):
+        counts = pc.value_counts(paths)
+        for shard in counts.filter(pc.greater(counts.field("counts"), 1)).field("values"):
+            yield Problem(path, f"{shown(shard)} is named more than once")
+
+
+def _check_each(finished: Finished, table: pa.Table, checks: Checks) -> int:
+    own = f"data/{finished.version}/"
+    columns = [(column["name"], stored_type(column["type"]), column["nullable"]) for column in finished.manifest["schema"]]
+    shape = Shape(columns, counts_tokens=True)
+    own_rows = 0
+
+    def problems() -> Iterator[Problem]:
+        nonlocal own_rows
+        for expected, found in zip(_expected(table), look_at_all(finished.store, _expected(table), shape), strict=True):
+            own_rows += found.rows if expected.path.startswith(own) else 0
+            yield from found.problems
+
+    proven = f"{table.num_rows} shards have the bytes, rows, columns and tokens that their table says"
+    checks.judge("shards", problems(), proven)
+    return own_rows
+
+
+def _expected(table: pa.Table) -> Iterator[Expected]:
+    for batch in table.to_batches(max_chunksize=FILES_AT_ONCE):
+        for row in batch.to_pylist():
+            if is_shard(row["path"]):
+                yield Expected(row["path"], row["rows"], row["bytes"], row["sha256"], row["num_tokens"])
+
+
+def _output_problems(finished: Finished, table: pa.Table) -> Iterator[Problem]:
+    tokens = table.column("num_tokens").drop_null()
+    sums = {
+        "shards": table.num_rows,
+        "rows": pc.sum(table.column("rows")).as_py() or 0,
+        "bytes": pc.sum(table.column("bytes")).as_py() or 0,
+        "tokens": (pc.sum(tokens).as_py() if len(tokens) else None),
+    }
+    for name, found in sums.items():
+        said = finished.manifest["output"][name]
+        if said != found:
+            yield Problem(MANIFEST, f"output.{name} is {said}, but the shards of {finished.folder}/shards.parquet have {found}")
+
+
+# --- side tables
+
+
+def check_tables(finished: Finished, checks: Checks) -> bool:
+    """Check the files of every side table, and that the version's folder has no others. Returns whether the tables can be believed."""
+    whole = [checks.judge(f"{name} table", _side_problems(finished, name), _side_proven(finished, name)) for name in TABLES]
+    checks.judge("version folder", _folder_problems(finished), f"{finished.folder} holds its tables, manifest and report, and nothing else")
+    return all(whole)
+
+
+def _side_proven(finished: Finished, name: str) -> str:
+    described = finished.manifest["tables"][name]
+    return f"{described['rows']} rows in {len(described['files'])} files with the bytes and columns that the manifest says"
+
+
+def side_files(finished: Finished, name: str) -> list[str]:
+    """Paths of the files of a side table."""
+    return [file["path"] for file in finished.manifest["tables"][name]["files"]]
+
+
+def _side_problems(finished: Finished, name: str) -> Iterator[Problem]:
+    described = finished.manifest["tables"][name]
+    inside = f"{finished.folder}/{name}/"
+    files = [Expected(file["path"], file["rows"], file["bytes"], file["sha256"]) for file in described["files"]]
+    place = re.compile(re.escape(inside) + r"[^/\0]+\.parquet")
+    for file in files:
+        if not place.fullmatch(file.path):
+            yield Problem(MANIFEST, f"tables.{name}.files names {shown(file.path)}, expected a Parquet file in {inside}")
+            return
+    shape = Shape([(column, kind, True) for column, kind in COLUMNS[name].items()], may_have_more=name == "dropped")
+    for found in look_at_all(finished.store, files, shape):
+        yield from found.problems
+    if sum(file.rows for file in files) != described["rows"]:
+        yield Problem(MANIFEST, f"tables.{name}.rows is {described['rows']}, but its files have {sum(file.rows for file in files)}")
+    lines = sorted((file.path, f"{file.sha256}  {file.path}\n") for file in files)
+    digest = hashlib.sha256("".join(line for _, line in lines).encode()).hexdigest()
+    if digest != described["sha256"]:
+        yield Problem(MANIFEST, f"tables.{name}.sha256 is {described['sha256']}, but the digest of its files is {digest}")
+
+
+def _folder_problems(finished: Finished) -> Iterator[Problem]:
+    folder = finished.folder
+    missing = {f"{folder}/{name}" for name in (MANIFEST, "report.html", "shards.parquet")}
+    known = missing | {path for name in TABLES for path in side_files(finished, name)}
+    for info in finished.store.list(folder):
+        missing.discard(info.path)
+        if info.path not in known:
+            yield Problem(info.path, f"nothing names it ({info.size} bytes): it is not part of {finished.version}; remove it")
+    for path in sorted(missing - {f"{folder}/shards.parquet"}):
+        yield Problem(path, "it is missing; restore it from a copy")
+
+
+# --- strays
+
+
+def check_strays(finished: Finished, checks: Checks) -> None:
+    """Every file below `data/` is named by the table of some version, unless a run is making a version right now."""
+    problems: list[Problem] = []
+    named = _named(finished.store, problems)
+    claimed = _claimed(finished)
+    proven = f"every file in data/ is a shard of a version{_excused(claimed)}"
+    checks.judge("strays", _strays(finished.store, named, claimed, problems), proven)
+
+
+def _excused(claimed: Iterable[str]) -> str:
+    names = ", ".join(sorted(claimed))
+    return f"; those of {names}, which a run has begun and not finished, are not judged" if names else ""
+
+
+def _named(store: Store, problems: list[Problem]) -> pa.Array:
+    """Paths of the shards of all versions, each once."""
+    found = pa.chunked_array([], pa.string())
+    for child in sorted(str(child).rstrip("/") for child in store.children("versions") if isinstance(child, str)):
+        path = f"{child}/shards.parquet"
+        if store.exists(path):
+            read = _shards_table(store, path)
+            if isinstance(read, Problem):
+                problems.append(read)
+            else:
+                found = pc.unique(pa.chunked_array([*found.chunks, *read[0].column("path").chunks], pa.string()))
+                found = pa.chunked_array([found])
+    return found.combine_chunks()
+
+
+def _claimed(finished: Finished) -> set[str]:
+    """Versions that a run has begun and neither finished nor given up, by the claims that runs leave."""
+    found = set()
+    for info in finished.store.list(CLAIMS):
+        name = info.path.rpartition("/")[2].removesuffix(".json")
+        is_later = VERSION.fullmatch(name) is not None and int(name[1:]) > finished.number
+        if is_later and b'"state":"claimed"' in finished.store.read(info.path):
+            found.add(name)
+    return found
+
+
+def _strays(store: Store, named: pa.Array, claimed: set[str], problems: list[Problem]) -> Iterator[Problem]:
+    yield from problems
+    for chunk in listed(store, "data"):
+        unknown = chunk.filter(pc.invert(pc.is_in(chunk.field("path"), value_set=named)))
+        for entry in unknown.to_pylist():
+            if entry["path"].split("/")[1] not in claimed:
+                message = f"no version's table names it ({entry['size']} bytes); remove it with `shardmill gc`, or by hand"
+                yield Problem(entry["path"], message)
+
+
+def listed(store: Store, folder: str) -> Iterator[pa.StructArray]:
+    """Everything in a folder: path and size, some thousands at a time."""
+    objects = store.list(folder)
+    while chunk := list(islice(objects, LISTED_AT_ONCE)):
+        paths = pa.array([info.path for info in chunk], pa.string())
+        sizes = pa.array([info.size for info in chunk], pa.int64())
+        yield pa.StructArray.from_arrays([paths, sizes], ["path", "size"])

@@ -1,0 +1,136 @@
+"""The row accounting of a version, counted again from its side tables and footers: nothing of the run's own report is believed.
+
+Owns the equation as a reader of the files sees it. Knows nothing of how a run counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+
+from pipelines.checks import Checks, Problem
+from pipelines.errors import shown
+from pipelines.objectfile import opened_parquet
+from pipelines.verify_files import side_files
+from pipelines.verify_manifest import MANIFEST, Finished
+
+READER: Final = "read"
+"""Under this name rows are quarantined that could not be read."""
+BATCH_ROWS: Final = 1 << 16
+
+Groups = Counter[tuple[str | None, str | None]]
+
+
+@dataclass(slots=True)
+class Counts:
+    """Rows of the side tables: `dropped` by operator and reason, `quarantined` by operator and error, `duplicates` by operator."""
+
+    dropped: Groups = field(default_factory=Counter)
+    quarantined: Groups = field(default_factory=Counter)
+    duplicates: Groups = field(default_factory=Counter)
+
+    @staticmethod
+    def of(groups: Groups, operator: str) -> int:
+        """Rows of one operator."""
+        return sum(number for (name, _), number in groups.items() if name == operator)
+
+
+def side_batches(finished: Finished, name: str, columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """The rows of a side table, some columns only, each batch with the path of its file."""
+    for path in side_files(finished, name):
+        with opened_parquet(finished.store, path) as file:
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(BATCH_ROWS, [group], columns=list(columns), use_threads=False):
+                    yield path, batch.select(list(columns))
+
+
+def count_tables(finished: Finished) -> Counts:
+    """Count the rows of the side tables."""
+    return Counts(
+        _grouped(finished, "dropped", ["operator", "reason"]),
+        _grouped(finished, "quarantine", ["operator", "error"]),
+        _grouped(finished, "duplicates", ["operator"]),
+    )
+
+
+def _grouped(finished: Finished, name: str, columns: Sequence[str]) -> Groups:
+    found: Groups = Counter()
+    for _, batch in side_batches(finished, name, columns):
+        counted = pa.Table.from_batches([batch]).group_by(list(columns), use_threads=False).aggregate([([], "count_all")]).to_pylist()
+        for row in counted:
+            found[row[columns[0]], row[columns[1]] if len(columns) > 1 else ""] += row["count_all"]
+    return found
+
+
+def check_ledger(finished: Finished, counts: Counts, rows_out: int, checks: Checks) -> None:
+    """Check the ledger and the operators against the rows counted in the tables, and `rows_out`, those of the version's own shards."""
+    quarantined: Counter[str | None] = Counter()
+    for (_, error), number in counts.quarantined.items():
+        quarantined[error] += number
+    dropped, odd = counts.dropped.total(), quarantined.total()
+    checks.judge(
+        "dropped", _dropped_problems(finished, counts.dropped), f"{dropped} dropped rows, by operator and reason, are in the table"
+    )
+    checks.judge("quarantined", _quarantined_problems(finished, quarantined), f"{odd} quarantined rows, by error, are in the table")
+    proven = f"{finished.manifest['ledger']['rows_in']} rows in = {rows_out} out + {dropped} dropped + {odd} quarantined"
+    checks.judge("ledger", _equation_problems(finished, rows_out, dropped, odd), proven)
+    proven = "each operator's rows in are its rows out and its lost ones, and what it gives goes to the next"
+    checks.judge("operators", _operator_problems(finished, counts), proven)
+
+
+def _dropped_problems(finished: Finished, found: Groups) -> Iterator[Problem]:
+    by_operator = finished.manifest["ledger"]["dropped"]
+    said = {(name, reason): number for name, reasons in by_operator.items() for reason, number in reasons.items()}
+    for key in sorted({*said, *found}, key=str):
+        if said.get(key, 0) != found[key]:
+            name, reason = key
+            counted = f"{finished.folder}/dropped has {found[key]} such rows"
+            yield Problem(MANIFEST, f"ledger.dropped.{shown(name)}.{shown(reason)} is {said.get(key, 0)}, but {counted}")
+
+
+def _quarantined_problems(finished: Finished, found: Mapping[str | None, int]) -> Iterator[Problem]:
+    said = finished.manifest["ledger"]["quarantined"]
+    for error in sorted({*said, *found}, key=str):
+        if said.get(error, 0) != found.get(error, 0):
+            counted = f"{finished.folder}/quarantine has {found.get(error, 0)} such rows"
+            yield Problem(MANIFEST, f"ledger.quarantined.{shown(error)} is {said.get(error, 0)}, but {counted}")
+
+
+def _equation_problems(finished: Finished, rows_out: int, dropped: int, quarantined: int) -> Iterator[Problem]:
+    ledger, source = finished.manifest["ledger"], finished.manifest["input"]
+    if ledger["rows_in"] != rows_out + dropped + quarantined:
+        lost = ledger["rows_in"] - rows_out - dropped - quarantined
+        equation = f"{rows_out} in the shards of {finished.version} + {dropped} dropped + {quarantined} quarantined"
+        said = f"{abs(lost)} rows are {'missing' if lost > 0 else 'too many'}"
+        yield Problem(MANIFEST, f"ledger.rows_in is {ledger['rows_in']}, but the files hold {equation}: {said}")
+    if ledger["rows_out"] != rows_out:
+        yield Problem(MANIFEST, f"ledger.rows_out is {ledger['rows_out']}, but the shards of {finished.version} hold {rows_out} rows")
+    if ledger["rows_in"] != source["rows"]:
+        yield Problem(MANIFEST, f"ledger.rows_in is {ledger['rows_in']}, but input.rows is {source['rows']}")
+
+
+def _operator_problems(finished: Finished, counts: Counts) -> Iterator[Problem]:
+    operators: list[dict[str, Any]] = finished.manifest["operators"]
+    names = [operator["name"] for operator in operators]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Problem(MANIFEST, f"operators: {shown(name)} is there more than once; rows are counted by name")
+    for table, groups, known in (("dropped", counts.dropped, {*names}), ("quarantine", counts.quarantined, {*names, READER})):
+        for name in sorted({str(operator) for operator, _ in groups if operator not in known}):
+            yield Problem(f"{finished.folder}/{table}", f"it has rows of an operator {shown(name)!r}, which the manifest does not have")
+    ledger = finished.manifest["ledger"]
+    before, arriving = "reading the input", ledger["rows_in"] - counts.of(counts.quarantined, READER)
+    for operator in operators:
+        name = operator["name"]
+        if operator["rows_in"] != arriving:
+            yield Problem(MANIFEST, f"operator {shown(name)}: rows_in is {operator['rows_in']}, but {before} gave {arriving}")
+        lost = counts.of(counts.dropped, name) + counts.of(counts.quarantined, name)
+        if operator["rows_in"] - operator["rows_out"] != lost:
+            said = f"rows_in {operator['rows_in']} - rows_out {operator['rows_out']}"
+            yield Problem(MANIFEST, f"operator {shown(name)}: {said} is not {lost}, its rows in the tables of dropped and quarantined rows")
+        before, arriving = f"operator {shown(name)}", operator["rows_out"]
+    if ledger["rows_out"] != arriving:
+        yield Problem(MANIFEST, f"ledger.rows_out is {ledger['rows_out']}, but {before} gave {arriving}")

@@ -1,0 +1,138 @@
+"""Manifests made by hand, in the shape of DESIGN 10, for what is shown of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# What a custom operator, a file name or a document can put into a name.
+NASTY = {
+    "markup": "<script>alert('x')</script>",
+    "attribute": '" onmouseover="x',
+    "entity": "&lt;b&gt;",
+    "terminal": "\x1b[2J\x1b[31mred\x07",
+    "control": "a\x00b\x7fc\x85d",
+    "lines": "one\ntwo\r\n---\nthree\ttab",
+    "direction": "abc\u202etxt.exe\u2066",
+    "rtl": "שלום עולם مرحبا",
+    "wide": "数据清洗",
+    "emoji": "👩‍👩‍👧 \U0001f600",
+    "surrogate": "lone \ud800 half",
+    "unassigned": "\ufffe\uffff",
+    "table": "a|b\\|c",
+    "code": "`tick` ``two`` ```three",
+    "markdown": "# *bold* [x](javascript:alert(1)) ![y](http://e/i.png) $$z$$ http://example.org",
+    "yaml": "x: [1, {a: &b *b}] # no\n- y",
+    "long": "long " * 50_000,
+    "empty": "",
+    "rich": "[bold red]x[/] [link=http://e]y[/link]",
+}
+
+Step = tuple[str, str, dict[str, Any], dict[str, int], int]
+"""Name, type, settings, dropped rows by reason, quarantined rows."""
+
+STEPS: tuple[Step, ...] = (
+    ("language_filter", "language_filter", {"languages": ["en"], "min_score": 0.65, "model": None}, {"language": 9000, "language_score": 321}, 0),
+    (
+        "gopher_quality",
+        "datatrove",
+        {"block": "GopherQualityFilter", "args": {}},
+        {"gopher_short_doc": 5000, "gopher_enough_stop_words": 1500, "a": 100, "b": 100, "c": 50, "d": 20, "e": 11},
+        0,
+    ),
+    ("exact_dedup", "exact_dedup", {"keep": "first"}, {"exact_duplicate": 1011}, 0),
+    ("tokenize", "tokenize", {"tokenizer": "tokenizer.json"}, {}, 0),
+)
+
+
+def make_manifest(
+    steps: tuple[Step, ...] = STEPS, *, rows_in: int = 28_125, unread: int = 12, errors: dict[str, int] | None = None, **changed: Any
+) -> dict[str, Any]:
+    """A manifest whose numbers add up; `unread` rows are quarantined by reading, `errors` says by which error all quarantined rows are."""
+    operators = []
+    rows = rows_in - unread
+    quarantined = unread
+    for position, (name, kind, settings, dropped, bad) in enumerate(steps):
+        after = rows - sum(dropped.values()) - bad
+        operators.append(
+            {"name": name, "type": kind, "settings": settings, "rows_in": rows, "rows_out": after, "seconds": round(40.5 * (position + 1), 3)}
+        )
+        quarantined += bad
+        rows = after
+    by_error = errors if errors is not None else {"not_a_string": quarantined} if quarantined else {}
+    ledger = {
+        "rows_in": rows_in,
+        "rows_out": rows,
+        "dropped": {name: dict(sorted(dropped.items())) for name, _, _, dropped, _ in steps if dropped},
+        "quarantined": by_error,
+    }
+    num_dropped = sum(sum(reasons.values()) for reasons in ledger["dropped"].values())
+    manifest: dict[str, Any] = {
+        "manifest_version": 1,
+        "name": "quickstart",
+        "version": "v1",
+        "run_id": "1a2b3c4d5e6f7081",
+        "created_at": "2026-01-02T03:04:05Z",
+        "fingerprints": {"config": "c" * 32, "inputs": "d" * 32, "code": "e" * 32},
+        "config": {"name": "quickstart", "output": {"uri": "s3://clean/quickstart"}, "execution": {"max_quarantined_fraction": 0.001}},
+        "environment": {"python": "3.11.2", "packages": {"pyarrow": "26.0.0", "numpy": "2.3.1"}},
+        "input": {
+            "uri": "s3://raw/crawl/**/*.parquet",
+            "files": 24,
+            "rows": rows_in,
+            "bytes": 21_400_000,
+            "unreadable_files": 0,
+            "unreadable": [],
+            "inventory": "_shardmill/inventories/x.parquet",
+        },
+        "ledger": ledger,
+        "operators": operators,
+        "output": {"shards": 3, "rows": rows, "bytes": 9_876_543, "tokens": 3_210_987},
+        "tables": {
+            name: {"rows": number, "sha256": "f" * 64}
+            for name, number in (("shards", 3), ("dropped", num_dropped), ("duplicates", 1011), ("quarantine", quarantined))
+        },
+        "schema": [{"name": "id", "type": "string", "nullable": True}, {"name": "input_ids", "type": "list<item: int32>", "nullable": False}],
+        "parents": [],
+        "licence": "odc-by",
+    }
+    return {**manifest, **changed}
+
+
+def nasty_manifest() -> dict[str, Any]:
+    """A manifest with the worst of strings wherever a stranger's string can stand."""
+    texts = list(NASTY.values())
+    nested = {text: {"list": [text, {text: text}]} for text in texts}
+    steps = tuple((f"{text}{position}", text, nested, {f"{other}{position}": 1 for other in texts}, 1) for position, text in enumerate(texts))
+    rows = len(texts) * (len(texts) + 2)
+    manifest = make_manifest(steps, rows_in=rows, unread=len(texts), errors={text: 2 for text in texts})
+    manifest.update(
+        name=" ".join(text[:30] for text in texts),
+        licence=NASTY["markup"] + NASTY["yaml"],
+        config=nested,
+        schema=[{"name": text, "type": text, "nullable": True} for text in texts],
+        parents=texts,
+    )
+    manifest["input"].update(
+        uri=texts, unreadable_files=len(texts), unreadable=[{"uri": text, "error": text, "message": text} for text in texts]
+    )
+    manifest["environment"] = {"python": NASTY["markup"], "packages": {text: text for text in texts}}
+    return manifest
+
+
+def huge_manifest() -> dict[str, Any]:
+    """A manifest of a run with thousands of operators, reasons, errors, files and columns, all with long names."""
+    name = "<" * 300
+    steps = tuple(
+        (f"{step}{name}", name, {str(key): name for key in range(300)}, {f"{reason}{name}": 1 for reason in range(20)}, 0) for step in range(1000)
+    )
+    manifest = make_manifest(steps, rows_in=40_000, unread=5000, errors={f"{error}{name}": 1 for error in range(5000)})
+    manifest["input"].update(
+        uri=[f"{number}{name}" for number in range(5000)],
+        unreadable_files=5000,
+        unreadable=[{"uri": name, "error": name, "message": name * 10}] * 5000,
+    )
+    manifest["schema"] = [{"name": f"{number}{name}", "type": name, "nullable": True} for number in range(5000)]
+    manifest["environment"] = {"python": "3.11", "packages": {f"{number}{name}": name for number in range(5000)}}
+    manifest["config"] = {str(number): name for number in range(5000)}
+    manifest["parents"] = [name] * 5000
+    return manifest
