@@ -11,9 +11,7 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from operators.base import Assets, GroupOperator, KeysFn, OperatorError, Verdicts, column_of, text_of
-from operators.characters import WHITE_SPACE
 
-SPACE = f"[{WHITE_SPACE}]+"
 NOT_WORD = r"[^\p{L}\p{M}\p{N}]+"
 WORST = np.uint64(2**64 - 1)
 SIGN = np.uint64(1 << 63)
@@ -153,11 +151,23 @@ def normalized(values: pa.Array, how: Normalization) -> pa.Array:
     is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type) or pa.types.is_string_view(values.type)
     if how == "none" or not is_text:
         return values
-    values = pc.utf8_normalize(pc.cast(values, pa.large_string()), form="NFC")
+    from operators.kernels.spaces import collapse_spaces
+
+    values = _composed(pc.cast(values, pa.large_string()))
     if how in ("lowercase", "words"):
         values = pc.utf8_lower(values)
-    separator = NOT_WORD if how == "words" else SPACE
-    return pc.utf8_trim(pc.replace_substring_regex(values, separator, " "), " ")
+    if how == "words":
+        values = pc.replace_substring_regex(values, NOT_WORD, " ")
+    return collapse_spaces(values)
+
+
+def _composed(values: pa.LargeStringArray) -> pa.LargeStringArray:
+    """Strings in Unicode's composed form (NFC), which ASCII is already."""
+    plain = pc.fill_null(pc.string_is_ascii(values), True)
+    if pc.all(plain).as_py() is not False:
+        return values
+    foreign = pc.invert(plain)
+    return pc.replace_with_mask(values, foreign, pc.utf8_normalize(values.filter(foreign), form="NFC"))
 
 
 def _string_words(values: pa.Array) -> list[Ranks]:

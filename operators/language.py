@@ -17,8 +17,8 @@ from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result
 LABEL_PREFIX = "__label__"
 HALF = 0.5
 
-Verdict = tuple[str, float, bool]
-"""Best language, its score, whether a requested language scores above the threshold."""
+Verdict = tuple[str | None, float, bool]
+"""Best language (None if the model has no opinion), its score, whether a requested language scores above the threshold."""
 
 
 class LanguageFilter(BatchOperator):
@@ -61,12 +61,12 @@ class LanguageFilter(BatchOperator):
         def identify(batch: pa.RecordBatch) -> Result:
             text = text_of(batch, assets.text_column)
             errors = null_text_errors(text)
-            verdicts = [("", 0.0, True) if document is None else judge(document) for document in text.to_pylist()]
+            verdicts = [(None, 0.0, True) if document is None else judge(document) for document in text.to_pylist()]
             absent = pc.is_null(text)
             languages = pa.array([verdict[0] for verdict in verdicts], pa.string())
             scores = pa.array(np.fromiter((verdict[1] for verdict in verdicts), np.float32, len(verdicts)))
             passed = pa.array([verdict[2] for verdict in verdicts], pa.bool_())
-            batch = with_column(batch, "language", pc.if_else(absent, pa.scalar(None, pa.string()), languages))
+            batch = with_column(batch, "language", languages)
             batch = with_column(batch, "language_score", pc.if_else(absent, pa.scalar(None, pa.float32()), scores))
             return Result(batch, self._reasons(passed, languages), errors)
 
@@ -109,7 +109,7 @@ class LanguageFilter(BatchOperator):
             # The line feed is the end of a sentence, that the library's own `predict` adds too.
             found: list[tuple[float, str]] = predict(text.replace("\n", " ") + "\n", k, 0.0, "strict")
             if not found:
-                return "", 0.0, False  # no word of the text is in the model's vocabulary
+                return None, 0.0, False  # no word of the text is in the model's vocabulary
             score, best = found[0]
             passed = any(each > min_score and (wanted is None or label in wanted) for each, label in found)
             return best.removeprefix(LABEL_PREFIX), score, passed

@@ -14,8 +14,10 @@ from typing import Any, Final
 from pipelines.funnel import FunnelRow, balances, by_count, funnel_rows
 from pipelines.legible import count, counted, legible, seconds, share, size
 
-MAX_REASONS: Final = 100
+MAX_ROWS: Final = 100
+MAX_OPERATORS: Final = 100
 MAX_SETTINGS_CHARS: Final = 4000
+MAX_ALL_SETTINGS_CHARS: Final = 40_000
 SIZES: Final = (
     (10**3, "n<1K"),
     (10**4, "1K<n<10K"),
@@ -168,9 +170,9 @@ def _source(manifest: Mapping[str, Any]) -> Iterator[str]:
     source = manifest["input"]
     uris = source["uri"] if isinstance(source["uri"], list) else [source["uri"]]
     yield from ("## What went in", "")
-    yield from (f"- {code(uri)}" for uri in uris[:MAX_REASONS])
-    if len(uris) > MAX_REASONS:
-        yield f"- and {count(len(uris) - MAX_REASONS)} more"
+    yield from (f"- {code(uri)}" for uri in uris[:MAX_ROWS])
+    if len(uris) > MAX_ROWS:
+        yield f"- and {count(len(uris) - MAX_ROWS)} more"
     yield ""
     unreadable = source["unreadable_files"]
     bad = f" {counted(unreadable, 'file')} could not be read and {'is' if unreadable == 1 else 'are'} not counted." if unreadable else ""
@@ -182,12 +184,12 @@ def _funnel(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield from ("## What became of it", "")
     yield "| step | rows in | dropped | quarantined | rows out | kept | CPU time |"
     yield "|---|--:|--:|--:|--:|--:|--:|"
-    yield from (_funnel_line(row) for row in rows)
+    yield from (_funnel_line(row) for row in (*rows[:-1][:MAX_OPERATORS], rows[-1]))
     yield from _reasons(rows[:-1])
     errors = by_count(manifest["ledger"]["quarantined"])
     if errors:
         yield from ("", "| error that led to quarantine | rows |", "|---|--:|")
-        yield from (f"| {code(error)} | {count(number)} |" for error, number in errors[:MAX_REASONS])
+        yield from (f"| {code(error)} | {count(number)} |" for error, number in errors[:MAX_ROWS])
         yield from _rest(errors, columns=2)
 
 
@@ -204,14 +206,14 @@ def _reasons(rows: Sequence[FunnelRow]) -> Iterator[str]:
     yield from ("", "| dropped by | reason | rows | of all |", "|---|---|--:|--:|")
     whole = rows[0].rows_in
     yield from (
-        f"| {code(row.name)} | {code(reason)} | {count(number)} | {share(number, whole)} |" for row, reason, number in reasons[:MAX_REASONS]
+        f"| {code(row.name)} | {code(reason)} | {count(number)} | {share(number, whole)} |" for row, reason, number in reasons[:MAX_ROWS]
     )
     yield from _rest([(reason, number) for _, reason, number in reasons], columns=3)
 
 
 def _rest(counts: Sequence[tuple[str, int]], columns: int) -> Iterator[str]:
     """A line for what a bounded table leaves out."""
-    rest = counts[MAX_REASONS:]
+    rest = counts[MAX_ROWS:]
     if rest:
         yield f"| {count(len(rest))} more |{' |' * (columns - 2)} {count(sum(number for _, number in rest))} |"
 
@@ -222,18 +224,28 @@ def _operators(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield "None: the documents are as they were read."
     else:
         yield "In this order, with every setting:"
-    for number, operator in enumerate(manifest["operators"], 1):
+    for number, (operator, shown) in enumerate(with_settings(manifest["operators"]), 1):
         name, kind = operator["name"], operator["type"]
         yield from ("", f"{number}. {code(name)}{'' if name == kind else f', of type {code(kind)}'}", "")
-        yield from (f"    {line}".rstrip() for line in _settings(operator["settings"]))
+        yield from (f"    {line}".rstrip() for line in _block(shown))
+    if len(manifest["operators"]) > MAX_OPERATORS:
+        yield from ("", f"and {count(len(manifest['operators']) - MAX_OPERATORS)} more, which `manifest.json` lists.")
 
 
-def _settings(settings: Mapping[str, Any]) -> list[str]:
-    """Settings as a block of JSON. No line of it can end the block: JSON has none that begins with a backtick."""
-    if not settings:
+def _block(shown: Sequence[str]) -> list[str]:
+    """A block of JSON. No line of it can end the block: JSON has none that begins with a backtick."""
+    if shown == ["{}"]:
         return ["(no settings)"]
-    shown = settings_text(settings, MAX_SETTINGS_CHARS)
     return ["```text" if shown[-1] == "…" else "```json", *shown, "```"]
+
+
+def with_settings(operators: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], list[str]]]:
+    """The operators with the text of their settings, within a bound for each and one for all."""
+    left = MAX_ALL_SETTINGS_CHARS
+    for operator in operators[:MAX_OPERATORS]:
+        shown = settings_text(operator["settings"], min(MAX_SETTINGS_CHARS, max(left, 0)))
+        left -= sum(map(len, shown))
+        yield operator, shown
 
 
 def settings_text(settings: Mapping[str, Any], max_chars: int) -> list[str]:
@@ -245,7 +257,10 @@ def settings_text(settings: Mapping[str, Any], max_chars: int) -> list[str]:
 
 def _columns(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield from ("## Columns", "", "| column | type |", "|---|---|")
-    yield from (f"| {code(field['name'])} | {code(field['type'])} |" for field in manifest["schema"])
+    columns = manifest["schema"]
+    yield from (f"| {code(field['name'])} | {code(field['type'])} |" for field in columns[:MAX_ROWS])
+    if len(columns) > MAX_ROWS:
+        yield f"| {count(len(columns) - MAX_ROWS)} more | |"
 
 
 def _checking(manifest: Mapping[str, Any]) -> Iterator[str]:

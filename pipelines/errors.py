@@ -9,6 +9,7 @@ ShardmillError                 exit status 1 unless said otherwise
 │   ├── Conflict                  the object is not what the caller had seen (compare-and-swap)
 │   ├── AccessDenied              credentials or permissions: retrying cannot help
 │   ├── Throttled, Unavailable    may pass: retried with backoff before they surface
+│   ├── StorageFull               no space or quota is left: retrying cannot help
 │   ├── CommitUnknown             the store did not answer a conditional write: it may or may not have happened
 │   └── UnsafeStore               the store ignores conditional writes
 ├── UnitError                     a unit failed: with unit, operator and rows
@@ -85,6 +86,10 @@ class Throttled(StorageError):
 
 class Unavailable(StorageError):
     """The store did not answer, or answered with a server error, for longer than the retries last."""
+
+
+class StorageFull(StorageError):
+    """No space or quota is left; retrying cannot help."""
 
 
 class CommitUnknown(StorageError):

@@ -105,8 +105,9 @@ def line_blocks(chunks: Iterable[bytes], damage: Damage, block_bytes: int) -> It
             searched = 0 if cut else len(pending)
             if not cut:
                 break
-            yield bytes(memoryview(pending)[:cut])
-            del pending[:cut]
+            block = bytes(memoryview(pending)[:cut])
+            del pending[:cut]  # before the block is used: a line may have hundreds of megabytes
+            yield block
     if damage.found is not None:
         del pending[pending.rfind(b"\n") + 1 :]
     if pending:

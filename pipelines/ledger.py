@@ -8,12 +8,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Self
 
 from pipelines.errors import LedgerImbalance
 
 READER = "read"
 """Name under which rows are counted that could not be read; no operator may have it."""
+
+
+def most_allowed(fraction: float, total: int) -> int:
+    """How many of `total` a fraction allows, as the decimal that was written: 0.29 of 100 are 29, though 0.29 * 100 is below 29."""
+    return int(Fraction(repr(fraction)) * total)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,6 @@ from typing import Final
 
 MAX_CHARS: Final = 120
 NOTHING: Final = "\u2013"
-_DIRECTION: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def legible(text: object, max_chars: int = MAX_CHARS) -> str:
@@ -22,7 +21,7 @@ def legible(text: object, max_chars: int = MAX_CHARS) -> str:
 
 
 def _character(character: str) -> str:
-    if character.isprintable() and character not in _DIRECTION:
+    if character.isprintable():  # which marks that turn the direction of writing are not
         return character
     if character.isspace() and character not in "\x0b\x0c\x1c\x1d\x1e\x1f\x85":
         return " "

@@ -27,7 +27,7 @@ from pipelines.unit import MADE_ID, StageSpec
 MAX_UNITS: Final = 200_000
 AUTO_UNIT_BYTES: Final = 128 << 20
 """A unit's uncompressed bytes: about a second's work for fast operators, minutes for slow ones, and 200,000 of them are 25 TB."""
-MIN_UNIT_BYTES: Final = 4 << 20
+MIN_UNIT_BYTES: Final = 1 << 20
 AUTO_UNITS: Final = 64
 """Units that a small input is cut into, so that a few cores are evenly busy."""
 PLACE_ROWS: Final = 1 << 40
@@ -305,6 +305,18 @@ def file_ranges(inventory: Inventory, first: int, stop: int) -> Iterator[tuple[i
         end = min(int(inventory.file_first_group[ordinal + 1]), stop)
         yield ordinal, group - start, end - start
         group = end
+
+
+def unit_ordinals(inventory: Inventory, unit: Unit) -> tuple[int, ...]:
+    """Files that have rows in the unit, in order: what a unit counts from 0 on as its files.
+
+    Not every file of its stretch: some are empty, and a split leaves files to the other half.
+    """
+    stretch = slice(unit.first_group, unit.stop_group)
+    ends = np.cumsum(inventory.group_rows[stretch])
+    starts = ends - inventory.group_rows[stretch]
+    has_rows = (starts < ends) & (ends > unit.skip) & (starts < unit.skip + unit.rows)
+    return tuple(np.unique(inventory.group_file[stretch][has_rows]).tolist())
 
 
 def slices(inventory: Inventory, unit: Unit) -> tuple[Slice, ...]:

@@ -21,6 +21,7 @@ from pipelines.config import PipelineConfig
 from pipelines.errors import BudgetExceeded, ConfigError, InputError, NotFound, ShardmillError, UnitError, shown
 from pipelines.formats import ReadOptions
 from pipelines.inventory import Inventory, take_inventory
+from pipelines.ledger import most_allowed
 from pipelines.plan import Ingredients, cut
 from pipelines.storage import Sources
 from pipelines.unit import MADE_ID
@@ -139,7 +140,7 @@ def _check_unreadable(config: PipelineConfig, inventory: Inventory) -> None:
     if config.execution.on_error == "fail":
         raise InputError(f"{uri}: {error}: {message}; repair or remove it, or set execution.on_error to quarantine")
     allowed = config.execution.max_quarantined_fraction
-    if len(bad) > allowed * inventory.num_files:
+    if len(bad) > most_allowed(allowed, inventory.num_files):
         raise BudgetExceeded(
             f"{len(bad)} of {inventory.num_files} input files cannot be read, the first is {uri}: {error}: {shown(message)}; "
             f"execution.max_quarantined_fraction allows {allowed:g} of the files; repair or remove them, or raise it"

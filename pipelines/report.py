@@ -10,15 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
-from pipelines.card import settings_text
+from pipelines.card import MAX_OPERATORS, settings_text, with_settings
 from pipelines.funnel import FunnelRow, balances, by_count, funnel_rows
 from pipelines.legible import count, counted, legible, seconds, share, size
 from pipelines.report_style import STYLE
 
 MAX_ROWS: Final = 100
-MAX_STEPS: Final = 200
-MAX_SETTINGS_CHARS: Final = 3000
-MAX_ALL_SETTINGS_CHARS: Final = 60_000
+MAX_PARENTS: Final = 10
+MAX_FILES: Final = 50
+MAX_NAME_CHARS: Final = 80
+MAX_URI_CHARS: Final = 160
+MAX_MESSAGE_CHARS: Final = 200
 MAX_CONFIG_CHARS: Final = 20_000
 
 _HEAD: Final = """<!DOCTYPE html>
@@ -33,7 +35,7 @@ _HEAD: Final = """<!DOCTYPE html>
 def report(manifest: Mapping[str, Any]) -> str:
     """The report of a version as one HTML file."""
     rows = funnel_rows(manifest)
-    title = _text(f"{manifest['name']} {manifest['version']}")
+    title = f"{manifest['name']} {manifest['version']}"
     sections = (
         _verdict(manifest),
         _figures(manifest, rows),
@@ -47,8 +49,8 @@ def report(manifest: Mapping[str, Any]) -> str:
         _checking(manifest),
     )
     body = "\n".join(line for section in sections for line in section)
-    top = f'<header><p class="over">shardmill report</p><h1>{title}</h1><p class="quiet">{_made(manifest)}</p></header>'
-    page = f"{_HEAD}\n<title>{title} · shardmill report</title>\n<style>{STYLE}</style>\n</head>\n"
+    top = f'<header><p class="over">shardmill report</p><h1>{_text(title)}</h1><p class="quiet">{_made(manifest)}</p></header>'
+    page = f"{_HEAD}\n<title>{escape(legible(title))} · shardmill report</title>\n<style>{STYLE}</style>\n</head>\n"
     return f"{page}<body>\n{top}\n<main>\n{body}\n</main>\n</body>\n</html>\n"
 
 
@@ -102,8 +104,8 @@ def _funnel(rows: Sequence[FunnelRow]) -> Iterator[str]:
     )
     heads = ("step", "rows in", "dropped", "quarantined", "rows out", "kept", "CPU time")
     steps = rows[:-1]
-    lines = [_step(row, rows[0].rows_in) for row in (*steps[:MAX_STEPS], rows[-1])]
-    yield from _table("Rows by step", heads, lines, len(steps) - MAX_STEPS, numbers_from=1)
+    lines = [_step(row, rows[0].rows_in) for row in (*steps[:MAX_OPERATORS], rows[-1])]
+    yield from _table("Rows by step", heads, lines, len(steps) - MAX_OPERATORS, numbers_from=1)
     yield "</section>"
 
 
@@ -152,12 +154,14 @@ def _input(manifest: Mapping[str, Any]) -> Iterator[str]:
     uris = source["uri"] if isinstance(source["uri"], list) else [source["uri"]]
     yield from _section("input", "Input")
     yield f"<p>{counted(source['files'], 'file')}, {counted(source['rows'], 'row')}, {size(source['bytes'])}, from</p><ul>"
-    yield from (f"<li>{_code(uri)}</li>" for uri in uris[:MAX_ROWS])
-    yield from _more(len(uris) - MAX_ROWS, "li")
+    yield from (f"<li>{_code(uri, MAX_URI_CHARS)}</li>" for uri in uris[:MAX_FILES])
+    yield from _more(len(uris) - MAX_FILES, "li")
     yield "</ul>"
     bad = source.get("unreadable", [])
     if source["unreadable_files"]:
-        lines = [[_code(file["uri"]), _code(file["error"]), _text(file["message"], 300)] for file in bad[:MAX_ROWS]]
+        lines = [
+            [_code(file["uri"], MAX_URI_CHARS), _code(file["error"]), _text(file["message"], MAX_MESSAGE_CHARS)] for file in bad[:MAX_FILES]
+        ]
         heads = ("file that could not be read", "error", "message")
         yield from _table("Unreadable files", heads, lines, source["unreadable_files"] - len(lines), numbers_from=3)
         yield "<p>Their rows are unknown and in no count.</p>"
@@ -182,15 +186,12 @@ def _operators(manifest: Mapping[str, Any]) -> Iterator[str]:
     operators = manifest["operators"]
     if not operators:
         yield "<p>No operators: the documents are as they were read.</p>"
-    left = MAX_ALL_SETTINGS_CHARS
-    for operator in operators[:MAX_STEPS]:
-        lines = settings_text(operator["settings"], min(MAX_SETTINGS_CHARS, max(left, 0)))
-        left -= sum(map(len, lines))
+    for operator, lines in with_settings(operators):
         kind = "" if operator["type"] == operator["name"] else f" <span class='quiet'>{_text(operator['type'])}</span>"
         yield f"<details><summary>{_code(operator['name'])}{kind}</summary>{_block(lines)}</details>"
-    yield from _more(len(operators) - MAX_STEPS, "p")
-    lines = settings_text(manifest["config"], MAX_CONFIG_CHARS)
-    yield f"<details><summary>The whole pipeline, as it ran</summary>{_block(lines)}</details></section>"
+    yield from _more(len(operators) - MAX_OPERATORS, "p")
+    whole = _block(settings_text(manifest["config"], MAX_CONFIG_CHARS))
+    yield f"<details><summary>The whole pipeline, as it ran</summary>{whole}</details></section>"
 
 
 def _environment(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -212,24 +213,24 @@ def _checking(manifest: Mapping[str, Any]) -> Iterator[str]:
     parents = manifest["parents"]
     if parents:
         yield "<p>Made after the version whose manifest has the SHA-256 "
-        yield ", ".join(_code(parent) for parent in parents[:MAX_ROWS]) + ".</p>"
+        yield ", ".join(_code(parent) for parent in parents[:MAX_PARENTS]) + ".</p>"
     yield "</section>"
 
 
 # --- HTML
 
 
-def _text(value: object, max_chars: int = 120) -> str:
+def _text(value: object, max_chars: int = MAX_NAME_CHARS) -> str:
     """A stranger's text: legible, escaped, and set apart so that letters that run from right to left turn nothing around them."""
     return f"<bdi>{escape(legible(value, max_chars))}</bdi>"
 
 
-def _code(value: object) -> str:
-    return f"<code>{_text(value)}</code>"
+def _code(value: object, max_chars: int = MAX_NAME_CHARS) -> str:
+    return f"<code>{_text(value, max_chars)}</code>"
 
 
 def _block(lines: Iterable[str]) -> str:
-    return f'<pre tabindex="0" dir="ltr"><code>{escape(chr(10).join(lines))}</code></pre>'
+    return f'<pre tabindex="0" dir="ltr"><code>{escape(chr(10).join(lines), quote=False)}</code></pre>'
 
 
 def _section(name: str, title: str) -> Iterator[str]:

@@ -38,7 +38,7 @@ th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align
 th:first-child { padding-left: 0 }
 thead th { color: var(--quiet); font-size: .875rem; font-weight: 500; white-space: nowrap }
 tbody th { min-width: 10rem; font-weight: 500 }
-td { min-width: 7.5rem }
+td { min-width: 9.5rem }
 .n { min-width: 4rem; text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 #funnel tbody tr:last-child > * { border-bottom: 0; font-weight: 700 }
 .bar { display: flex; height: .4rem; margin: .3rem 0 .15rem; background: var(--soft) }

@@ -133,7 +133,7 @@ class Engine:
         self._watch = watch
         self._limits = limits
         self._phase = ""
-        self._budget = Budget(config.execution.max_quarantined_fraction, self._inventory.rows)
+        self._budget = self._new_budget()
 
     def run(self, executor: Executor) -> dict[str, Any]:
         """Do what is missing; returns the manifest of the version that is current then."""
@@ -151,6 +151,7 @@ class Engine:
     def _stages(self, driver: Driver) -> Stages:
         """All stages, planned again with smaller units where one was too large for any worker."""
         while True:
+            self._budget = self._new_budget()  # the halves of a unit count its rows again
             logs = [self._log(stage.fingerprint) for stage in self._plan.stages]
             splits = read_splits(self._store)
             units = current_units(self._config, self._inventory, splits, logs[0])
@@ -164,6 +165,10 @@ class Engine:
                 self._split(plan.units, error)
                 continue
             return stages
+
+    def _new_budget(self) -> Budget:
+        execution = self._config.execution
+        return Budget(execution.max_quarantined_fraction, self._inventory.rows, execution.on_error)
 
     def _log(self, stage: str) -> CommitLog:
         log = CommitLog(self._store, stage, epoch_of(self._store, stage))

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from pipelines import faults
+from pipelines.chain import OnError
 from pipelines.commit import CommitLog, Part, Record, digest
 from pipelines.errors import BudgetExceeded
 from pipelines.exchange import Limits, Source, UnitPlace
@@ -18,8 +19,8 @@ from pipelines.frames import FrameRef, refs
 from pipelines.grouping import Grouping, UnitVerdict
 from pipelines.inventory import Inventory
 from pipelines.layers import Layers
-from pipelines.ledger import Ledger, chained, total
-from pipelines.plan import PLACE_ROWS, Plan, Stage, Unit, file_ranges, slices
+from pipelines.ledger import Ledger, chained, most_allowed, total
+from pipelines.plan import PLACE_ROWS, Plan, Stage, Unit, file_ranges, slices, unit_ordinals
 from pipelines.storage import Store
 from pipelines.unit import PoisonJob, UnitJob
 from pipelines.work import Work
@@ -138,7 +139,7 @@ class Stages:
 
     def _source(self, done: Finished, position: int, number: int, verdicts: Sequence[Sequence[UnitVerdict]]) -> Source:
         part = done.record(position).parts.get(f"keys-{number}")
-        ordinals = unit_place(self._inventory, self.plan.units[position]).ordinals
+        ordinals = unit_ordinals(self._inventory, self.plan.units[position])
         removed = tuple(of_unit[position].frame for of_unit in verdicts)
         return Source(tuple(refs(part)), ordinals, tuple(ref for ref in removed if ref is not None), 0 if part is None else part.bytes)
 
@@ -167,8 +168,16 @@ class Stages:
         return (self.layers(last, position) for position in range(len(self.plan.units)))
 
     def pack_digest(self) -> str:
-        """Digest of the attempts whose parts are packed."""
-        return digest("pack", *(record.attempt for record in self.finished[-1].records()))
+        """Digest of what is packed: the content of the parts, whichever attempts wrote them.
+
+        So work that is done again after the version was claimed (its record was torn by a crash) goes on with that version, unless an
+        operator gives something else each time.
+        """
+        packed = ("documents", "dropped", "duplicates", "quarantine")
+        records = (record for done in self.finished for record in done.records())
+        return digest(
+            "pack", *(word for record in records for role in packed if role in record.parts for word in (role, record.parts[role].sha256))
+        )
 
 
 def _rows_out(record: Record) -> int:
@@ -185,10 +194,9 @@ def unit_facts(inventory: Inventory, unit: Unit) -> dict[str, Any]:
 
 def unit_place(inventory: Inventory, unit: Unit) -> UnitPlace:
     """Where a unit lies in the inventory's order."""
-    ranges = list(file_ranges(inventory, unit.first_group, unit.stop_group))
     start = _place(inventory, unit.first_group, unit.skip)
     stop = _place(inventory, unit.first_group, unit.skip + unit.rows)
-    return UnitPlace(start, stop, tuple(ordinal for ordinal, _, _ in ranges))
+    return UnitPlace(start, stop, unit_ordinals(inventory, unit))
 
 
 def _place(inventory: Inventory, group: int, rows: int) -> int:
@@ -202,11 +210,16 @@ def _place(inventory: Inventory, group: int, rows: int) -> int:
 
 
 class Budget:
-    """Stops a run that quarantines more than it may."""
+    """Stops a run that quarantines more than it may.
 
-    def __init__(self, fraction: float, rows: int) -> None:
+    `on_error: fail` allows none: not what an earlier run quarantined, either, that was less strict and did not finish.
+    """
+
+    def __init__(self, fraction: float, rows: int, on_error: OnError) -> None:
         self._fraction = fraction
         self._rows = rows
+        self._strict = on_error == "fail"
+        self._most = 0 if self._strict else most_allowed(fraction, rows)
         self._seen: dict[str, int] = {}
         self._total = 0
 
@@ -221,11 +234,17 @@ class Budget:
         bad = record.ledger.num_quarantined
         self._seen[record.key] = bad
         self._total += bad
-        if self._total > self._fraction * self._rows:
-            errors = ", ".join(f"{name} {count}" for name, count in record.ledger.quarantined().items())
+        if self._total <= self._most:
+            return
+        if self._strict:
             raise BudgetExceeded(
-                f"{self._total} of {self._rows} rows are quarantined ({errors} in the last unit), more than "
-                "execution.max_quarantined_fraction "
-                f"({self._fraction:g}) allows; `shardmill status` shows examples: mend the input or the operator, or raise the fraction, "
-                "and run again"
+                f"{self._total} of {self._rows} rows were quarantined by an earlier run, and execution.on_error is fail now: "
+                "mend the input, or set it to quarantine to go on from what is committed"
             )
+        errors = ", ".join(f"{name} {count}" for name, count in record.ledger.quarantined().items())
+        raise BudgetExceeded(
+            f"{self._total} of {self._rows} rows are quarantined ({errors} in the last unit), more than "
+            "execution.max_quarantined_fraction "
+            f"({self._fraction:g}) allows; `shardmill status` shows examples: mend the input or the operator, or raise the fraction, "
+            "and run again"
+        )

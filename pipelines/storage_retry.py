@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from botocore import exceptions as boto
 
-from pipelines.errors import AccessDenied, NotFound, ShardmillError, StorageError, Throttled, Unavailable, UnsafeStore, shown
+from pipelines.errors import AccessDenied, NotFound, ShardmillError, StorageError, StorageFull, Throttled, Unavailable, UnsafeStore, shown
 
 T = TypeVar("T")
 
@@ -300,7 +300,7 @@ def _translated_refusal(error: BaseException, uri: str, found: str) -> Exception
     if isinstance(error, PermissionError):
         return AccessDenied(f"{uri}: permission denied ({found}); check the owner and mode of the file and of its folders")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(f"{uri}: no space is left ({found}); free some or raise the quota, then run again")
+        return StorageFull(f"{uri}: no space is left ({found}); free some or raise the quota, then run again")
     if "NotImplemented" in codes or 501 in statuses:
         return UnsafeStore(f"{uri}: the store does not know this request ({found}); use a store with conditional writes as output.uri")
     return StorageError(f"{uri}: the store failed ({found})")

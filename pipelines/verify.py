@@ -17,10 +17,10 @@ from pipelines.checks import Check, Checks
 from pipelines.storage import open_store
 from pipelines.verify_card import check_card
 from pipelines.verify_documents import check_duplicates, check_keys
-from pipelines.verify_files import check_shards, check_strays, check_tables
 from pipelines.verify_inventory import check_places, load_inventory
 from pipelines.verify_ledger import check_ledger, count_tables
 from pipelines.verify_manifest import Finished, check_parents, find_manifest
+from pipelines.verify_tables import check_shards, check_strays, check_tables
 
 __all__ = ["Check", "Verification", "render", "verify"]
 
@@ -86,6 +86,7 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
     check_strays(finished, checks)
     _check_rows(finished, None if shards is None else shards[1], checks, are_whole=are_whole)
     if shards is None:
+        checks.skip("card", "not checkable: the table of shards does not say which files are shards")
         return Verification(store.uri, finished.version, tuple(checks.made))
     check_card(finished, shards[0], checks)
     return _verification(finished, shards[0], checks)
@@ -93,10 +94,9 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
 
 def _check_rows(finished: Finished, rows_out: int | None, checks: Checks, *, are_whole: bool) -> None:
     inventory = load_inventory(finished, checks)
-    if not are_whole or rows_out is None:
-        which = "the side tables are" if not are_whole else "the table of shards is"
+    if not are_whole:
         for name in ROW_CHECKS:
-            checks.skip(name, f"not checkable: {which} not as the manifest describes")
+            checks.skip(name, "not checkable: the side tables are not as the manifest describes")
         return
     counts = count_tables(finished)
     check_ledger(finished, counts, rows_out, checks)

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from pipelines.checks import Checks, Problem
 from pipelines.config_yaml import data_of, parse
 from pipelines.errors import NotFound, shown
-from pipelines.verify_files import listed
 from pipelines.verify_manifest import Finished
+from pipelines.verify_tables import listed
 
 CARD: Final = "README.md"
 HIDDEN: Final = r"(^|/)(\.|__)"

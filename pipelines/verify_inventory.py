@@ -19,7 +19,7 @@ from pipelines.checks import MAX_PROBLEMS, Checks, Problem
 from pipelines.errors import InputError, NotFound, shown
 from pipelines.identity import doc_keys, uri_prefix
 from pipelines.objectfile import opened_parquet
-from pipelines.verify_files import PARQUET_ERRORS
+from pipelines.verify_file import PARQUET_ERRORS
 from pipelines.verify_ledger import BATCH_ROWS, side_batches
 from pipelines.verify_manifest import MANIFEST, Finished
 

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from pipelines import faults
 from pipelines.chain import bounded
 from pipelines.commit import CommitLog, Part, Record, new_attempt
-from pipelines.errors import AccessDenied, CommitUnknown, InputChanged, ShardmillError, StorageError, UnsafeStore
+from pipelines.errors import AccessDenied, CommitUnknown, InputChanged, ShardmillError, StorageError, StorageFull, UnsafeStore
 from pipelines.frames import PartWriter
 from pipelines.inventory import Inventory
 from pipelines.ledger import Ledger
@@ -218,7 +218,7 @@ def judge(error: BaseException) -> FailureKind:
     """How a failure is to be treated."""
     if isinstance(error, MemoryError):
         return FailureKind.MEMORY
-    if isinstance(error, AccessDenied | UnsafeStore | InputChanged):
+    if isinstance(error, AccessDenied | UnsafeStore | StorageFull | InputChanged):
         return FailureKind.SYSTEMIC
     if isinstance(error, StorageError | CommitUnknown | ConnectionError | TimeoutError):
         return FailureKind.INFRASTRUCTURE

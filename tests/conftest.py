@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from corpora import no_fsync
+from pipelines_made import shm_path
 from servers import fault_proxy, s3_server
 
-__all__ = ["fault_proxy", "no_fsync", "s3_server"]
+__all__ = ["fault_proxy", "no_fsync", "s3_server", "shm_path"]

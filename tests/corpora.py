@@ -50,9 +50,7 @@ def documents(number: int, seed: int = 0, prefix: str = "d") -> list[Document]:
     return made
 
 
-SCHEMA = pa.schema(
-    [("id", pa.string()), ("text", pa.large_string()), ("url", pa.string()), ("score", pa.float64()), ("lang", pa.string())]
-)
+SCHEMA = pa.schema([("id", pa.string()), ("text", pa.large_string()), ("url", pa.string()), ("score", pa.float64()), ("lang", pa.string())])
 
 
 def write_parquet(path: Path, rows: Sequence[Document], group_rows: int = 25, schema: pa.Schema = SCHEMA) -> Path:
@@ -216,7 +214,7 @@ def prove(found: Output) -> None:
 
 
 def files_of(root: Path) -> dict[str, bytes]:
-    """Every file outside `_shardmill/`, by its path; of manifests, card and report what a run decides, without times and machine settings."""
+    """Every file outside `_shardmill/` by its path; of manifests, card and report what does not depend on times or the machine."""
     found = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()

@@ -1,7 +1,7 @@
 """Makes small finished outputs by the contract alone (DESIGN 9 and 10), without the engine, whole or with a lie in them.
 
-Documents are told as rows of Python values; `Output.write` computes every sum, digest and key of the contract from them. So a test changes what
-the rows say and gets an output that is consistent with that, or writes one and damages its files afterwards.
+Documents are told as rows of Python values; `Output.write` computes every sum, digest and key of the contract from them. So a test changes
+what the rows say and gets an output that is consistent with that, or writes one and damages its files afterwards.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -161,7 +162,7 @@ class Output:
         made = {}
         for name, table in self.tables().items():
             cuts = [0, table.num_rows // 2, table.num_rows] if name == "dropped" else [0, table.num_rows]
-            pieces = [table.slice(start, stop - start) for start, stop in zip(cuts, cuts[1:], strict=False)]
+            pieces = [table.slice(start, stop - start) for start, stop in pairwise(cuts)]
             made[name] = {self._table_path(name, number): parquet(piece) for number, piece in enumerate(pieces)}
         return made
 

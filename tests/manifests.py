@@ -31,7 +31,13 @@ Step = tuple[str, str, dict[str, Any], dict[str, int], int]
 """Name, type, settings, dropped rows by reason, quarantined rows."""
 
 STEPS: tuple[Step, ...] = (
-    ("language_filter", "language_filter", {"languages": ["en"], "min_score": 0.65, "model": None}, {"language": 9000, "language_score": 321}, 0),
+    (
+        "language_filter",
+        "language_filter",
+        {"languages": ["en"], "min_score": 0.65, "model": None},
+        {"language": 9000, "language_score": 321},
+        0,
+    ),
     (
         "gopher_quality",
         "datatrove",
@@ -54,7 +60,14 @@ def make_manifest(
     for position, (name, kind, settings, dropped, bad) in enumerate(steps):
         after = rows - sum(dropped.values()) - bad
         operators.append(
-            {"name": name, "type": kind, "settings": settings, "rows_in": rows, "rows_out": after, "seconds": round(40.5 * (position + 1), 3)}
+            {
+                "name": name,
+                "type": kind,
+                "settings": settings,
+                "rows_in": rows,
+                "rows_out": after,
+                "seconds": round(40.5 * (position + 1), 3),
+            }
         )
         quarantined += bad
         rows = after
@@ -91,7 +104,10 @@ def make_manifest(
             name: {"rows": number, "sha256": "f" * 64}
             for name, number in (("shards", 3), ("dropped", num_dropped), ("duplicates", 1011), ("quarantine", quarantined))
         },
-        "schema": [{"name": "id", "type": "string", "nullable": True}, {"name": "input_ids", "type": "list<item: int32>", "nullable": False}],
+        "schema": [
+            {"name": "id", "type": "string", "nullable": True},
+            {"name": "input_ids", "type": "list<item: int32>", "nullable": False},
+        ],
         "parents": [],
         "licence": "odc-by",
     }
@@ -102,9 +118,11 @@ def nasty_manifest() -> dict[str, Any]:
     """A manifest with the worst of strings wherever a stranger's string can stand."""
     texts = list(NASTY.values())
     nested = {text: {"list": [text, {text: text}]} for text in texts}
-    steps = tuple((f"{text}{position}", text, nested, {f"{other}{position}": 1 for other in texts}, 1) for position, text in enumerate(texts))
+    steps = tuple(
+        (f"{text}{position}", text, nested, {f"{other}{position}": 1 for other in texts}, 1) for position, text in enumerate(texts)
+    )
     rows = len(texts) * (len(texts) + 2)
-    manifest = make_manifest(steps, rows_in=rows, unread=len(texts), errors={text: 2 for text in texts})
+    manifest = make_manifest(steps, rows_in=rows, unread=len(texts), errors=dict.fromkeys(texts, 2))
     manifest.update(
         name=" ".join(text[:30] for text in texts),
         licence=NASTY["markup"] + NASTY["yaml"],
@@ -119,11 +137,12 @@ def nasty_manifest() -> dict[str, Any]:
     return manifest
 
 
-def huge_manifest() -> dict[str, Any]:
+def huge_manifest(letter: str = "<") -> dict[str, Any]:
     """A manifest of a run with thousands of operators, reasons, errors, files and columns, all with long names."""
-    name = "<" * 300
+    name = letter * 300
     steps = tuple(
-        (f"{step}{name}", name, {str(key): name for key in range(300)}, {f"{reason}{name}": 1 for reason in range(20)}, 0) for step in range(1000)
+        (f"{step}{name}", name, {str(key): name for key in range(300)}, {f"{reason}{name}": 1 for reason in range(20)}, 0)
+        for step in range(1000)
     )
     manifest = make_manifest(steps, rows_in=40_000, unread=5000, errors={f"{error}{name}": 1 for error in range(5000)})
     manifest["input"].update(

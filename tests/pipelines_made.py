@@ -11,9 +11,10 @@ import multiprocessing
 import os
 import random
 import sys
+import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
@@ -29,7 +30,8 @@ from pipelines.config import PipelineConfig, load
 from pipelines.storage import Store, open_store
 
 ROOT = Path(__file__).resolve().parent.parent
-PRELOADED = ["pipelines_made", "pyarrow.parquet", "pyarrow.compute", "numba", "numpy", "s3fs", "operators.kernels.hashing", "operators.catalogue"]
+PRELOADED = ["pipelines_made", "pandas", "pyarrow.dataset", "s3fs", "pipelines.inventory", "pipelines.config", "cluster.session", "cffi"]
+WARM = "SHARDMILL_TEST_WARM"
 READS_ENVIRONMENT = ("pipelines.faults", "pipelines.lease")
 SMALL = {"task_bytes": 8192, "range_bytes": 4096, "task_units": 4}
 """Bounds under which two hundred documents take two radix passes to the partitions, and one back to several ranges of units."""
@@ -76,6 +78,16 @@ class Measure(BatchOperator):
 '''
 
 
+@pytest.fixture
+def shm_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: a kill leaves the same in it, and the hundreds of syncs of a run cost nothing."""
+    if not os.access("/dev/shm", os.W_OK):  # noqa: S108
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="shardmill-test-", dir="/dev/shm") as folder:  # noqa: S108
+        yield Path(folder)
+
+
 # --- input and pipeline
 
 
@@ -109,7 +121,7 @@ def write_input(folder: Path, rows: int = 60, files: int = 3) -> Path:
     return folder
 
 
-def write_pipeline(folder: Path, source: Path, output: str, **changes: Any) -> Path:
+def write_pipeline(folder: Path, source: Path, target: str, **changes: Any) -> Path:
     """The pipeline's file and its operator; `changes` replace whole sections, or single keys of `output` and `execution`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "own.py").write_text(OPERATOR)
@@ -117,7 +129,7 @@ def write_pipeline(folder: Path, source: Path, output: str, **changes: Any) -> P
         "name": "small",
         "input": {"uri": [f"{source}/*.parquet", f"{source}/*.jsonl"]},
         "operators": changes.get("operators", operators()),
-        "output": {"uri": output, "target_shard_bytes": "6KiB", **changes.get("output", {})},
+        "output": {"uri": target, "target_shard_bytes": "6KiB", **changes.get("output", {})},
         "execution": {"unit_bytes": "5KiB", "batch_bytes": "2KiB", "max_quarantined_fraction": 0.2, **changes.get("execution", {})},
         "cluster": changes.get("cluster", {"type": "inline"}),
     }
@@ -224,6 +236,7 @@ def server() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with pytest.MonkeyPatch.context() as patch:  # before Python 3.13 the server does not take over our sys.path
+        patch.setenv(WARM, "1")
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
         forkserver.ensure_running()
     return context
@@ -348,3 +361,20 @@ def assert_each_once(store: Store, version: str = "v1", rows: int = 210) -> None
 def same(found: Mapping[str, bytes], expected: Mapping[str, bytes]) -> Sequence[str]:
     """Paths that are in one only, or differ."""
     return sorted(path for path in {*found, *expected} if found.get(path) != expected.get(path))
+
+
+def _warm() -> None:
+    """Load the compiled kernels, and parse the operators' sources, once in the fork server. Starts no thread."""
+    from operators.custom import source_files
+    from operators.exact_dedup import ExactDedup
+    from operators.kernels.hashing import hash_bytes
+    from operators.length import LengthFilter
+    from operators.where import FilterWhere
+
+    hash_bytes(pa.array(["a"], pa.large_string()))
+    for made in (ExactDedup, LengthFilter, FilterWhere):
+        source_files(made)
+
+
+if os.environ.pop(WARM, None) is not None:
+    _warm()

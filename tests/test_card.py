@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pyarrow as pa
@@ -34,7 +35,12 @@ def test_load_dataset_reads_just_the_shards_of_the_version_in_whatever_folders(t
     manifest = make_manifest(version="v2", run_id="1a2b3c4d5e6f7081")
     (tmp_path / "README.md").write_text(card(manifest, [data_glob("v2", "1a2b3c4d5e6f7081")]))
     wanted = ["data/v2/part-00000", "data/v2/1/part-05000", "data/v2/language=en/part-00001", "data/v2/1/language=de/part-05001"]
-    decoys = ["data/v1/part-00000-1a2b3c4d", "data/v2/part-00000-ffffffff", "_shardmill/x-1a2b3c4d", "versions/v2/dropped/part-00000-1a2b3c4d"]
+    decoys = [
+        "data/v1/part-00000-1a2b3c4d",
+        "data/v2/part-00000-ffffffff",
+        "_shardmill/x-1a2b3c4d",
+        "versions/v2/dropped/part-00000-1a2b3c4d",
+    ]
     for position, path in enumerate([*(f"{path}-1a2b3c4d" for path in wanted), *decoys]):
         file = tmp_path / f"{path}.parquet"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +112,7 @@ def test_the_text_shows_strangers_words_and_obeys_none_of_them(name):
     assert {token.content for token in tokens if token.type.startswith("html")} <= {"<code>", "</code>"}
     assert not {token.type for token in tokens} & {"link_open", "image", "html_block", "em_open"}
     assert [token.content for token in tokens if token.type == "heading_open"] == [""] * 7
-    assert {sum(1 for cell in row if cell) for row in tables(tokens)} <= {2, 3, 4, 6, 7}
+    assert {len(row) for row in tables(tokens)} == {2, 4, 7}
     assert tokens_text(tokens).count(legible(text) or "(empty)") >= 6
 
 
@@ -117,6 +123,7 @@ def tables(tokens):
             row = []
         elif token.type == "tr_close":
             rows.append(row)
+            row = None
         elif row is not None and token.type == "inline":
             row.append(token.content)
     return rows
@@ -143,5 +150,7 @@ def test_numbers_that_do_not_add_up_are_said_aloud():
 
 @pytest.mark.parametrize("manifest", [make_manifest(()), make_manifest((), rows_in=0, unread=0), nasty_manifest(), huge_manifest()])
 def test_a_card_is_bounded_and_always_the_same(manifest):
-    assert card(manifest) == card(manifest)
-    assert front_matter(card(manifest))["configs"]
+    text = card(manifest)
+    assert text == card(copy.deepcopy(manifest))
+    assert len(text) < 500_000
+    assert front_matter(text)["configs"]

@@ -530,7 +530,7 @@ class TestJsonl:
         """Row groups of a plain file follow each other, end at line ends, and sum to the file's rows."""
         path = jsonl(tmp_path, b"".join(b'{"text":"%s %d"}\n' % (b"y" * 1000, number) for number in range(150_000)))
         inventory = take_inventory(Sources(), [str(path)], OPTIONS)
-        groups = inventory.file(0).row_groups
+        groups = list(inventory.file(0).row_groups)
         assert len(groups) == math.ceil(path.stat().st_size / formats_jsonl.GROUP_BYTES)
         assert sum(group.rows for group in groups) == 150_000
         assert [group.offset for group in groups[1:]] == [group.offset + group.length for group in groups[:-1]]

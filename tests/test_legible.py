@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,11 +40,9 @@ def test_only_everything_is_shown_as_all_and_only_nothing_as_none(part, rest):
     assert (shown == "0.0%") == (part == 0 and rest > 0)
 
 
-@given(st.floats(0, 1e9), st.floats(0, 1e9))
-def test_no_time_is_shown_as_sixty_of_a_unit(value, _):
-    shown = seconds(value)
-    assert not shown.startswith("60")
-    assert " 60 " not in shown
+@given(st.floats(0, 1e9))
+def test_no_time_is_shown_as_sixty_of_a_unit(value):
+    assert not re.search(r"(?<![.\d])(60(\.0)? (s|min)|24 h)", seconds(value))
 
 
 def test_units_change_where_a_reader_expects_them_to():

@@ -1,7 +1,6 @@
-"""The files of a version: each there, with the bytes, rows and columns that its table says, and none that no table names.
+"""The tables of a version and all that they name: every file there as its table says, and no file that no table names.
 
-Everything is read from the files: bytes are hashed, footers parsed, tokens added up, listings compared. Memory holds the table of shards
-and a few blocks a thread.
+Owns the columns of the tables (DESIGN 9) as a reader expects them. Memory holds the tables of shards, a row a shard.
 """
 
 from __future__ import annotations
@@ -10,9 +9,6 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -21,19 +17,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.checks import Checks, Problem
-from pipelines.errors import InputError, NotFound, StorageError, shown
-from pipelines.objectfile import opened_parquet
-from pipelines.storage import ObjectInfo, Store
+from pipelines.errors import NotFound, StorageError, shown
+from pipelines.storage import Store
+from pipelines.verify_file import FILES_AT_ONCE, PARQUET_ERRORS, Expected, Shape, look_at_all, stored_type
 from pipelines.verify_manifest import MANIFEST, TABLES, VERSION, Finished, is_shard
 
-NUM_THREADS: Final = 8
-HASH_BLOCK_BYTES: Final = 8 << 20
-FOOTER_BLOCK_BYTES: Final = 256 << 10
-FILES_AT_ONCE: Final = 1024
 LISTED_AT_ONCE: Final = 1 << 16
 CLAIMS: Final = "_shardmill/versions"
-PARQUET_ERRORS: Final = (pa.ArrowException, OSError, ValueError)
-
 SHARDS_COLUMNS: Final = {"path": "string", "rows": "int64", "bytes": "int64", "sha256": "string", "num_tokens": "int64"}
 _KEY: Final = "fixed_size_binary[16]"
 COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -59,115 +49,6 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
     },
 }
 """Columns of the side tables (DESIGN 9); `dropped` may have more after these."""
-
-Columns = list[tuple[str, str, bool]]
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """How a file must look: its columns (name, type, nullable), whether more may follow them, and whether its tokens are counted."""
-
-    columns: Columns
-    may_have_more: bool = False
-    counts_tokens: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a table says of one of its files. `tokens` is None where there are none to count."""
-
-    path: str
-    rows: int
-    bytes: int
-    sha256: str
-    tokens: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """What a file is: the problems found, and the rows that its footer says, 0 where that cannot be read."""
-
-    problems: tuple[Problem, ...]
-    rows: int = 0
-
-
-# --- one file
-
-
-def look(store: Store, expected: Expected, shape: Shape) -> Looked:
-    """Compare a file with what its table says of it: size, bytes, rows, columns, tokens."""
-    path = expected.path
-    problems: list[Problem] = []
-    try:
-        info = store.info(path)
-        problems += _bytes_problems(store, info, expected)
-        with opened_parquet(store, path, block_bytes=FOOTER_BLOCK_BYTES, num_ahead=0) as file:
-            rows = int(file.metadata.num_rows)
-            problems += _footer_problems(file, expected, shape)
-    except NotFound:
-        return Looked((Problem(path, f"it is missing; expected {expected.bytes} bytes with {expected.rows} rows; restore it from a copy"),))
-    except InputError as error:
-        return Looked((Problem(path, error.message),))
-    except StorageError:
-        raise
-    except PARQUET_ERRORS as error:
-        return Looked((*problems, Problem(path, f"it cannot be read as Parquet: {shown(error)}; restore it from a copy")))
-    return Looked(tuple(problems), rows)
-
-
-def _bytes_problems(store: Store, info: ObjectInfo, expected: Expected) -> Iterator[Problem]:
-    if info.size != expected.bytes:
-        yield Problem(info.path, f"it has {info.size} bytes, expected {expected.bytes}; restore it from a copy")
-        return
-    state = hashlib.sha256()
-    for start in range(0, info.size, HASH_BLOCK_BYTES):
-        state.update(store.read_range(info.path, start, min(start + HASH_BLOCK_BYTES, info.size), etag=info.etag))
-    found = state.hexdigest()
-    if found != expected.sha256:
-        yield Problem(info.path, f"its sha256 is {found}, expected {expected.sha256}: its bytes were changed; restore it from a copy")
-
-
-def _footer_problems(file: pq.ParquetFile, expected: Expected, shape: Shape) -> Iterator[Problem]:
-    if file.metadata.num_rows != expected.rows:
-        yield Problem(expected.path, f"its footer says {file.metadata.num_rows} rows, its table {expected.rows}")
-    found = [(column.name, stored_type(str(column.type)), bool(column.nullable)) for column in file.schema_arrow]
-    columns = shape.columns
-    if (found[: len(columns)] if shape.may_have_more else found) != columns:
-        yield Problem(expected.path, f"its columns are {shown(_told(found, columns))}, expected {shown(_told(columns, found))}")
-        return
-    tokens = _tokens(file) if shape.counts_tokens else expected.tokens
-    if tokens != expected.tokens:
-        yield Problem(expected.path, f"its num_tokens add up to {tokens}, its table says {expected.tokens}")
-
-
-def _told(columns: Columns, others: Columns) -> str:
-    """Columns that the others have not; all, where only the order differs."""
-    different = [column for column in columns if column not in others] or columns
-    return ", ".join(f"{name} ({kind}{'' if nullable else ', not null'})" for name, kind, nullable in different) or "none"
-
-
-def _tokens(file: pq.ParquetFile) -> int | None:
-    position = file.schema_arrow.get_field_index("num_tokens")
-    if position < 0 or not pa.types.is_integer(file.schema_arrow.field(position).type):
-        return None
-    batches = (file.read_row_group(group, ["num_tokens"], use_threads=False) for group in range(file.num_row_groups))
-    return sum(pc.sum(batch.column("num_tokens")).as_py() or 0 for batch in batches)
-
-
-def stored_type(name: str) -> str:
-    """The name of a type as Parquet gives it back: it renames what lists hold, and knows neither seconds nor 64-bit dates."""
-    name = re.sub(r"(list(?:_view)?)<[^:<>]*: ", r"\1<element: ", name)
-    name = re.sub(r" \('[^']*'\)>", ">", name)
-    return name.replace("timestamp[s", "timestamp[ms").replace("time32[s]", "time32[ms]").replace("date64[ms]", "date32[day]")
-
-
-def look_at_all(store: Store, files: Iterable[Expected], shape: Shape) -> Iterator[Looked]:
-    """Look at files, several at a time, in order."""
-    remaining = iter(files)
-    one = partial(look, store, shape=shape)
-    with ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="verify") as pool:
-        while chunk := list(islice(remaining, FILES_AT_ONCE)):
-            yield from pool.map(one, chunk)
 
 
 # --- shards
@@ -197,6 +78,7 @@ def _shards_table(store: Store, path: str) -> tuple[pa.Table, str] | Problem:
     try:
         content = store.read(path)
         table = pq.read_table(io.BytesIO(content), use_threads=False)
+        table.validate(full=True)
     except NotFound:
         return Problem(path, "it is missing; without it nothing says which shards belong to the version; restore it from a copy")
     except StorageError:
@@ -322,11 +204,14 @@ def _folder_problems(finished: Finished) -> Iterator[Problem]:
 
 def check_strays(finished: Finished, checks: Checks) -> None:
     """Every file below `data/` is named by the table of some version, unless a run is making a version right now."""
-    problems: list[Problem] = []
-    named = _named(finished.store, problems)
+    named, problems = _named(finished.store)
+    own = f"{finished.folder}/shards.parquet"
+    if any(problem.subject == own for problem in problems) or not finished.store.exists(own):
+        checks.skip("strays", f"not checkable: {own} does not say which files are shards")
+        return
     claimed = _claimed(finished)
-    proven = f"every file in data/ is a shard of a version{_excused(claimed)}"
-    checks.judge("strays", _strays(finished.store, named, claimed, problems), proven)
+    found = problems or _strays(finished.store, named, claimed)
+    checks.judge("strays", found, f"every file in data/ is a shard of a version{_excused(claimed)}")
 
 
 def _excused(claimed: Iterable[str]) -> str:
@@ -334,19 +219,18 @@ def _excused(claimed: Iterable[str]) -> str:
     return f"; those of {names}, which a run has begun and not finished, are not judged" if names else ""
 
 
-def _named(store: Store, problems: list[Problem]) -> pa.Array:
-    """Paths of the shards of all versions, each once."""
-    found = pa.chunked_array([], pa.string())
-    for child in sorted(str(child).rstrip("/") for child in store.children("versions") if isinstance(child, str)):
-        path = f"{child}/shards.parquet"
-        if store.exists(path):
-            read = _shards_table(store, path)
-            if isinstance(read, Problem):
-                problems.append(read)
-            else:
-                found = pc.unique(pa.chunked_array([*found.chunks, *read[0].column("path").chunks], pa.string()))
-                found = pa.chunked_array([found])
-    return found.combine_chunks()
+def _named(store: Store) -> tuple[pa.Array, list[Problem]]:
+    """Paths of the shards of all versions, each once, and what is wrong with the tables that cannot be read."""
+    problems: list[Problem] = []
+    named = pa.array([], pa.string())
+    folders = sorted(str(child).rstrip("/") for child in store.children("versions") if isinstance(child, str))
+    for path in (f"{folder}/shards.parquet" for folder in folders):
+        read = _shards_table(store, path) if store.exists(path) else None
+        if isinstance(read, Problem):
+            problems.append(read)
+        elif read is not None:
+            named = pc.unique(pa.chunked_array([named, *read[0].column("path").chunks], pa.string()))
+    return named, problems
 
 
 def _claimed(finished: Finished) -> set[str]:
@@ -360,8 +244,7 @@ def _claimed(finished: Finished) -> set[str]:
     return found
 
 
-def _strays(store: Store, named: pa.Array, claimed: set[str], problems: list[Problem]) -> Iterator[Problem]:
-    yield from problems
+def _strays(store: Store, named: pa.Array, claimed: set[str]) -> Iterator[Problem]:
     for chunk in listed(store, "data"):
         unknown = chunk.filter(pc.invert(pc.is_in(chunk.field("path"), value_set=named)))
         for entry in unknown.to_pylist():
