@@ -8,7 +8,6 @@ The floor of DESIGN 11 is 0.5: the engine also commits, accounts, hashes, and wr
 from __future__ import annotations
 
 import argparse
-import glob
 import json
 import os
 import shutil
@@ -70,11 +69,12 @@ def main() -> None:
     parser.add_argument("--input", default="../shared/data/docs/en-open-*.parquet")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[-1]})
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    files = sorted(glob.glob(options.input))
-    rounds = [measured(os.path.abspath(options.input), files) for _ in range(options.rounds + 1)][1:]
+    uri = Path(options.input).absolute()
+    files = sorted(map(str, uri.parent.glob(uri.name)))
+    rounds = [measured(str(uri), files) for _ in range(options.rounds + 1)][1:]
     ratio = statistics.median(found["alone_seconds"] / found["engine_seconds"] for found in rounds)
     size = rounds[0]["bytes"]
     result = {

@@ -9,9 +9,7 @@ Runs length_filter, exact_dedup and filter_where on a local Ray with default set
 from __future__ import annotations
 
 import argparse
-import glob
 import json
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -52,16 +50,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--input", default="../shared/data/docs/en-open-*.parquet")
     options = parser.parse_args()
+    uri = Path(options.input).absolute()
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out"
         file = Path(folder) / "memory.yaml"
-        file.write_text(PIPELINE.format(uri=json.dumps(os.path.abspath(options.input)), output=json.dumps(str(output))))
+        file.write_text(PIPELINE.format(uri=json.dumps(str(uri)), output=json.dumps(str(output))))
         with session.local(None):
             started = time.perf_counter()
             manifest = run(load(file)).manifest
             seconds = time.perf_counter() - started
         peaks = peak_rss_bytes(output)
-    size = sum(os.path.getsize(path) for path in glob.glob(options.input))
+    size = sum(path.stat().st_size for path in uri.parent.glob(uri.name))
     result = {
         "files_bytes": size,
         "rows_in": manifest["ledger"]["rows_in"],

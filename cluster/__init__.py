@@ -1,0 +1,1 @@
+"""Where and how tasks run. Knows Ray; never datasets or operators."""

@@ -109,7 +109,7 @@ def _fold(content: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _single_records(log: CommitLog, seen: set[str], counts: Committed) -> Iterator[bytes]:
-    paths = []
+    paths: list[str] = []
     for info in log.store.list(f"{log.folder}/records"):
         if info.path.endswith(".json") and info.path.rsplit("/", 1)[-1].removesuffix(".json") not in seen:
             if len(paths) < MAX_SINGLE_RECORDS:

@@ -215,7 +215,7 @@ class _Converter:
                     f"{_at(path)}the environment has no variable {shown(name)}; set it, or give a default: `${{{shown(name)}:-default}}`",
                 )
             # As in a shell, `:-` also stands in for an empty variable.
-            return (value or default) if default is not None else (value or "")  # type: ignore[return-value]
+            return (value or default) if default is not None else (value or "")
 
         return _REFERENCE.sub(value_of, text)
 
@@ -251,7 +251,8 @@ def find(tree: Tree, path: tuple[str | int, ...]) -> tuple[Tree, Place, tuple[st
 
     (pydantic puts the members of a union into its paths, which are not in the file.)
     """
-    place, walked = tree.place, []
+    place = tree.place
+    walked: list[str | int] = []
     for step in path:
         match tree:
             case Table() if step in tree.entries:

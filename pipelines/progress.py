@@ -18,7 +18,8 @@ KINDS: Final = {
     "partition": "exchange: partitions",
     "decide": "exchange: decisions",
     "gather": "exchange: verdicts",
-    "file": "packing: files",
+    "shard": "packing: shards",
+    "table": "packing: side tables",
 }
 
 

@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.commit import CommitLog, Part, Record, digest
+from pipelines.commit import CommitLog, Part, digest
 from pipelines.config import PipelineConfig
 from pipelines.fingerprint import versions
 from pipelines.inventory import Inventory
@@ -79,14 +79,21 @@ class Packing:
         # Long texts hardly repeat, and the names of nested columns are paths: neither is worth a dictionary.
         plain = tuple(field.name for field in schema if field.name == self._config.input.text_column or pa.types.is_nested(field.type))
         form = Form(schema, self._config.output.compression, plain, tokens)
-        files = list(self._files(documents, self._config.output.target_shard_bytes, self._shard_path))
-        return self._pack(files, form)
+        files = self._files(documents, self._config.output.target_shard_bytes, self._shard_path)
+        works = [self._work(file, form, "shard") for file in files]
+        self._complete(self._log, works)
+        return self._packed(works)
 
-    def table(self, name: str, parts: Iterable[Part]) -> list[Packed]:
-        """Pack a side table; at least one file, so that its schema is there."""
-        form = Form(self.table_schema(name), "zstd", ())
+    def tables(self, parts: Callable[[str], Iterable[Part]]) -> dict[str, list[Packed]]:
+        """Pack the side tables; each has at least one file, so that its schema is there."""
+        works = {name: list(self._table(name, parts(name))) for name in TABLES}
+        self._complete(self._log, [work for some in works.values() for work in some])
+        return {name: self._packed(some) for name, some in works.items()}
+
+    def _table(self, name: str, parts: Iterable[Part]) -> Iterator[Work]:
+        form = Form(self.table_schema(name), "zstd", (self._config.input.text_column,))
         files = self._files((Layers((part,)) for part in parts), TABLE_BYTES, lambda number, _: self._table_path(name, number))
-        return self._pack(list(files), form)
+        return (self._work(file, form, "table") for file in files)
 
     def table_schema(self, name: str) -> pa.Schema:
         """Schema of a side table."""
@@ -113,31 +120,13 @@ class Packing:
     def _table_path(self, name: str, number: int) -> str:
         return f"{self._claim.folder}/{name}/part-{number:05d}-{self._plan.short}.parquet"
 
-    def _pack(self, files: Sequence[File], form: Form) -> list[Packed]:
-        works = [
-            Work(
-                digest("file", file.path, self._claim.pack),
-                _job(file, form),
-                0,
-                min(file.stop - file.start, sum(map(_size, file.stretches))),
-                "file",
-            )
-            for file in files
-        ]
-        self._complete(self._log, works)
-        return [_packed(record) for record in self._log.records(work.key for work in works) if record.parts]
+    def _work(self, file: File, form: Form, kind: str) -> Work:
+        size = min(file.stop - file.start, sum(sum(stretch.sizes) for stretch in file.stretches))
+        return Work(digest("file", file.path, self._claim.pack), lambda: FileJob(file, form), 0, size, kind)
 
-
-def _job(file: File, form: Form) -> Callable[[], FileJob]:
-    return lambda: FileJob(file, form)
-
-
-def _size(stretch: Any) -> int:
-    return sum(stretch.sizes)
-
-
-def _packed(record: Record) -> Packed:
-    return Packed(record.parts["file"], record.detail["tokens"])
+    def _packed(self, works: Sequence[Work]) -> list[Packed]:
+        records = self._log.records(work.key for work in works)
+        return [Packed(record.parts["file"], record.detail["tokens"]) for record in records if record.parts]
 
 
 def shards_table(shards: Sequence[Packed]) -> bytes:

@@ -29,7 +29,7 @@ from pipelines.plan import Plan, Unit, make_plan, plan_units, unit_bytes, with_s
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import KINDS, Silent, Watch
 from pipelines.report import report
-from pipelines.results import TABLES, Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
+from pipelines.results import Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
 from pipelines.stages import Budget, Stages
 from pipelines.storage import Store, open_store
 from pipelines.version import MANIFEST, Claim, claim, claims, current_manifest, finish, replace_any, swap, write_once
@@ -231,7 +231,7 @@ class Engine:
         faults.point("version.claimed")
         packing = Packing(self._log(f"pack-{plan.fingerprint}"), partial(self._complete, driver), plan, claimed, self._config)
         shards = packing.shards(stages.documents())
-        tables = {name: packing.table(name, stages.side_parts(name)) for name in TABLES}
+        tables = packing.tables(stages.side_parts)
         faults.point("run.packed")
         ledger = stages.ledger()
         ledger.prove(

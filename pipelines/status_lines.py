@@ -28,7 +28,7 @@ def render_status(found: Mapping[str, Any]) -> list[str]:
 
 def _headline(found: Mapping[str, Any]) -> str:
     state = {"nothing": "empty", "dead": "stopped", "silent": "no sign of life", "unswapped": "almost finished"}
-    return state.get(found["state"], found["state"])
+    return state.get(found["state"], str(found["state"]))
 
 
 def _version(found: Mapping[str, Any]) -> Iterator[str]:

@@ -128,7 +128,7 @@ def _operator_problems(finished: Finished, counts: Counts) -> Iterator[Problem]:
     before, arriving = "reading the input", ledger["rows_in"] - counts.of(counts.quarantined, READER)
     for operator in operators:
         name = operator["name"]
-        if False:
+        if operator["rows_in"] != arriving:
             yield Problem(MANIFEST, f"operator {shown(name)}: rows_in is {operator['rows_in']}, but {before} gave {arriving}")
         lost = counts.of(counts.dropped, name) + counts.of(counts.quarantined, name)
         if operator["rows_in"] - operator["rows_out"] != lost:

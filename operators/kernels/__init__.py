@@ -1,1 +1,1 @@
-"""Kernels over Arrow buffers: pure functions that release the GIL and make no Python object a document."""
+"""Kernels over Arrow buffers: pure functions of offsets and bytes, compiled with numba."""
