@@ -1,14 +1,14 @@
 """The documents that a version lost: each once, and duplicates beside a document that their operator kept.
 
 Owns what is proven by comparing keys with each other. Memory is bounded whatever the number of rows: keys are compared in passes over the
-tables, each with the keys of one part of all hash values. That costs reading the key columns again for each four million rows, and no disk.
+tables, each with the keys of one part of all hash values. That costs reading the key columns again for each two million rows, and no disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +16,13 @@ import pyarrow.compute as pc
 
 from pipelines.checks import MAX_PROBLEMS, Checks, Problem
 from pipelines.errors import shown
+from pipelines.identity import DOC_KEY
 from pipelines.verify_inventory import Ints, Keys, Mask, SavedInventory, as_keys, hexadecimal
 from pipelines.verify_ledger import READER, Counts, side_batches
 from pipelines.verify_manifest import Finished
 
-PASS_ROWS: Final = 1 << 22
+PASS_ROWS: Final = 1 << 21
+KEPT_TYPES: Final = (DOC_KEY, pa.string(), pa.int64(), pa.int64())
 MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -98,25 +100,45 @@ class _Part:
         self.names = [operator["name"] for operator in finished.manifest["operators"]]
         self._number = number
         self._num_passes = num_passes
-        dropped, quarantined = self._keys("dropped", "doc_key"), self._keys("quarantine", "doc_key")
-        lost, operators = (np.concatenate(pair) for pair in zip(dropped[:2], quarantined[:2], strict=True))
+        dropped, quarantined = self._keys("dropped"), self._keys("quarantine")
+        lost, operators = (np.concatenate(pair) for pair in zip(dropped, quarantined, strict=True))
         is_dropped = np.arange(len(lost)) < len(dropped[0])
         order = np.argsort(lost, kind="stable")
         self.lost: Keys = lost[order]
         self.operators: Ints = operators[order]
         self.is_dropped: Mask = is_dropped[order]
 
-    def _keys(self, table: str, column: str, *more: str) -> tuple[Any, ...]:
-        """Keys of a table that belong to this part, the positions of their operators, and more columns as numbers."""
-        found: list[list[Any]] = [[np.empty(0, "S16")], [np.empty(0, np.int64)], *([np.empty(0, np.int64)] for _ in more)]
+    def _batches(self, table: str, column: str, *more: str) -> Iterator[pa.RecordBatch]:
+        """Rows of a table whose key belongs to this part: the key, the operator, and more columns."""
         for _, batch in side_batches(self.finished, table, [column, "operator", *more]):
             chosen = batch.filter(pc.is_valid(batch.column(column)))
-            keys = as_keys(chosen.column(column))
-            mine = parts_of(keys, self._num_passes) == self._number
-            columns = [keys, self._positions(chosen.column("operator")), *(chosen.column(name).fill_null(0).to_numpy() for name in more)]
-            for into, values in zip(found, columns, strict=True):
-                into.append(values[mine])
-        return tuple(np.concatenate(values) for values in found)
+            yield chosen.filter(pa.array(parts_of(as_keys(chosen.column(column)), self._num_passes) == self._number))
+
+    def _keys(self, table: str) -> tuple[Keys, Ints]:
+        """The documents of a table that belong to this part, and the positions of their operators."""
+        keys, operators = [np.empty(0, "S16")], [np.empty(0, np.int64)]
+        for batch in self._batches(table, "doc_key"):
+            keys.append(as_keys(batch.column("doc_key")))
+            operators.append(self._positions(batch.column("operator")))
+        return np.concatenate(keys), np.concatenate(operators)
+
+    def _kept(self) -> tuple[Keys, Ints, Ints, Ints]:
+        """Kept documents that belong to this part, with operator and num_duplicates, and how many rows say so.
+
+        Counted batch by batch: a million copies of one page name the same kept document.
+        """
+        names = ["kept_doc_key", "operator", "num_duplicates"]
+        found = pa.table({name: pa.array([], kind) for name, kind in zip([*names, "rows"], KEPT_TYPES, strict=True)})
+        pieces = [found]
+        for batch in self._batches("duplicates", "kept_doc_key", "num_duplicates"):
+            counted = pa.Table.from_batches([batch]).group_by(names, use_threads=False).aggregate([([], "count_all")])
+            pieces.append(counted.select([*names, "count_all"]).rename_columns(found.column_names))
+            if sum(piece.num_rows for piece in pieces) > PASS_ROWS:
+                pieces = [_summed(pieces)]
+        found = _summed(pieces).combine_chunks()
+        columns = [found.column(name).combine_chunks() for name in found.column_names]
+        said, rows = (pc.fill_null(column, 0).to_numpy() for column in columns[2:])
+        return as_keys(columns[0]), self._positions(columns[1]), said, rows
 
     def _positions(self, operators: pa.Array) -> Ints:
         """Places of operators in the pipeline: -1 is reading, -2 one that the manifest does not have."""
@@ -144,10 +166,9 @@ class _Part:
 
     def told_problems(self) -> list[Problem]:
         """Duplicates that were not dropped so, kept documents that were not kept, and numbers that are wrong."""
-        keys, operators = self._keys("duplicates", "doc_key")
-        told = [*self._not_dropped(keys, operators)]
-        kept, operators, said = self._keys("duplicates", "kept_doc_key", "num_duplicates")
-        return [*told, *self._not_kept(kept, operators), *self._miscounted(kept, operators, said)]
+        told = [*self._not_dropped(*self._keys("duplicates"))]
+        kept, operators, said, rows = self._kept()
+        return [*told, *self._not_kept(kept, operators), *self._miscounted(kept, operators, said, rows)]
 
     def _find(self, keys: Keys) -> tuple[Ints, Mask]:
         """Positions of keys among the lost ones, and whether they are there."""
@@ -177,18 +198,24 @@ class _Part:
             message = f"a duplicate of {keeper} names {hexadecimal(kept[at])} as kept, but {self._lost_in(position[at])} has it"
             yield Problem(f"{self.finished.folder}/duplicates", message)
 
-    def _miscounted(self, kept: Keys, operators: Ints, said: Ints) -> Iterator[Problem]:
+    def _miscounted(self, kept: Keys, operators: Ints, said: Ints, rows: Ints) -> Iterator[Problem]:
+        if not len(kept):
+            return
         order = np.lexsort((operators, kept))
-        kept, operators, said = kept[order], operators[order], said[order]
-        changes = np.flatnonzero((kept[1:] != kept[:-1]) | (operators[1:] != operators[:-1])) + 1
-        starts = np.concatenate([np.zeros(min(1, len(kept)), np.int64), changes])
-        sizes = np.diff(np.concatenate([starts, [len(kept)]]))
-        wrong = np.flatnonzero(said != np.repeat(sizes, sizes)) if len(kept) else np.empty(0, np.int64)
-        for at in wrong[: MAX_PROBLEMS + 1].tolist():
-            number = int(sizes[np.searchsorted(starts, at, side="right") - 1])
-            named = f"{number} duplicates of {self._name(int(operators[at]))} name it"
+        kept, operators, said, rows = kept[order], operators[order], said[order], rows[order]
+        starts = np.flatnonzero(np.r_[True, (kept[1:] != kept[:-1]) | (operators[1:] != operators[:-1])])
+        totals = np.repeat(np.add.reduceat(rows, starts), np.diff(np.r_[starts, len(kept)]))
+        for at in np.flatnonzero(said != totals)[: MAX_PROBLEMS + 1].tolist():
+            named = f"{totals[at]} duplicates of {self._name(int(operators[at]))} name it"
             message = f"num_duplicates of {hexadecimal(kept[at])} is {said[at]}, but {named}"
             yield Problem(f"{self.finished.folder}/duplicates", message)
+
+
+def _summed(pieces: Sequence[pa.Table]) -> pa.Table:
+    """Tables of kept documents as one, each combination once, with the sum of its rows."""
+    joined = pa.concat_tables(pieces)
+    names = joined.column_names
+    return joined.group_by(names[:3], use_threads=False).aggregate([("rows", "sum")]).select([*names[:3], "rows_sum"]).rename_columns(names)
 
 
 def parts_of(keys: Keys, num_parts: int) -> Ints:

@@ -195,13 +195,22 @@ class Runs:
     def __post_init__(self) -> None:
         (self.folder / "once").mkdir(parents=True, exist_ok=True)
 
-    def start(self, fault: str = "", limits: Mapping[str, int] | None = SMALL, pipeline: Path | None = None, **environment: str) -> Child:
-        """Start a run. `fault` as in SHARDMILL_FAULT; each fires once for this object's runs together."""
+    def start(
+        self,
+        fault: str = "",
+        limits: Mapping[str, int] | None = SMALL,
+        pipeline: Path | None = None,
+        once: bool = True,
+        **environment: str,
+    ) -> Child:
+        """Start a run. `fault` as in SHARDMILL_FAULT; with `once` each fires once for this object's runs together."""
         self._count += 1
         answer, trace = self.folder / f"answer-{self._count}.json", self.folder / f"trace-{self._count}.txt"
         passed = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "RAY_"))}
-        once = {"SHARDMILL_FAULT": fault, "SHARDMILL_FAULT_ONCE": str(self.folder / "once")} if fault else {}
-        settings = {**passed, **self.environment, **once, **environment}
+        faults = {"SHARDMILL_FAULT": fault} if fault else {}
+        if once:
+            faults["SHARDMILL_FAULT_ONCE"] = str(self.folder / "once")
+        settings = {**passed, **self.environment, **faults, **environment}
         target = pipeline or self.pipeline
         process = server().Process(target=_run, args=(str(target), settings, dict(limits or {}), str(answer), str(trace)), daemon=False)
         process.start()

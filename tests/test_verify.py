@@ -447,6 +447,13 @@ def _relabel(output: Output, number: int, operator: str, reason: str) -> None:
     output.dropped[number] = (output.dropped[number][0], operator, reason)
 
 
+def _quarantined_duplicate(output: Output) -> None:
+    """A document is a duplicate by an operator that could not process it."""
+    output.shards[0][1].remove((0, 4))
+    output.quarantined.append(((0, 4), "url", "odd"))
+    output.duplicates[2:] = [((0, 3), "url", (1, 0), 2, 1.0), ((0, 4), "url", (1, 0), 2, 1.0)]
+
+
 CONTRADICTIONS: dict[str, tuple[Callable[[Output], Any], list[tuple[str, str]]]] = {
     "the kept document was removed by the same operator": (
         lambda output: (
@@ -496,6 +503,10 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Output], Any], list[tuple[str, str]]]]
     "a duplicate that was not dropped": (
         lambda output: output.duplicates.__setitem__(2, ((0, 4), "url", (1, 0), 1, 1.0)),
         [("kept documents", "is not among the documents that url dropped; no table has it")],
+    ),
+    "a duplicate that was quarantined": (
+        _quarantined_duplicate,
+        [("duplicates", "it has 2 rows of operator 'url', which dropped 1"), ("kept documents", "versions/v1/quarantine (by url) has it")],
     ),
     "a kept document of a row that is not there": (
         lambda output: output.duplicates.__setitem__(2, ((0, 3), "url", (1, 6), 1, 1.0)),
