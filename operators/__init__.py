@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from operators.base import Operator
+from operators.base import Assets, BatchFn, BatchOperator, GroupOperator, KeysFn, Operator, OperatorError, Result, RowError, Verdicts
 from operators.datatrove import Datatrove
 from operators.exact_dedup import ExactDedup
 from operators.language import LanguageFilter
@@ -17,6 +17,27 @@ from operators.where import FilterWhere
 AnyOperator = Annotated[
     Datatrove | ExactDedup | FilterWhere | LanguageFilter | LengthFilter | Tokenize,
     Field(discriminator="type"),
+]
+
+__all__ = [
+    "BY_TYPE",
+    "AnyOperator",
+    "Assets",
+    "BatchFn",
+    "BatchOperator",
+    "Datatrove",
+    "ExactDedup",
+    "FilterWhere",
+    "GroupOperator",
+    "KeysFn",
+    "LanguageFilter",
+    "LengthFilter",
+    "Operator",
+    "OperatorError",
+    "Result",
+    "RowError",
+    "Tokenize",
+    "Verdicts",
 ]
 
 BY_TYPE: dict[str, type[Operator]] = {

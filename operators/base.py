@@ -19,6 +19,9 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+OPERATOR_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
+"""An operator's name; by default its type, which for a custom one is `module:Class`."""
+
 
 
 class Assets(Protocol):
@@ -104,8 +107,8 @@ class Operator(BaseModel, ABC):
     @field_validator("name")
     @classmethod
     def _name_is_plain(cls, value: str | None) -> str | None:
-        if value is not None and NAME.fullmatch(value) is None:
-            raise ValueError("a name is 1 to 64 letters, digits, '_', '.' or '-', the first a letter or digit")
+        if value is not None and OPERATOR_NAME.fullmatch(value) is None:
+            raise ValueError("a name is at most 128 letters, digits, '_', '.', ':' or '-'")
         return value
 
     def named(self, name: str) -> Self:

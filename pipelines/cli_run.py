@@ -16,7 +16,7 @@ import click
 
 from pipelines.cli_authoring import json_option, pipeline_options
 from pipelines.cli_output import write_json
-from pipelines.errors import CheckFailed, NotFound
+from pipelines.errors import CheckFailed, NotFound, StorageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -121,7 +121,12 @@ def report(uri: str, version: str | None, target: Path | None) -> None:
     if target is None:
         click.echo(page.decode())
     else:
-        target.write_bytes(page)
+        try:
+            target.write_bytes(page)
+        except OSError as error:
+            raise StorageError(
+                f"{target}: the report cannot be written ({error.strerror}); give a path in a folder that you may write to"
+            ) from error
         click.echo(f"Wrote {target}.")
 
 

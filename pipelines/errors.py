@@ -15,6 +15,7 @@ ShardmillError                 exit status 1 unless said otherwise
 ├── UnitError                     a unit failed: with unit, operator and rows
 │   └── LedgerImbalance        4  rows_in is not rows_out + dropped + quarantined
 ├── BudgetExceeded                more rows quarantined than max_quarantined_fraction allows
+├── ClusterError                  no Ray is where the pipeline says, or none could be started
 ├── LeaseHeld                     another run is writing this output
 ├── LeaseLost                     another run took over while this one was stopped
 ├── VersionConflict               another run finished or claimed the version
@@ -112,6 +113,10 @@ class LedgerImbalance(UnitError):
 
 class BudgetExceeded(ShardmillError):
     """More rows were quarantined than `execution.max_quarantined_fraction` allows."""
+
+
+class ClusterError(ShardmillError):
+    """There is no Ray where the pipeline says, or none could be started here."""
 
 
 class LeaseHeld(ShardmillError):

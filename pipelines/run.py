@@ -17,10 +17,11 @@ import orjson
 from cluster.tasks import Executor
 from pipelines import faults
 from pipelines.card import card
+from pipelines.chain import bounded
 from pipelines.commit import PLAN, ROOT, CommitLog, Record, epoch_of, sealed, unsealed
 from pipelines.config import PipelineConfig
 from pipelines.drive import Driver, TooLarge
-from pipelines.errors import LeaseHeld, NotFound
+from pipelines.errors import ClusterError, LeaseHeld, NotFound
 from pipelines.exchange import Limits
 from pipelines.gc import collect, needed
 from pipelines.inventory import Inventory
@@ -58,10 +59,23 @@ def executor_for(config: PipelineConfig) -> Iterator[Started]:
 
         def started() -> Executor:
             if not opened:
-                opened.append(stack.enter_context(_session(config)))
+                opened.append(_opened(stack, config))
             return opened[0]
 
         yield started
+
+
+def _opened(stack: ExitStack, config: PipelineConfig) -> Executor:
+    try:
+        return stack.enter_context(_session(config))
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        remedy = (
+            "start Ray there, or correct cluster.address; if it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+            if config.cluster.type == "ray"
+            else "is there memory and space in /tmp? `cluster: {type: inline}` works without Ray"
+        )
+        where = config.cluster.address if config.cluster.type == "ray" else "this machine"
+        raise ClusterError(f"cluster: no Ray could be used on {where}: {type(error).__name__}: {bounded(error)}; {remedy}") from error
 
 
 def _session(config: PipelineConfig) -> AbstractContextManager[Executor]:

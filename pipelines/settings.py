@@ -270,15 +270,9 @@ def resolved_names(typed: list[tuple[str, str | None]]) -> list[str]:
     seen: dict[str, int] = {}
     names = []
     for kind, name in typed:
-        base = default_name(kind)
-        seen[base] = seen.get(base, 0) + 1
-        names.append(name or (base if seen[base] == 1 else f"{base}-{seen[base]}"))
+        seen[kind] = seen.get(kind, 0) + 1
+        names.append(name or (kind if seen[kind] == 1 else f"{kind}-{seen[kind]}"))
     return names
-
-
-def default_name(kind: str) -> str:
-    """The name of the first operator of a type; of a custom one, `module:Class`, it is `module.Class`."""
-    return re.sub(r"[^A-Za-z0-9_.-]", ".", kind)[-60:].lstrip("._-") or "operator"
 
 
 def name_problems(names: Sequence[str | None]) -> Iterator[Problem]:

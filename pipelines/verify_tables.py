@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from pipelines.checks import Checks, Problem
 from pipelines.errors import NotFound, StorageError, shown
+from pipelines.legible import counted
 from pipelines.storage import Store
 from pipelines.verify_file import FILES_AT_ONCE, PARQUET_ERRORS, Expected, Shape, look_at_all, stored_type
 from pipelines.verify_manifest import MANIFEST, TABLES, VERSION, Finished, is_shard
@@ -159,7 +160,8 @@ def check_tables(finished: Finished, checks: Checks) -> bool:
 
 def _side_proven(finished: Finished, name: str) -> str:
     described = finished.manifest["tables"][name]
-    return f"{described['rows']} rows in {len(described['files'])} files with the bytes and columns that the manifest says"
+    size = f"{counted(described['rows'], 'row')} in {counted(len(described['files']), 'file')}"
+    return f"{size} with the bytes and columns that the manifest says"
 
 
 def side_files(finished: Finished, name: str) -> list[str]:

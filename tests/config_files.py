@@ -51,7 +51,7 @@ WRONG = {
         [
             "p.yaml:6: operators[0].length_filter.min_chars: found -1, expected at least 0",
             "p.yaml:7: operators[0].length_filter: there is no key 'max_char'; did you mean 'max_chars'?",
-            "p.yaml:8: operators[0].length_filter.name: a name is 1 to 64 letters, digits, '_', '.' or '-', the first a letter or digit",
+            "p.yaml:8: operators[0].length_filter.name: a name is at most 128 letters, digits, '_', '.', ':' or '-'",
         ],
     ),
     "operators of a wrong shape": (

@@ -160,10 +160,9 @@ def test_another_pipeline_may_follow_into_the_same_output(shell, file, tmp_path)
 def test_a_wrong_file_is_a_usage_error(shell, file, tmp_path):
     """Exit 2, a line a problem with the place, before anything is touched."""
     _, err = shell("run", file, "--set", "operators.length_filter.min_char=3", "--set", "execution.on_error=ignore", status=2)
-    assert [line.split(": ")[0] for line in err.splitlines()] == [
-        "--set operators.length_filter.min_char=3",
-        "--set execution.on_error=ignore",
-    ]
+    first, second = err.splitlines()
+    assert first.startswith("--set operators.length_filter.min_char: ")
+    assert second.startswith("--set execution.on_error: ")
     assert "did you mean 'min_chars'?" in err
     _, err = shell("run", tmp_path / "none.yaml", status=2)
     assert "none.yaml" in err
@@ -277,8 +276,9 @@ class Interrupted:
             write_parquet(self.folder / "in" / f"{name}.parquet", documents(60, seed=ord(name)))
         os.mkfifo(self.fifo)
         waits = custom(self.folder, WAITS.format(flag=str(self.flag), fifo=str(self.fifo)))
-        sections = {"execution": {"unit_bytes": "4KiB", "batch_bytes": "1KiB"}, "cluster": self.cluster}
         self.operators = [*OPERATORS, waits]
+        self.execution = {"unit_bytes": "4KiB", "batch_bytes": "1KiB"}
+        sections = {"execution": self.execution, "cluster": self.cluster}
         self.file = pipeline(self.folder / "made.yaml", f"{self.folder}/in/", self.folder / "out", self.operators, **sections)
 
     @property
@@ -353,18 +353,20 @@ def short_folder() -> Iterator[Path]:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_an_interrupted_run_on_ray_ends_with_130_and_tells_no_secret(tmp_path, short_folder, number):
-    """Its workers are stopped, the next run finishes; no secret of the environment is in any file, log or message of either."""
+def test_a_run_on_ray_that_is_terminated_ends_with_130_and_tells_no_secret(tmp_path, short_folder):
+    """Its workers are stopped, a run without Ray goes on with what they committed; no secret is in any file, log or message."""
     run = Interrupted(tmp_path, {"type": "local", "num_cpus": 1})
-    environment = {**SECRETS, "RAY_TMPDIR": str(short_folder)}
-    status, out, err = run.interrupt(number, **environment)
+    status, out, err = run.interrupt(signal.SIGTERM, **SECRETS, RAY_TMPDIR=str(short_folder))
     assert (status, out) == (130, "")
     assert err.splitlines()[-1] == "shardmill: interrupted"
-    texts = [out, err, *run.resume(**environment)]
+    before = {body["key"]: body["attempt"] for _, body in records(tmp_path / "out")}
+    assert before
+    run.flag.touch()
+    finished(config_of(run.file, f"{tmp_path}/in/", tmp_path / "out", run.operators, execution=run.execution))
+    assert before.items() < {body["key"]: body["attempt"] for _, body in records(tmp_path / "out")}.items()
     run.check()
     assert list(short_folder.rglob("*.log")), "Ray's logs are elsewhere"
-    assert_untold(texts, tmp_path, short_folder)
+    assert_untold([out, err], tmp_path, short_folder)
 
 
 # --- secrets
@@ -379,7 +381,7 @@ def assert_untold(texts: list[str], *folders: Path) -> None:
         assert [path for path in files if value.encode() in path.read_bytes()] == []
 
 
-def test_no_secret_of_the_environment_is_written_anywhere(file, tmp_path):
+def test_no_secret_of_the_environment_is_written_anywhere(shell, file, tmp_path, monkeypatch):
     """Not even where an operator puts it into its errors: quarantine, manifest, records, report and messages are free of it."""
     leaks = """
 import os
@@ -389,17 +391,10 @@ for text in batch.column("text").to_pylist():
 return Result(batch)
 """
     pipeline(file, f"{tmp_path}/in/", tmp_path / "out", [custom(tmp_path, leaks)], execution={"max_quarantined_fraction": 0.5})
-    environment = {**os.environ, **SECRETS}
-    texts = []
-    for words in (
-        ["plan", file],
-        ["run", file],
-        ["run", file, "--set", "execution.on_error=fail", "--set", f"output.uri={tmp_path / 'strict'}"],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "pipelines.cli", *map(str, words)], capture_output=True, text=True, cwd=ROOT, env=environment
-        )
-        texts += [done.stdout, done.stderr]
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    texts = [*shell("plan", file), *shell("run", file), *shell("status", tmp_path / "out"), *shell("report", tmp_path / "out")]
+    texts += shell("run", file, "--set", "execution.on_error=fail", "--set", f"output.uri={tmp_path / 'strict'}", status=1)
     assert "denied with [redacted] and [redacted]" in texts[-1]
     quarantined = output_of(tmp_path / "out").table("quarantine")
     assert {row["message"] for row in quarantined} == {"denied with [redacted] and [redacted]"}

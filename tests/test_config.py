@@ -137,7 +137,7 @@ def test_a_custom_operator_comes_from_the_files_folder(tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text(MINIMAL + "operators:\n  - type: mine:Shout\n    loud: 3\n")
     config = load(path, (), {})
-    assert config.operators[0].model_dump() == {"type": "mine:Shout", "name": "mine.Shout", "loud": 3}
+    assert config.operators[0].model_dump() == {"type": "mine:Shout", "name": "mine:Shout", "loud": 3}
     assert config.folder == tmp_path
     path.write_text(MINIMAL + "operators:\n  - type: mine:Shout\n    loud: 0\n    lout: 3\n")
     with pytest.raises(ConfigError) as caught:
