@@ -28,7 +28,7 @@ operators:
   - {{type: exact_dedup}}
   - {{type: filter_where, where: "length(text) < 10000000"}}
 output: {{uri: {output}}}
-execution: {{max_quarantined_fraction: 1.0}}
+execution: {{max_quarantined_fraction: 1.0, unit_bytes: {unit_bytes}}}
 cluster: {{type: local}}
 """
 
@@ -49,12 +49,13 @@ def peak_rss_bytes(output: Path) -> dict[str, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--input", default="../shared/data/docs/en-open-*.parquet")
+    parser.add_argument("--unit-bytes", default="auto", help="auto makes the units of a small input small; to compare two inputs, set it")
     options = parser.parse_args()
     uri = Path(options.input).absolute()
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out"
         file = Path(folder) / "memory.yaml"
-        file.write_text(PIPELINE.format(uri=json.dumps(str(uri)), output=json.dumps(str(output))))
+        file.write_text(PIPELINE.format(uri=json.dumps(str(uri)), output=json.dumps(str(output)), unit_bytes=options.unit_bytes))
         with session.local(None):
             started = time.perf_counter()
             manifest = run(load(file)).manifest

@@ -7,7 +7,7 @@ that no run will look there again. Records and inventories stay: a slow attempt 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from pipelines import faults
@@ -30,20 +30,23 @@ class Swept:
     bytes: int
 
 
-def collect(store: Store, *, keep: Iterable[str], sweep: Iterable[str] | None = None) -> Swept:
+def collect(store: Store, *, keep: Iterable[str]) -> Swept:
     """Remove the parts of attempts that lost, of stages that nothing needs, and the files of abandoned versions.
 
     Args:
         store: The output.
-        keep: Fingerprints of stages whose parts are needed.
-        sweep: Fingerprints of stages whose parts are not needed any more; None: all that are not kept.
+        keep: Fingerprints of stages whose parts are needed; those of all others are not.
     """
     kept = set(keep)
-    for stage in _stages(store) if sweep is None else sweep:
+    for stage in _stages(store):
         if stage not in kept:
-            store.create(sweep_path(stage, epoch_of(store, stage)), sealed({"swept": True}))
+            _mark(store, stage, epoch_of(store, stage))
     faults.point("gc.marked")
-    return _delete(store, _garbage(store))
+    return _delete(store, _garbage(store, kept))
+
+
+def _mark(store: Store, stage: str, epoch: int) -> None:
+    store.create(sweep_path(stage, epoch), sealed({"swept": True}))
 
 
 def collect_output(uri: str) -> Swept:
@@ -73,11 +76,14 @@ def needed(store: Store) -> list[str]:
 
 
 def _stages(store: Store) -> list[str]:
-    prefix = f"{ROOT}/stages"
-    return sorted({str(child).rstrip("/").rsplit("/", 1)[-1] for child in store.children(prefix) if isinstance(child, str)})
+    """Stages that have committed anything in the epoch that they are in: the others need no new one."""
+    folder = f"{ROOT}/stages"
+    names = sorted({str(child).rstrip("/").rsplit("/", 1)[-1] for child in store.children(folder) if isinstance(child, str)})
+    return [name for name in names if any(True for _ in store.list(f"{folder}/{name}/e{epoch_of(store, name)}"))]
 
 
-def _garbage(store: Store) -> Iterator[ObjectInfo]:
+def _garbage(store: Store, kept: Container[str]) -> Iterator[ObjectInfo]:
+    """What can go. Stages of which there are only parts, without any record, are marked when they are met."""
     epochs: dict[str, int] = {}
     logs: dict[str, CommitLog] = {}
     for info in store.list(f"{ROOT}/parts"):
@@ -86,6 +92,9 @@ def _garbage(store: Store) -> Iterator[ObjectInfo]:
         stage, _, epoch = place.rpartition(".e")
         if stage not in epochs:
             epochs[stage] = epoch_of(store, stage)
+        if stage not in kept and int(epoch) == epochs[stage]:
+            _mark(store, stage, epochs[stage])
+            epochs[stage] += 1
         if int(epoch) < epochs[stage]:
             yield info
             continue

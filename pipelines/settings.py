@@ -167,6 +167,9 @@ class OutputConfig(Section):
         yield from _repeated(self.columns or (), "columns")
         yield from _repeated(self.partition_by, "partition_by")
         for position, column in enumerate(self.partition_by):
+            if column.startswith(("_", ".")):
+                message = f"{column!r} begins with {column[0]!r}, and readers skip such folders without a word; partition by another column"
+                yield Problem(("partition_by", position), message)
             if self.columns is not None and column not in self.columns:
                 message = f"{column!r} is not among output.columns ({', '.join(self.columns)}); add it there, or don't partition by it"
                 yield Problem(("partition_by", position), message)

@@ -19,6 +19,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from pipelines import faults
 from pipelines.chain import bounded
 from pipelines.commit import CommitLog, Part, Record, new_attempt
@@ -179,6 +181,7 @@ def perform(task: Task) -> list[Record | Failure]:
     for key, job in task.jobs:
         answer = _attempt(worker, log, key, job, retried=task.retried)
         answers.append(answer)
+        pa.default_memory_pool().release_unused()  # what one piece of work needed at its peak is not kept through the next
         if isinstance(answer, Failure) and answer.kind is FailureKind.SYSTEMIC:
             break
     return answers

@@ -144,7 +144,7 @@ def custom(folder: Path, body: str, name: str = "mine") -> Mapping[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     lines = "\n".join(f"            {line}" for line in body.strip().splitlines())
     (folder / f"{name}.py").write_text(CUSTOM.replace("{body}", lines))
-    return {"type": f"{name}:Mine"}
+    return {"type": f"{name}:Mine", "name": name}
 
 
 # --- outputs

@@ -81,10 +81,10 @@ class Measure(BatchOperator):
 @pytest.fixture
 def shm_path(tmp_path: Path) -> Iterator[Path]:
     """A folder in memory where there is one: a kill leaves the same in it, and the hundreds of syncs of a run cost nothing."""
-    if not os.access("/dev/shm", os.W_OK):  # noqa: S108
+    if not os.access("/dev/shm", os.W_OK):
         yield tmp_path
         return
-    with tempfile.TemporaryDirectory(prefix="shardmill-test-", dir="/dev/shm") as folder:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="shardmill-test-", dir="/dev/shm") as folder:
         yield Path(folder)
 
 
@@ -268,7 +268,7 @@ def _run(pipeline: str, environment: dict[str, str], limits: dict[str, int], ans
         said = {"was_finished": result.was_finished, "version": result.manifest["version"]}
     except ShardmillError as error:
         status, said = error.exit_status, {"error": type(error).__name__, "message": error.message}
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  the edge of the process
         status, said = 70, {"error": type(error).__name__, "message": traceback.format_exc()}
     Path(answer).write_text(json.dumps(said))
     sys.exit(status)
@@ -290,7 +290,7 @@ def _trace(faults: Any, path: str) -> None:
 
 
 def contents(store: Store) -> dict[str, bytes]:
-    """Every file outside `_shardmill/`. Of manifests, without times and the output's place; card and reports must be those of their manifest."""
+    """Every file outside `_shardmill/`: manifests without times and the output's place; card and reports are checked against them."""
     found = {info.path: store.read(info.path) for info in store.list() if not info.path.startswith("_shardmill/")}
     return {path: _comparable(path, data, found) for path, data in found.items()}
 
@@ -350,7 +350,7 @@ def rows_of(store: Store, prefix: str) -> list[dict[str, Any]]:
 
 
 def assert_each_once(store: Store, version: str = "v1", rows: int = 210) -> None:
-    """Every row of the input is in exactly one of: shards, dropped, quarantine; duplicates are among the dropped; the ledger says so too."""
+    """Every row of the input is in exactly one of: shards, dropped, quarantine; duplicates are among the dropped; so says the ledger."""
     manifest = json.loads(store.read(f"versions/{version}/manifest.json"))
     kept, dropped = rows_of(store, f"data/{version}"), rows_of(store, f"versions/{version}/dropped")
     bad, duplicates = rows_of(store, f"versions/{version}/quarantine"), rows_of(store, f"versions/{version}/duplicates")

@@ -14,7 +14,12 @@ from typing import Any
 import pytest
 
 STORE_BYTES = 80 << 20
-QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_timeout_ms": 2000, "health_check_failure_threshold": 3}
+QUICK = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 300,
+    "health_check_timeout_ms": 2000,
+    "health_check_failure_threshold": 3,
+}
 """A node that died is known as dead after a second instead of a quarter of a minute."""
 
 

@@ -193,7 +193,7 @@ def test_a_lost_row_ends_with_4(shell, file, tmp_path):
     loses = custom(tmp_path, "return Result(batch.slice(1) if batch.num_rows else batch)")
     pipeline(file, f"{tmp_path}/in/", tmp_path / "out", [*OPERATORS, loses])
     _, err = shell("run", file, "--quiet", status=4)
-    assert "operator 'mine.Mine' was given" in err
+    assert "operator 'mine' was given" in err
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 

@@ -381,7 +381,9 @@ def test_records_are_torn_by_a_crash(cut, passing, runs, undisturbed):
 def test_answers_to_conditional_puts_are_lost(source, undisturbed, tmp_path, s3_server, fault_proxy):
     """A store that does what it was asked but whose answers are lost: each attempt finds its own record, and nothing is done twice."""
     lost = fault_proxy.add("cut_after", method="PUT", matching=r"/records/", probability=0.3, seed=1)
-    also = fault_proxy.add("cut_after", method="PUT", matching=r"/(data|versions)/|manifest\.json|lease\.json|README", times=6, probability=0.5)
+    also = fault_proxy.add(
+        "cut_after", method="PUT", matching=r"/(data|versions)/|manifest\.json|lease\.json|README", times=6, probability=0.5
+    )
     runs = on_s3(source, tmp_path, s3_server, fault_proxy.endpoint)
     child = runs.start()
     assert child.wait() == 0, child.answered()

@@ -72,12 +72,6 @@ def waited_for(condition, seconds=90.0):
         threading.Event().wait(0.02)
 
 
-def test_ray_and_inline_give_the_same_bytes(runs, undisturbed):
-    """A run on two workers leaves the files of a run in one process."""
-    runs.finish()
-    assert_as_undisturbed(runs, undisturbed)
-
-
 @pytest.mark.parametrize("points", WORKER_POINTS, ids=["committing", "exchange and pack"])
 def test_workers_are_killed_at_every_point(points, runs, undisturbed):
     """kill -9 of a worker at each of its points: the run itself goes on and ends as if nothing had been."""
@@ -87,30 +81,23 @@ def test_workers_are_killed_at_every_point(points, runs, undisturbed):
     assert_as_undisturbed(runs, undisturbed)
 
 
-@pytest.mark.parametrize("point", ["run.stage-done", "version.tables-written"])
-def test_the_driver_is_killed_at_a_point(point, runs, undisturbed):
-    """kill -9 of the driver: the next run goes on."""
-    assert runs.start(f"{point}=kill").wait() == KILLED
-    runs.finish()
-    assert_as_undisturbed(runs, undisturbed)
-
-
-def test_the_driver_is_killed_while_workers_commit(runs, undisturbed):
-    """kill -9 of the driver while tasks are under way; what they committed is found by the next run."""
+def test_the_driver_is_killed_twice(runs, undisturbed):
+    """kill -9 of the driver while tasks are under way, and before the manifest; what workers committed is found by the next run."""
     child = runs.start()
     waited_for(lambda: num_records(runs) >= 4)
     os.kill(child.pid, signal.SIGKILL)
     assert child.wait() == KILLED
+    assert runs.start("version.tables-written=kill").wait() == KILLED
     assert runs.finish()["version"] == "v1"
     assert_as_undisturbed(runs, undisturbed)
 
 
 def test_a_node_is_killed(runs, undisturbed, ray_cluster, shm_path):
-    """kill -9 of the raylet of one of two nodes, while each worker of both has done some work and is at some: the run goes on without it."""
+    """kill -9 of the raylet of one of two nodes, while every worker has committed one unit and is about to commit another: the run goes on."""
     wake = shm_path / "wake"
     with ray_cluster.another_node() as node:
-        child = runs.start(f"commit.before-record@3=wait:{wake}", once=False)
-        waited_for(lambda: num_records(runs) >= 5 and len(node.workers()) == 1)
+        child = runs.start(f"commit.before-record@2=wait:{wake}", once=False)
+        waited_for(lambda: num_records(runs) == 3 and len(node.workers()) == 1)
         node.kill()
         wake.touch()
         assert child.wait() == 0, child.answered()
@@ -119,19 +106,22 @@ def test_a_node_is_killed(runs, undisturbed, ray_cluster, shm_path):
 
 def test_a_row_that_kills_its_worker(tmp_path, ray_cluster):
     """A row that no process survives is found by splitting its unit, and quarantined as `worker_died`; every other row is processed."""
-    rows = [{**row, "text": f"{row['id']} " + row["text"] * 12} for row in documents(8, 1, "p")]
-    rows[7]["text"] = rows[6]["text"] + "!"
+    rows = [{**row, "text": f"{row['id']} " + row["text"] * 12} for row in documents(6, 1, "p")]
     (tmp_path / "input").mkdir()
     schema = pa.schema([("id", pa.string()), ("text", pa.string()), ("score", pa.float64())])
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), tmp_path / "input" / "a.parquet", row_group_size=2)
     path = write_pipeline(
-        tmp_path / "pipeline", tmp_path / "input", str(tmp_path / "out"), cluster=ray_cluster.settings, execution={"unit_bytes": "1KiB", "batch_bytes": "1KiB"}
+        tmp_path / "pipeline",
+        tmp_path / "input",
+        str(tmp_path / "out"),
+        cluster=ray_cluster.settings,
+        execution={"unit_bytes": "1KiB", "batch_bytes": "1KiB"},
     )
     text = path.read_text().replace(f"  - {tmp_path}/input/*.jsonl\n", "")
     path.write_text(text)
     runs = Runs(path, tmp_path / "runs")
-    runs.finish(SHARDMILL_TEST_POISON="p5")
-    assert_each_once(runs.store(), rows=8)
+    runs.finish(SHARDMILL_TEST_POISON="p4")
+    assert_each_once(runs.store(), rows=6)
     (bad,) = rows_of(runs.store(), "versions/v1/quarantine")
-    assert (bad["error"], bad["row"], Path(bad["uri"]).name) == ("worker_died", 5, "a.parquet")
+    assert (bad["error"], bad["row"], Path(bad["uri"]).name) == ("worker_died", 4, "a.parquet")
     assert not orphans(runs.store())

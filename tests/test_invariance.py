@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,8 +33,10 @@ from corpora import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cluster import session
 from operators.base import GroupOperator
 from operators.exact_dedup import ExactDedup
+from pipelines import drive
 from pipelines.commit import CommitLog
 from pipelines.exchange import ByPlace, DecideJob, GatherJob, Limits, Source, UnitPlace, by_key, decide, passes
 from pipelines.formats import ReadOptions
@@ -63,10 +65,9 @@ GROUPS = [
 
 SHAPES: dict[str, dict[str, Any]] = {
     "plain": {"input": {"path_columns": ["dump"]}, "output": {"target_shard_bytes": "2KiB"}},
-    "dropped": {"input": {"path_columns": ["dump"]}, "output": {"target_shard_bytes": "2KiB", "dropped": True}},
     "partitioned": {
         "input": {"path_columns": ["dump"], "id_column": None},
-        "output": {"target_shard_bytes": "2KiB", "columns": ["lang", "text", "dump"], "partition_by": ["dump", "lang"]},
+        "output": {"target_shard_bytes": "2KiB", "columns": ["lang", "text", "dump"], "partition_by": ["dump", "lang"], "dropped": True},
     },
 }
 
@@ -140,11 +141,20 @@ def test_the_order_of_the_list_changes_no_byte(undisturbed):
     undisturbed.check("backwards", source=names)
 
 
+@pytest.fixture(scope="module")
+def connected(ray_cluster) -> Iterator[None]:
+    """This process is connected to the session's Ray."""
+    with session.remote(ray_cluster.address):
+        yield
+
+
 @pytest.mark.ray
-@pytest.mark.parametrize("num_cpus", [1, 2])
-def test_workers_change_no_byte(undisturbed, ray_cluster, num_cpus):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_no_byte(undisturbed, connected, workers, monkeypatch):
     """One and two workers on Ray give the files of a run without Ray."""
-    undisturbed.check(f"ray-{num_cpus}", Limits(task_bytes=16 << 10, range_bytes=1 << 10), cluster={"type": "local", "num_cpus": num_cpus})
+    monkeypatch.setattr(drive, "TASKS_A_SLOT", 1)  # as many tasks under way as workers, so that one means one
+    cluster = {"type": "local", "num_cpus": workers}
+    undisturbed.check(f"ray-{workers}", Limits(task_bytes=16 << 10, range_bytes=1 << 10), cluster=cluster)
 
 
 def test_where_the_work_ran_does_not_show_in_the_plan(undisturbed):
@@ -176,7 +186,7 @@ def reference(files: Sequence[Sequence[Document]]) -> tuple[list[str], Counter[t
     return [row["id"] for row in stays], +gone
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     corpus=corpora,
     unit=st.sampled_from(["1KiB", "auto"]),

@@ -2,121 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
-from corpora import (
-    Document,
-    Output,
-    config_of,
-    custom,
-    differences,
-    files_of,
-    finished,
-    output_of,
-    pipeline,
-    records,
-    write_jsonl,
-    write_parquet,
-)
+from changing import Project, everything, save, sayings
+from corpora import config_of, custom, differences, files_of, finished, write_jsonl
 
-from pipelines import open_dataset
 from pipelines.commit import PLAN, unsealed
-from pipelines.config import PipelineConfig
 from pipelines.errors import BudgetExceeded, InputChanged, UnitError
 from pipelines.run import run
-from pipelines.survey import Survey, render, survey
+from pipelines.survey import render
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
-
-
-def sayings(name: str, number: int = 30, **changed: str) -> list[Document]:
-    """Documents that nobody else has; `changed`: other texts by number."""
-    texts = {int(key.removeprefix("_")): text for key, text in changed.items()}
-    return [
-        {"id": f"{name}{n}", "text": texts.get(n, f"{name} says {n} " + "word " * (n % 9)), "pad": f"{name}-{n}" * 40}
-        for n in range(number)
-    ]
-
-
-def save(folder: Path, name: str, rows: list[Document]) -> Path:
-    """A file of row groups that are a unit each."""
-    return write_parquet(folder / f"{name}.parquet", rows, 10, pa.schema([(column, pa.string()) for column in ("id", "text", "pad")]))
-
-
-@dataclass
-class Project:
-    """A pipeline over five files, each of several units, and what its output says of the work that was done."""
-
-    folder: Path
-    operators: list[dict[str, Any]] = field(
-        default_factory=lambda: [
-            {"type": "length_filter", "min_chars": 10},
-            {"type": "exact_dedup"},
-            {"type": "filter_where", "where": "length(text) < 50"},
-        ]
-    )
-    execution: dict[str, Any] = field(default_factory=lambda: {"unit_bytes": "1KiB", "batch_bytes": "1KiB", "keep_intermediates": "latest"})
-    sections: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in "abcde":
-            twins = {"b": {"_3": "a twin of two files"}, "d": {"_12": "a twin of two files"}, "e": {"_5": "e says 4 " + "word " * 4}}
-            save(self.source, name, sayings(name, **twins.get(name, {})))
-
-    @property
-    def source(self) -> Path:
-        return self.folder / "in"
-
-    @property
-    def root(self) -> Path:
-        return self.folder / "out"
-
-    @property
-    def config(self) -> PipelineConfig:
-        return config_of(self.folder / "p.yaml", f"{self.source}/", self.root, self.operators, execution=self.execution, **self.sections)
-
-    def run(self) -> Output:
-        return finished(self.config)
-
-    def survey(self) -> Survey:
-        """What `plan` says; it writes nothing."""
-        before = everything(self.folder)
-        found = survey(self.config)
-        assert everything(self.folder) == before
-        assert json.loads(json.dumps(found.to_json())) == found.to_json()
-        return found
-
-    def attempts(self, stage: int) -> dict[str, tuple[str, frozenset[str]]]:
-        """Of the latest plan's stage: each unit's attempt and files, by the unit's key."""
-        wanted = unsealed((self.root / PLAN).read_bytes())["stages"][stage]["fingerprint"]
-        return {
-            body["key"]: (body["attempt"], frozenset(Path(file[0]).stem for file in body["detail"]["unit"]["files"]))
-            for fingerprint, body in records(self.root)
-            if fingerprint == wanted and body["kind"] == "unit"
-        }
-
-    def fresh(self, stage: int, before: Mapping[str, Any]) -> list[str]:
-        """The files of each unit that was done anew since then."""
-        return sorted(
-            "".join(sorted(files)) for key, (attempt, files) in self.attempts(stage).items() if before.get(key, ("",))[0] != attempt
-        )
-
-
-def everything(folder: Path) -> dict[str, int]:
-    """Every file with the time of its last change, but for locks and the pipeline's own file."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".yaml")
-    return {str(path): path.stat().st_mtime_ns for path in files if "_shardmill/locks" not in str(path)}
-
-
-@pytest.fixture
-def project(tmp_path) -> Project:
-    return Project(tmp_path)
 
 
 # --- nothing changed
@@ -173,7 +71,7 @@ return Result(batch)
     found = project.survey()
     assert (found.stages[0].committed, found.stages[1].committed) == (len(before[0]), len(before[1]))
     assert found.stages[0].exchange == found.stages[0].exchange_committed > 0
-    assert f"stage 2 of 2: exact_dedup, filter_where, mine.Mine: {len(before[1])} of {len(before[0])} units are committed" in render(found)
+    assert f"stage 2 of 2: exact_dedup, filter_where, mine: {len(before[1])} of {len(before[0])} units are committed" in render(found)
     flag.touch()
     project.execution |= {"unit_bytes": "64KiB", "batch_bytes": "2KiB"}
     resumed = project.run()
@@ -387,15 +285,15 @@ return Result(batch, pa.array([WORD if WORD in text else None for text in batch.
 """
     (project.folder / "rules.py").write_text('WORD = "a twin"\n')
     project.operators.append(dict(custom(project.folder, body)))
-    assert project.run().manifest["ledger"]["dropped"]["mine.Mine"] == {"a twin": 1}
+    assert project.run().manifest["ledger"]["dropped"]["mine"] == {"a twin": 1}
     before = project.attempts(0)
     if neighbour:
         (project.folder / "rules.py").write_text('WORD = "says 7"\n')
     else:
         custom(project.folder, body.replace("from rules import WORD", 'WORD = "says 7"'))
     [why] = project.survey().stages[1].why
-    assert why.startswith("operators[mine.Mine].code: ")
-    assert project.run().manifest["ledger"]["dropped"]["mine.Mine"] == {"says 7": 5}
+    assert why.startswith("operators[mine].code: ")
+    assert project.run().manifest["ledger"]["dropped"]["mine"] == {"says 7": 5}
     assert project.attempts(0) == before
 
 
@@ -444,75 +342,3 @@ def test_an_s3_object_overwritten_in_mid_run_is_an_error(project, s3_server):
     found = finished(config)
     assert "new1" in {row["id"] for row in found.rows("id")}
     assert "e1" not in {row["id"] for row in found.rows("id")}
-
-
-# --- versions
-
-
-def test_a_new_version_leaves_the_old_one_as_it_was(project, monkeypatch):
-    """v1 stays byte for byte and verifies; whoever loads the output gets exactly v2, in order, by either way."""
-    first = project.run()
-    old = {path: data for path, data in raw(first.root).items() if "v1/" in path}
-    project.operators[2]["where"] = "length(text) < 40"
-    second = project.run()
-    assert {path: data for path, data in raw(first.root).items() if "v1/" in path} == old
-    assert second.manifest["parents"] != []
-    assert len(first.rows()) > len(second.rows()) > 0
-    assert [row["id"] for row in open_dataset(str(project.root))] == [row["id"] for row in second.rows()]
-    assert [row["id"] for row in open_dataset(str(project.root), version="v1")] == [row["id"] for row in first.rows()]
-    from pipelines.verify import verify
-
-    assert verify(str(project.root), version="v1").ok
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert loaded(project) == second.rows()
-
-
-def loaded(project: Project) -> list[dict[str, Any]]:
-    """What `load_dataset(<output.uri>)` gives."""
-    from datasets import load_dataset
-
-    rows: list[dict[str, Any]] = load_dataset(str(project.root), split="train", cache_dir=str(project.folder / "cache")).to_list()
-    return rows
-
-
-def raw(root: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in root.rglob("*")
-        if path.is_file() and "_shardmill" not in path.parts
-    }
-
-
-def test_going_back_makes_a_new_version_with_the_old_bytes(project):
-    """Versions only go forward: the settings of v1 after v2 give v3, whose shards are those of v1."""
-    first = project.run()
-    where = project.operators[2]["where"]
-    project.operators[2]["where"] = "length(text) < 40"
-    project.run()
-    project.operators[2]["where"] = where
-    third = project.run()
-    assert third.manifest["version"] == "v3"
-    assert third.manifest["fingerprints"] == first.manifest["fingerprints"]
-    assert [(third.root / path).read_bytes() for path in third.shards()] == [(first.root / path).read_bytes() for path in first.shards()]
-
-
-def test_a_limit_is_a_smaller_input(project):
-    """A run of the first documents is a version of its own; the whole input is another, and the limit again is not finished."""
-    few = run(project.config, limit=35).manifest
-    assert (few["version"], few["input"]["rows"], few["input"]["files"]) == ("v1", 35, 2)
-    assert run(project.config, limit=35).was_finished
-    assert output_of(project.root).manifest == few
-    whole = project.run()
-    assert (whole.manifest["version"], whole.manifest["input"]["rows"]) == ("v2", 150)
-    assert not survey(project.config, 35).is_finished
-
-
-def test_two_pipelines_with_one_file_name_do_not_mix(tmp_path):
-    """Outputs know their own plan only: another output of the same input starts from nothing."""
-    one = Project(tmp_path / "one")
-    one.run()
-    other = pipeline(tmp_path / "p.yaml", f"{one.source}/", tmp_path / "other", one.operators, execution=one.execution)
-    from pipelines.config import load
-
-    assert not survey(load(other)).is_finished
-    assert finished(load(other)).rows() == output_of(one.root).rows()
