@@ -23,7 +23,6 @@ OPERATOR_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
 """An operator's name; by default its type, which for a custom one is `module:Class`."""
 
 
-
 class Assets(Protocol):
     """What an operator may ask of the worker that opens it."""
 
@@ -92,7 +91,7 @@ class Operator(BaseModel, ABC):
         sources: Where the defaults come from (paper, specification, code), for `shardmill operators NAME`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     seeded: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ()

@@ -1,8 +1,7 @@
 """The fused chain: opened operators over one batch after the other, with every row accounted for.
 
 Owns the mask, the counting and the isolation of rows that an operator cannot process. An operator cannot lose a row here: it returns as
-many
-as it was given, and the chain does the dropping.
+many as it was given, and the chain does the dropping.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, RowError
+from pipelines.columns import plain_schema
+from pipelines.conform import plain_batch
 from pipelines.errors import LedgerImbalance, ShardmillError, UnitError, shown
 from pipelines.ledger import Ledger
 from pipelines.rows import Rows, UnitFiles, dropped_rows, quarantined_rows
@@ -27,10 +28,17 @@ OnError = Literal["fail", "quarantine"]
 
 @dataclass(frozen=True, slots=True)
 class OpenedOperator:
-    """An operator that is ready on this worker, with the schema that its batches have."""
+    """An operator that is ready on this worker.
+
+    Attributes:
+        given: Schema of the batches that it gives.
+        schema: The same without encodings, nullable throughout: what the next operator gets. In a dictionary it would show in the bytes
+            of the output how documents were batched.
+    """
 
     name: str
     apply: BatchFn
+    given: pa.Schema
     schema: pa.Schema
 
 
@@ -53,14 +61,16 @@ def open_chain(operators: Sequence[BatchOperator], schema: pa.Schema, assets: As
         name = operator.name or operator.type
         try:
             apply = operator.open(assets)
-            schema = apply(pa.RecordBatch.from_pylist([], schema=schema)).batch.schema
+            empty = apply(pa.RecordBatch.from_pylist([], schema=schema)).batch
+            schema = plain_schema(empty.schema)
+            _plain(empty, schema)
         except ShardmillError:
             raise
         except OperatorError as error:
             raise UnitError(f"operator {name!r}: {error}") from error
         except Exception as error:
             raise UnitError(f"operator {name!r} cannot be opened: {type(error).__name__}: {bounded(error)}") from error
-        opened.append(OpenedOperator(name, apply, schema))
+        opened.append(OpenedOperator(name, apply, empty.schema, schema))
     return opened
 
 
@@ -81,11 +91,12 @@ class Chain:
             UnitError: An operator failed and `on_error` is `fail`, or it broke its contract.
         """
         gone = Gone()
+        source = rows
         for operator in self._operators:
-            rows = self._step(operator, rows, ledger, gone)
+            rows = self._step(operator, rows, source, ledger, gone)
         return rows, gone
 
-    def _step(self, operator: OpenedOperator, rows: Rows, ledger: Ledger, gone: Gone) -> Rows:
+    def _step(self, operator: OpenedOperator, rows: Rows, source: Rows, ledger: Ledger, gone: Gone) -> Rows:
         count = ledger.operator(operator.name)
         count.rows_in += len(rows)
         started = time.thread_time()
@@ -96,11 +107,11 @@ class Chain:
             healthy = np.ones(len(rows), bool)
             healthy[list(errors)] = False
             rows = rows.filter(healthy)
-        kept = rows.with_batch(result.batch)
+        kept = rows.with_batch(_plain(result.batch, operator.schema))
         if result.reasons is not None and result.reasons.null_count < len(kept):
             goes = np.asarray(pc.is_valid(result.reasons).to_numpy(zero_copy_only=False), bool)
             reasons = result.reasons.filter(pa.array(goes))
-            gone.dropped.append(dropped_rows(self._files, kept.filter(goes), operator.name, reasons, self._carried))
+            gone.dropped.append(dropped_rows(self._files, kept.filter(goes), operator.name, reasons, self._carried, source))
             counts = pc.value_counts(pc.cast(reasons, pa.string()))
             count.dropped.update({entry["values"]: entry["counts"] for entry in counts.to_pylist()})
             kept = kept.filter(~goes)
@@ -162,11 +173,34 @@ def _check_contract(operator: OpenedOperator, expected: int, result: Result) -> 
         )
     if result.reasons is not None and len(result.reasons) != expected:
         raise LedgerImbalance(f"operator {operator.name!r} was given {expected} rows and returned {len(result.reasons)} reasons")
-    if not result.batch.schema.equals(operator.schema):
+    if not result.batch.schema.equals(operator.given):
+        found, promised = _difference(result.batch.schema, operator.given)
         raise UnitError(
-            f"operator {operator.name!r} gave other columns than it gives for an empty batch: found {shown(result.batch.schema.names)} "
-            f"of {shown(result.batch.schema.types)}, expected {shown(operator.schema.names)} of {shown(operator.schema.types)}"
+            f"operator {operator.name!r} gave other columns than it gives for an empty batch: found {found}, expected {promised}"
         )
+
+
+def _difference(found: pa.Schema, expected: pa.Schema) -> tuple[str, str]:
+    """The columns with their types and nullability, as far as they differ; if only their order does, all names."""
+    fields = [[str(field) for field in schema if field not in list(other)] for schema, other in ((found, expected), (expected, found))]
+    if not any(fields):
+        fields = [found.names, expected.names]
+    return shown(fields[0]), shown(fields[1])
+
+
+def _plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch without encodings, as `schema`, the plain form of its own, has it."""
+    if batch.schema.equals(schema, check_metadata=True):
+        return batch
+    decoded = pa.RecordBatch.from_arrays([_decoded(column) for column in batch.columns], names=batch.schema.names)
+    return pa.RecordBatch.from_arrays(plain_batch(decoded).columns, schema=schema)
+
+
+def _decoded(column: pa.Array) -> pa.Array:
+    """The values of a dictionary or of runs; casts, which decode nested ones, know neither runs nor dictionaries of structs."""
+    if pa.types.is_dictionary(column.type):
+        return _decoded(column.dictionary_decode())
+    return _decoded(pc.run_end_decode(column)) if pa.types.is_run_end_encoded(column.type) else column
 
 
 def _culprits(apply: BatchFn, batch: pa.RecordBatch, first: int) -> dict[int, RowError]:

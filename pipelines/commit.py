@@ -132,14 +132,27 @@ def new_attempt() -> str:
     return secrets.token_hex(8)
 
 
+class Digest:
+    """128 bits of SHA-256 over words, unambiguous (each with its length), that come one after the other."""
+
+    def __init__(self, *words: str | int) -> None:
+        self._state = hashlib.sha256()
+        self.add(*words)
+
+    def add(self, *words: str | int) -> None:
+        """Go on with more words."""
+        for word in words:
+            data = str(word).encode()
+            self._state.update(b"%d:" % len(data))
+            self._state.update(data)
+
+    def __str__(self) -> str:
+        return self._state.hexdigest()[:32]
+
+
 def digest(*words: str | int) -> str:
-    """128 bits of SHA-256 over words, unambiguous (each with its length), as hexadecimal."""
-    state = hashlib.sha256()
-    for word in words:
-        data = str(word).encode()
-        state.update(b"%d:" % len(data))
-        state.update(data)
-    return state.hexdigest()[:32]
+    """The `Digest` of words, as hexadecimal."""
+    return str(Digest(*words))
 
 
 class CommitLog:
@@ -202,6 +215,10 @@ class CommitLog:
         """The record of some work that this log has loaded or been told of."""
         return Record.from_bytes(self._records[key])
 
+    def body(self, key: str) -> dict[str, Any]:
+        """What `Record.to_bytes` made of such a record, as JSON: a fourth of the cost where one or two of its fields are wanted."""
+        return unsealed(self._records[key])
+
     def records(self, keys: Iterable[str]) -> Iterator[Record]:
         """The records of some work, one at a time: all of them at once would be large."""
         return (self.record(key) for key in keys)
@@ -226,37 +243,49 @@ class CommitLog:
         self._num_folds += 1
         self._unfolded = []
 
-    def load(self) -> None:
-        """Read what is committed: the folds, then the records that are in none of them, in parallel. Torn records are set aside."""
+    def load(self, *, repair: bool = True) -> None:
+        """Read what is committed: the folds, then the records that are in none of them, in parallel.
+
+        Torn ones do not count; with `repair`, which takes the lease, they are set aside, so that their work can be committed again.
+        """
         for info in self.store.list(f"{self.folder}/folds"):
-            self._load_fold(info)
+            self._load_fold(info, repair=repair)
         missing = [
             info.path for info in self.store.list(f"{self.folder}/records") if info.path.endswith(".json") and _key(info.path) not in self
         ]
         with ThreadPoolExecutor(16, thread_name_prefix="records") as threads:
             for path, data in zip(missing, threads.map(self.store.read, missing), strict=True):
-                self._load_record(path, data)
+                self._load_record(path, data, repair=repair)
 
-    def _load_fold(self, info: ObjectInfo) -> None:
+    def _load_fold(self, info: ObjectInfo, *, repair: bool) -> None:
         data = self.store.read(info.path)
         try:
             table = pq.read_table(pa.BufferReader(data))
         except (pa.ArrowInvalid, OSError):
-            self.store.delete([info.path])  # torn by a crash; every record in it is an object of its own too
+            if repair:
+                self.store.delete([info.path])  # torn by a crash; every record in it is an object of its own too
             return
         self._records.update(zip(table["key"].to_pylist(), table["record"].to_pylist(), strict=True))
         self._num_folds += 1
 
-    def _load_record(self, path: str, data: bytes) -> None:
+    def _load_record(self, path: str, data: bytes, *, repair: bool) -> None:
         try:
             unsealed(data)
         except TornRecord:
-            # What a torn record committed is unknown; a copy stays for a person, and the work is done again.
-            self.store.create(f"{path}.torn-{hashlib.sha256(data).hexdigest()[:8]}", data)
-            self.store.delete([path])
+            if repair:  # what it committed is unknown; a copy stays for a person, and the work is done again
+                self.store.create(f"{path}.torn-{hashlib.sha256(data).hexdigest()[:8]}", data)
+                self.store.delete([path])
             return
         self._records[_key(path)] = data
         self._unfolded.append(_key(path))
+
+
+def latest_plan(store: Store) -> dict[str, Any] | None:
+    """What is written down of the latest plan; None if there is none, or the machine stopped while it was written."""
+    try:
+        return unsealed(store.read(PLAN))
+    except (NotFound, TornRecord):
+        return None
 
 
 def _key(path: str) -> str:

@@ -25,6 +25,8 @@ TASKS_A_SLOT: Final = 2
 TASK_BYTES: Final = 32 << 20
 """Small pieces of work share a task up to this size: a task costs about 1 ms, whatever is in it."""
 TASK_WORKS: Final = 64
+FOLD_WORKS: Final = 64
+"""After a phase of so many pieces of work the rest of their records is folded too; a few are read one by one."""
 WAIT_SECONDS: Final = 0.5
 SPECULATE_FACTOR: Final = 4.0
 """A task is run a second time when nothing else is left to send and it took this many times the usual: stragglers end most runs."""
@@ -32,9 +34,10 @@ SPECULATE_SECONDS: Final = 30.0
 
 
 class TooLarge(UnitError):
-    """A unit killed every worker that tried it; smaller pieces may pass. `unit` is its key."""
+    """A unit killed every worker that tried it; smaller pieces may pass. `unit` is its key, `stage` where it was."""
 
     unit: str = ""
+    stage: str = ""
 
 
 @dataclass(slots=True)
@@ -83,6 +86,8 @@ class Driver:
         missing = [work for work in works if work.key not in log]
         if missing:
             _Round(self, log, missing).run()
+            if len(missing) >= FOLD_WORKS:
+                log.fold()
 
     def next_token(self) -> int:
         """A number for a task."""
@@ -212,17 +217,17 @@ class _Round:
         self._driver.tally.count(kind)
         if attempts.failed(kind):
             if kind in ("memory", "worker"):
-                raise _too_large(work, error)
+                raise _too_large(work, error, self._log.stage)
             raise error
         delay = attempts.delay_seconds(kind, self._jitter.random())
         self._later.append((time.monotonic() + delay, work))
 
 
-def _too_large(work: Work, error: ShardmillError) -> ShardmillError:
+def _too_large(work: Work, error: ShardmillError, stage: str) -> ShardmillError:
     if not work.unit:
         return error
     raised = TooLarge(error.message)
-    raised.unit = work.unit
+    raised.unit, raised.stage = work.unit, stage
     return raised
 
 

@@ -23,10 +23,12 @@ import pyarrow.compute as pc
 
 from operators.base import GroupOperator, Verdicts
 from pipelines import faults, identity
-from pipelines.errors import UnitError
+from pipelines.errors import NotFound, UnitError
 from pipelines.frames import FrameRef, read_frames
+from pipelines.inventory import Inventory, load_prefixes
 from pipelines.operatorspec import OperatorSpec
 from pipelines.rows import Ints, one_batch
+from pipelines.storage import Store
 from pipelines.unit import VERDICT
 from pipelines.worker import Attempt, Outcome, Worker
 
@@ -347,8 +349,8 @@ def verdict_rows(worker: Worker, rows: pa.RecordBatch, verdicts: Verdicts) -> pa
     removed, kept = pa.array(verdicts.removed), pa.array(verdicts.kept)
     kept_rows = rows.select(["file", "row"]).take(kept)
     ordinals, position = np.unique(kept_rows.column("file").to_numpy(), return_inverse=True)
-    prefixes = [identity.uri_prefix(worker.inventory.file(int(ordinal)).uri) for ordinal in ordinals]
-    keys = identity.doc_keys(prefixes, position, kept_rows.column("row").to_numpy())
+    prefixes = file_prefixes(worker.store, worker.place.inventory_path)[ordinals]
+    keys = identity.doc_keys([prefix.tobytes() for prefix in prefixes], position, kept_rows.column("row").to_numpy())
     ids = rows.column("id").take(kept) if "id" in rows.schema.names else identity.hexadecimal(keys)
     columns = [
         rows.column("file").take(removed),
@@ -359,6 +361,23 @@ def verdict_rows(worker: Worker, rows: pa.RecordBatch, verdicts: Verdicts) -> pa
         pa.array(verdicts.num_duplicates, pa.int64()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=PLACED)
+
+
+_PREFIXES: dict[tuple[str, str], npt.NDArray[np.uint8]] = {}
+"""The prefixes of one inventory, kept between the tasks of a process."""
+
+
+def file_prefixes(store: Store, path: str) -> npt.NDArray[np.uint8]:
+    """The prefixes of the doc_keys of all files of a saved inventory, one row a file; read once, without the inventory itself."""
+    key = (store.uri, path)
+    if key not in _PREFIXES:
+        try:
+            found = load_prefixes(store, path)
+        except NotFound:  # saved by a version that wrote none
+            found = np.frombuffer(Inventory.load(store, path).prefixes(), np.uint8).reshape(-1, identity.PREFIX_BYTES)
+        _PREFIXES.clear()
+        _PREFIXES[key] = found
+    return _PREFIXES[key]
 
 
 def in_place_order(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

@@ -1,15 +1,17 @@
 """What decides a result, written down and digested: settings, code, assets, library versions.
 
 A stage's fingerprint covers everything that its records depend on but the rows themselves; `plan` compares the parts of two fingerprints
-to say
-why something would run again.
+to say why something would run again.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import math
 import platform
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +21,7 @@ import orjson
 import pyarrow as pa
 
 from operators.base import Operator
-from operators.custom import source_files
+from operators.custom import is_custom, source_files
 from pipelines.commit import digest
 from pipelines.errors import shown
 
@@ -30,17 +32,21 @@ ENGINE_MODULES: Final = (
     "documents",
     "exchange",
     "formats*",
+    "frames",
     "grouping",
     "identity",
+    "inventory",
     "json*",
     "layers",
     "pack",
+    "plan",
+    "results",
     "rows",
     "sizes",
     "unit",
 )
 """Modules of this package that decide bytes of the output."""
-ENGINE_LIBRARIES: Final = ("pyarrow", "numpy")
+ENGINE_LIBRARIES: Final = ("numpy", "orjson", "pyarrow", "zstandard")
 
 Facts = dict[str, Any]
 """A fingerprint's parts, JSON-able, so that two can be compared."""
@@ -55,18 +61,68 @@ def operator_facts(operator: Operator, assets: Mapping[str, str], seed: int) -> 
     """Everything about an operator that decides its results."""
     facts: Facts = {
         "name": operator.name,
-        "settings": operator.model_dump(mode="json", exclude={"name"}),
-        "code": code_digest(source_files(type(operator))),
+        "settings": settings(operator),
         "assets": {uri: assets[uri] for uri in operator.asset_uris()},
-        "libraries": versions(operator.libraries),
+        **operator_code(operator),
     }
     if operator.seeded:
         facts["seed"] = seed
     return facts
 
 
+def settings(operator: Operator) -> Facts:
+    """The settings of an operator, the same for the same values in every process."""
+    dumped: Facts = canonical(operator.model_dump(mode="python", exclude={"name"}))
+    return dumped
+
+
+def canonical(value: Any) -> Any:
+    """A value as JSON can hold it: sets sorted, floats that JSON has no word for spelled out, everything else by its text."""
+    if isinstance(value, Mapping):
+        return {str(key): canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((canonical(item) for item in value), key=lambda item: orjson.dumps(item, option=orjson.OPT_SORT_KEYS))
+    if isinstance(value, Enum):
+        return canonical(value.value)
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return value if -(1 << 53) < value < 1 << 53 else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    return str(value)
+
+
+def operator_code(operator: Operator) -> Facts:
+    """The sources and the libraries that decide what an operator does."""
+    sources = source_files(type(operator))
+    imported = imported_libraries(sources) if is_custom(operator.type) else ()
+    return {"code": code_digest(sources), "libraries": versions({*operator.libraries, *imported})}
+
+
+def imported_libraries(sources: Iterable[Path]) -> set[str]:
+    """Distributions that source files import: a custom operator's libraries decide its results, and it need not name them."""
+    names: set[str] = set()
+    for path in sources:
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Import):
+                names.update(alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.partition(".")[0])
+    known = _distributions()
+    return {distribution for name in names - {"operators", "pydantic"} for distribution in known.get(name, ())}
+
+
+@lru_cache
+def _distributions() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
+
+
+@lru_cache
 def engine_facts() -> Facts:
-    """Everything about this package and what it stands on that decides bytes."""
+    """Everything about this package and what it stands on that decides bytes; as it was when this process first asked."""
     here = Path(__file__).parent
     files = sorted({path for pattern in ENGINE_MODULES for path in here.glob(f"{pattern}.py")})
     return {

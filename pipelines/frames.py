@@ -1,15 +1,16 @@
 """Parts as sequences of frames: each frame is one record batch as an Arrow IPC stream of its own.
 
-A frame is read with one range request, without a footer; the index of the frames stands in the commit record. Owns the bytes of a part;
-does
-not know what its rows mean.
+A frame is read with one range request, without a footer; the index of the frames stands in the commit record. Owns the bytes of a
+part; does not know what its rows mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -21,6 +22,12 @@ from pipelines.storage import Store, Writer
 READ_AHEAD_BYTES: Final = 64 << 20
 """Bytes of frames that are fetched ahead of the reader: hides 50 ms to the first byte at more than 1 GB/s."""
 READ_AHEAD_REQUESTS: Final = 8
+JOINED_BYTES: Final = 8 << 20
+"""Neighbouring frames are read with one request up to this size: frames of side tables, keys and deltas have some kilobytes."""
+GAP_BYTES: Final = 64 << 10
+"""Bytes between two frames that are read and thrown away rather than paid for with a request."""
+WINDOW_BYTES: Final = READ_AHEAD_BYTES // 2
+"""Frames further apart than this, in the order of their use, are not joined: what is read early is held until it is used."""
 
 
 class PartWriter:
@@ -95,22 +102,75 @@ def decode(data: bytes | pa.Buffer) -> pa.RecordBatch:
 
 def read_frames(store: Store, frames: Sequence[FrameRef]) -> Iterator[pa.RecordBatch]:
     """The batches of some frames, in order, fetched ahead of their use by a few threads within a bound of bytes."""
-    yield from _ahead(lambda ref: decode(store.read_range(ref.path, ref.offset, ref.offset + ref.length)), frames)
-
-
-def _ahead(fetch: Callable[[FrameRef], pa.RecordBatch], frames: Sequence[FrameRef]) -> Iterator[pa.RecordBatch]:
-    if len(frames) <= 1:  # nothing to run ahead to
-        yield from map(fetch, frames)
+    ranges, homes = joined(frames)
+    if len(ranges) <= 1:  # nothing to run ahead to
+        yield from (batch for some in ranges for batch in some.fetch(store))
         return
     with ThreadPoolExecutor(READ_AHEAD_REQUESTS, thread_name_prefix="frames") as threads:
-        waiting: list[tuple[int, Future[pa.RecordBatch]]] = []
-        held = 0
-        for ref in frames:
-            while waiting and (held + ref.length > READ_AHEAD_BYTES or len(waiting) >= READ_AHEAD_REQUESTS):
-                size, future = waiting.pop(0)
-                held -= size
-                yield future.result()
-            waiting.append((ref.length, threads.submit(fetch, ref)))
-            held += ref.length
-        for _, future in waiting:
-            yield future.result()
+        yield from _ahead(threads, store, ranges, homes)
+
+
+@dataclass(slots=True)
+class Range:
+    """Bytes of one part that are read with one request, and the frames in them that are wanted."""
+
+    path: str
+    start: int
+    stop: int
+    frames: list[FrameRef] = field(default_factory=list)
+
+    def takes(self, ref: FrameRef) -> bool:
+        """Whether a frame lies right behind, so that reading it too costs less than a request of its own."""
+        return 0 <= ref.offset - self.stop < GAP_BYTES and ref.offset + ref.length - self.start <= JOINED_BYTES
+
+    def add(self, ref: FrameRef) -> None:
+        """Read a frame too."""
+        self.frames.append(ref)
+        self.stop = ref.offset + ref.length
+
+    def fetch(self, store: Store) -> deque[pa.RecordBatch]:
+        """The batches of the frames."""
+        data = pa.py_buffer(store.read_range(self.path, self.start, self.stop))
+        return deque(decode(data.slice(ref.offset - self.start, ref.length)) for ref in self.frames)
+
+
+def joined(frames: Sequence[FrameRef]) -> tuple[list[Range], list[int]]:
+    """The ranges to read for some frames, in the order of their first use, and the number of each frame's range.
+
+    Frames of several parts may alternate, as those of layers do. A range has frames of one window of `WINDOW_BYTES` only.
+    """
+    ranges: list[Range] = []
+    homes: list[int] = []
+    latest: dict[str, int] = {}
+    window = 0
+    for ref in frames:
+        window += ref.length
+        if window > WINDOW_BYTES:
+            latest, window = {}, ref.length
+        home = latest.get(ref.path)
+        if home is None or not ranges[home].takes(ref):
+            home = latest[ref.path] = len(ranges)
+            ranges.append(Range(ref.path, ref.offset, ref.offset))
+        ranges[home].add(ref)
+        homes.append(home)
+    return ranges, homes
+
+
+def _ahead(threads: ThreadPoolExecutor, store: Store, ranges: Sequence[Range], homes: Sequence[int]) -> Iterator[pa.RecordBatch]:
+    """The frames in the order of `homes`. Ranges are numbered by their first use, so that the next one is always sent when it is needed."""
+    fetched: dict[int, Future[deque[pa.RecordBatch]]] = {}
+    held = sent = begun = 0
+    for home in homes:
+        begun = max(begun, home + 1)
+        while sent < len(ranges):
+            size = ranges[sent].stop - ranges[sent].start
+            if sent >= begun and (held + size > READ_AHEAD_BYTES or sent - begun >= READ_AHEAD_REQUESTS):
+                break
+            fetched[sent] = threads.submit(ranges[sent].fetch, store)
+            held += size
+            sent += 1
+        batches = fetched[home].result()
+        yield batches.popleft()
+        if not batches:
+            del fetched[home]
+            held -= ranges[home].stop - ranges[home].start

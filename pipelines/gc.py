@@ -1,24 +1,23 @@
 """Removing what nothing needs, so that nothing that is needed can go.
 
 A part goes only if its work's record names another attempt, or if its stage's epoch was swept: a marker, written before the first
-deletion, says
-that no run will look there again. Records and inventories stay: a slow attempt finds its record and loses.
+deletion, says that no run will look there again. Records and inventories stay: a slow attempt finds its record and loses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pipelines import faults
-from pipelines.commit import PLAN, ROOT, CommitLog, epoch_of, sealed, sweep_path, unsealed
-from pipelines.errors import NotFound
+from pipelines.commit import ROOT, CommitLog, epoch_of, latest_plan, sealed, sweep_path
 from pipelines.lease import Lease
 from pipelines.storage import ObjectInfo, Store, open_store
+from pipelines.storage_contract import PROBE_PREFIX
 from pipelines.version import claims, current_manifest
 
 UPLOAD_SECONDS = 24 * 3600.0
-"""Unfinished uploads older than this belong to attempts that are long dead."""
+"""Unfinished uploads, and probes of a store, older than this belong to processes that are long dead."""
 BATCH = 1000
 
 
@@ -30,19 +29,25 @@ class Swept:
     bytes: int
 
 
-def collect(store: Store, *, keep: Iterable[str]) -> Swept:
+def collect(store: Store, *, keep: Iterable[str], confirm: Callable[[], None]) -> Swept:
     """Remove the parts of attempts that lost, of stages that nothing needs, and the files of abandoned versions.
+
+    What may go is settled before anything is marked: a run that begins later, because this one was stopped for too long, loses nothing.
 
     Args:
         store: The output.
         keep: Fingerprints of stages whose parts are needed; those of all others are not.
+        confirm: Raises if another run has taken over; called before every step that others would see.
     """
     kept = set(keep)
-    for stage in _stages(store):
+    found = {stage: epoch_of(store, stage) for stage in sorted(_stages(store) | _stages_with_parts(store))}
+    confirm()
+    for stage, epoch in found.items():
         if stage not in kept:
-            _mark(store, stage, epoch_of(store, stage))
+            _mark(store, stage, epoch)
     faults.point("gc.marked")
-    return _delete(store, _garbage(store, kept))
+    swept = {stage: epoch + (stage not in kept) for stage, epoch in found.items()}
+    return _delete(store, _garbage(store, swept), confirm)
 
 
 def _mark(store: Store, stage: str, epoch: int) -> None:
@@ -58,15 +63,14 @@ def collect_output(uri: str) -> Swept:
         LeaseHeld: A run is writing it.
     """
     store = open_store(uri)
-    with Lease(store, lambda: "gc"):
-        return collect(store, keep=needed(store))
+    with Lease(store, lambda: "gc") as lease:
+        return collect(store, keep=needed(store), confirm=lease.confirm)
 
 
 def needed(store: Store) -> list[str]:
     """Fingerprints of the stages whose parts a run may still read: see `collect_output`."""
-    try:
-        plan = unsealed(store.read(PLAN))
-    except NotFound:
+    plan = latest_plan(store)
+    if plan is None:
         return []
     found = current_manifest(store)
     is_finished = found is not None and found[0]["fingerprints"] == plan["fingerprints"]
@@ -75,27 +79,32 @@ def needed(store: Store) -> list[str]:
     return [str(stage["fingerprint"]) for stage in plan["stages"]]
 
 
-def _stages(store: Store) -> list[str]:
+def _stages(store: Store) -> set[str]:
     """Stages that have committed anything in the epoch that they are in: the others need no new one."""
     folder = f"{ROOT}/stages"
-    names = sorted({str(child).rstrip("/").rsplit("/", 1)[-1] for child in store.children(folder) if isinstance(child, str)})
-    return [name for name in names if any(True for _ in store.list(f"{folder}/{name}/e{epoch_of(store, name)}"))]
+    names = {_last(child) for child in store.children(folder) if isinstance(child, str)}
+    return {name for name in names if any(True for _ in store.list(f"{folder}/{name}/e{epoch_of(store, name)}"))}
 
 
-def _garbage(store: Store, kept: Container[str]) -> Iterator[ObjectInfo]:
-    """What can go. Stages of which there are only parts, without any record, are marked when they are met."""
-    epochs: dict[str, int] = {}
+def _stages_with_parts(store: Store) -> set[str]:
+    """Stages of which there are parts, even if none of them was ever committed."""
+    prefixes = [_last(child) for child in store.children(f"{ROOT}/parts") if isinstance(child, str)]
+    places = (_last(child) for prefix in prefixes for child in store.children(f"{ROOT}/parts/{prefix}") if isinstance(child, str))
+    return {place.rpartition(".e")[0] for place in places}
+
+
+def _last(folder: str) -> str:
+    return folder.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _garbage(store: Store, swept: Mapping[str, int]) -> Iterator[ObjectInfo]:
+    """What can go: parts of epochs below the settled ones, and of attempts that lost."""
     logs: dict[str, CommitLog] = {}
     for info in store.list(f"{ROOT}/parts"):
         _, _, _, place, name = info.path.split("/", 4)
         key, attempt, _ = name.split(".", 2)
         stage, _, epoch = place.rpartition(".e")
-        if stage not in epochs:
-            epochs[stage] = epoch_of(store, stage)
-        if stage not in kept and int(epoch) == epochs[stage]:
-            _mark(store, stage, epochs[stage])
-            epochs[stage] += 1
-        if int(epoch) < epochs[stage]:
+        if int(epoch) < swept.get(stage, 0):
             yield info
             continue
         if place not in logs:
@@ -105,13 +114,15 @@ def _garbage(store: Store, kept: Container[str]) -> Iterator[ObjectInfo]:
         if key in log and attempt != log.record(key).attempt:
             yield info
     yield from store.list(f"{ROOT}/tmp")  # noqa: S108  the store's own folder
+    long_ago = store.now() - UPLOAD_SECONDS
+    yield from (info for info in store.list(PROBE_PREFIX) if info.modified < long_ago)
     for claim in claims(store):
         if claim.state == "abandoned":
             yield from store.list(f"data/{claim.name}")
             yield from store.list(claim.folder)
 
 
-def _delete(store: Store, garbage: Iterable[ObjectInfo]) -> Swept:
+def _delete(store: Store, garbage: Iterable[ObjectInfo], confirm: Callable[[], None]) -> Swept:
     objects = size = 0
     batch: list[str] = []
     for info in garbage:
@@ -120,9 +131,11 @@ def _delete(store: Store, garbage: Iterable[ObjectInfo]) -> Swept:
         size += info.size
         if len(batch) >= BATCH:
             faults.point("gc.deleting")
+            confirm()
             store.delete(batch)
             batch = []
     faults.point("gc.deleting")
+    confirm()
     store.delete(batch)
     store.discard_unfinished(UPLOAD_SECONDS)
     return Swept(objects, size)

@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 DOC_KEY = pa.binary(16)
+PREFIX_BYTES = 10
 
 
 def uri_prefix(uri: str) -> bytes:
-    """The first 10 bytes of the keys of a file's documents."""
-    return hashlib.sha256(uri.encode()).digest()[:10]
+    """The first `PREFIX_BYTES` of the keys of a file's documents."""
+    return hashlib.sha256(uri.encode()).digest()[:PREFIX_BYTES]
 
 
 def doc_keys(prefixes: Sequence[bytes], files: npt.NDArray[np.integer], rows: npt.NDArray[np.integer]) -> pa.FixedSizeBinaryArray:
@@ -34,17 +35,44 @@ def doc_keys(prefixes: Sequence[bytes], files: npt.NDArray[np.integer], rows: np
 def hexadecimal(keys: pa.FixedSizeBinaryArray) -> pa.StringArray:
     """Keys as 32 lower-case hexadecimal digits."""
     raw = np.frombuffer(keys.buffers()[1], np.uint8)[keys.offset * 16 : (keys.offset + len(keys)) * 16]
-    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
-    text = np.empty(len(raw) * 2, np.uint8)
-    text[0::2] = digits[raw >> 4]
-    text[1::2] = digits[raw & 15]
+    text = _digits(raw)
     offsets = np.arange(0, len(text) + 1, 32, dtype=np.int32)
     return pa.StringArray.from_buffers(len(keys), pa.py_buffer(offsets), pa.py_buffer(text))
 
 
+def _digits(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+    text = np.empty(len(raw) * 2, np.uint8)
+    text[0::2] = digits[raw >> 4]
+    text[1::2] = digits[raw & 15]
+    return text
+
+
 def ids(column: pa.Array | None, keys: pa.FixedSizeBinaryArray) -> pa.StringArray:
-    """The users' ids as strings; where there is none, the key in hexadecimal."""
-    if column is None:
+    """The users' ids as strings, those of bytes in hexadecimal; where there is none, the key in hexadecimal.
+
+    A list or a struct is no id: an operator may have put one into the column.
+    """
+    if column is None or pa.types.is_nested(column.type):
         return hexadecimal(keys)
-    text = column if pa.types.is_string(column.type) else pc.cast(column, pa.string(), safe=False)
+    text = _text(column)
     return pc.coalesce(text, hexadecimal(keys)) if text.null_count else text
+
+
+def _text(column: pa.Array) -> pa.StringArray:
+    kind = column.type
+    if pa.types.is_string(kind):
+        return column
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return _bytes_text(pc.cast(column, pa.large_binary()))
+    return pc.cast(column, pa.string(), safe=False)
+
+
+def _bytes_text(column: pa.LargeBinaryArray) -> pa.StringArray:
+    """Bytes in hexadecimal: as text they need not be UTF-8."""
+    _, places, values = column.buffers()
+    offsets = np.frombuffer(places, np.int64)[column.offset : column.offset + len(column) + 1] if len(column) else np.zeros(1, np.int64)
+    raw = np.frombuffer(values or b"", np.uint8)[offsets[0] : offsets[-1]]
+    doubled = pa.py_buffer(np.ascontiguousarray((offsets - offsets[0]) * 2))
+    text = pa.LargeStringArray.from_buffers(len(column), doubled, pa.py_buffer(_digits(raw)))
+    return pc.cast(pc.if_else(column.is_valid(), text, pa.scalar(None, pa.large_string())), pa.string())

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines import identity
 from pipelines.columns import is_text, unified_schema, writable_type
 from pipelines.documents import FileDescription, InputFile, Listed, ReadOptions, Reads, RowGroup, RowGroups
 from pipelines.errors import InputError, shown
@@ -126,6 +127,10 @@ class Inventory:
         """Addresses of the files, large_string, one a file."""
         return self._files.column("uri")
 
+    def prefixes(self) -> bytes:
+        """The first bytes of the doc_keys of every file's documents, `identity.PREFIX_BYTES` a file, in order."""
+        return b"".join(identity.uri_prefix(uri) for uri in self.uris.to_pylist())
+
     @property
     def unreadable(self) -> list[tuple[str, str, str]]:
         """Files that cannot be read at all: (uri, error, message)."""
@@ -160,7 +165,12 @@ class Inventory:
         return Inventory(files, groups, bounds, self._schemas, self.schema)
 
     def save(self, store: Keeps, path: str) -> None:
-        """Write the inventory as one Parquet file: a row a file, its row groups as a list; distinct schemas stand in the metadata."""
+        """Write the inventory as one Parquet file: a row a file, its row groups as a list; distinct schemas stand in the metadata.
+
+        The prefixes of the files' doc_keys are written beside it before: where the inventory is, they are.
+        """
+        with store.writer(prefixes_path(path)) as sink:
+            sink.write(self.prefixes())
         with store.writer(path) as sink:
             first = self._saved_table(0, min(SAVED_FILES, self.num_files))
             with pq.ParquetWriter(sink, first.schema, compression="zstd") as writer:
@@ -198,6 +208,24 @@ class Inventory:
             raise InputError(f"{path}: inventory version {metadata['version']}, expected {INVENTORY_VERSION}; plan the run again")
         files, groups, bounds = _loaded(reader)
         return cls(files, groups, bounds, [_decoded(text) for text in metadata["schemas"]], _decoded(metadata["schema"]))
+
+
+def prefixes_path(path: str) -> str:
+    """Where the prefixes of the doc_keys lie: beside the inventory, a fiftieth of its size in memory."""
+    return f"{path}.prefixes"
+
+
+def load_prefixes(store: Keeps, path: str) -> npt.NDArray[np.uint8]:
+    """The prefixes of the doc_keys by the ordinal of the file, from what `Inventory.save` wrote: one row a file.
+
+    Raises:
+        InputError: The object is cut.
+        NotFound: The inventory was saved by a version that wrote none.
+    """
+    data = store.read(prefixes_path(path))
+    if len(data) % identity.PREFIX_BYTES:
+        raise InputError(f"{prefixes_path(path)}: {len(data)} bytes, expected {identity.PREFIX_BYTES} a file; remove it and run again")
+    return np.frombuffer(data, np.uint8).reshape(-1, identity.PREFIX_BYTES)
 
 
 def _loaded(reader: pq.ParquetFile) -> tuple[pa.Table, Int64s, Int64s]:

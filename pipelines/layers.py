@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipelines.commit import Part
 from pipelines.frames import FrameRef, read_frames
-from pipelines.rows import Ints, Rows
+from pipelines.rows import Rows, ordered
 from pipelines.storage import Store
 
 FILE: Final = "_shardmill_file"
@@ -55,10 +55,13 @@ def with_identity(rows: Rows) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array(rows.file), pa.array(rows.row), *rows.batch.columns], names=names)
 
 
-def split_identity(batch: pa.RecordBatch) -> Rows:
-    """Inverse of `with_identity`."""
-    columns = [name for name in batch.schema.names if name not in (FILE, ROW)]
-    return Rows(batch.select(columns), batch.column(FILE).to_numpy(), batch.column(ROW).to_numpy())
+def split_identity(batch: pa.RecordBatch, schema: pa.Schema) -> Rows:
+    """Inverse of `with_identity`: the columns of `schema`, in its order.
+
+    Laid over each other, layers also hold columns that a stage removed, and hold them in the order of the lowest.
+    """
+    documents = pa.RecordBatch.from_arrays([batch.column(name) for name in schema.names], schema=schema)
+    return Rows(documents, batch.column(FILE).to_numpy(), batch.column(ROW).to_numpy())
 
 
 def delta(before: Rows, after: Rows) -> pa.RecordBatch:
@@ -66,21 +69,46 @@ def delta(before: Rows, after: Rows) -> pa.RecordBatch:
     index = np.searchsorted(ordered(before), ordered(after)).astype(np.int32)
     columns: list[pa.Array] = [pa.array(index)]
     names = [INDEX]
-    unchanged = len(after) == len(before)
+    kept = None if len(after) == len(before) else columns[0]
     for name in after.batch.schema.names:
         values = after.batch.column(name)
-        if name in before.batch.schema.names:
-            old = before.batch.column(name)
-            if (old if unchanged else old.take(columns[0])).equals(values):
-                continue
+        if name in before.batch.schema.names and _unchanged(before.batch.column(name), values, kept):
+            continue
         columns.append(values)
         names.append(name)
     return pa.RecordBatch.from_arrays(columns, names=names)
 
 
-def ordered(rows: Rows) -> Ints:
-    """One number a row that grows along the unit: file, then row."""
-    return (rows.file << 40) | rows.row
+def _unchanged(old: pa.Array, new: pa.Array, kept: pa.Array | None) -> bool:
+    """Whether `new` has the very values of `old` at the rows that are kept (None: all).
+
+    Arrow calls 0.0 and -0.0 equal, so floating-point values count as unchanged only if they are the same memory.
+    """
+    if kept is None and _same_memory(old, new):
+        return True
+    if not old.type.equals(new.type) or _holds_floats(new.type):
+        return False
+    return bool((old if kept is None else old.take(kept)).equals(new))
+
+
+def _same_memory(first: pa.Array, second: pa.Array) -> bool:
+    if not first.type.equals(second.type) or len(first) != len(second) or first.offset != second.offset:
+        return False
+    buffers = [[None if buffer is None else (buffer.address, buffer.size) for buffer in array.buffers()] for array in (first, second)]
+    return buffers[0] == buffers[1] and all(map(_same_memory, _children(first), _children(second)))
+
+
+def _children(array: pa.Array) -> list[pa.Array]:
+    """Arrays that a nested one is made of: they have offsets of their own into the same buffers."""
+    if pa.types.is_struct(array.type):
+        return [array.field(position) for position in range(array.type.num_fields)]
+    if pa.types.is_map(array.type):
+        return [array.keys, array.items]
+    return [array.values] if pa.types.is_nested(array.type) else []
+
+
+def _holds_floats(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or any(_holds_floats(kind.field(position).type) for position in range(kind.num_fields))
 
 
 def read_layers(store: Store, frames: Sequence[tuple[Layers, int]]) -> Iterator[pa.RecordBatch]:

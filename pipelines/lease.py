@@ -1,8 +1,7 @@
 """One writer at a time on an output: a lease that saves double work. Safety never rests on it, but on conditional writes.
 
 Time is the store's clock. A holder that died on this very machine is known as dead at once; one that is silent elsewhere, or stopped, is
-taken
-over when its heartbeat is older than the lease.
+taken over when its heartbeat is older than the lease.
 """
 
 from __future__ import annotations
@@ -154,11 +153,15 @@ class Lease:
             if self._lost is not None:
                 return
             try:
-                self._etag = self._store.replace(PATH, self._content(), etag=self._etag)
-            except Conflict:
-                self._note_loss()
+                self._replace()
             except ShardmillError:
                 return  # the store does not answer: the next beat tries again; conditional commits keep us safe meanwhile
+
+    def _replace(self) -> None:
+        try:
+            self._etag = self._store.replace(PATH, self._content(), etag=self._etag)
+        except Conflict:
+            self._note_loss()
 
     def _note_loss(self) -> None:
         found, etag = current(self._store)

@@ -71,6 +71,13 @@ class Ledger:
         """The count of an operator, made at its first use."""
         return self.operators.setdefault(name, OperatorCount())
 
+    def add(self, other: Ledger) -> None:
+        """Add the ledger of another unit of the same stage."""
+        self.rows_in += other.rows_in
+        self.rows_out += other.rows_out
+        for name, count in other.operators.items():
+            self.operator(name).add(count)
+
     @property
     def num_dropped(self) -> int:
         """Rows dropped by all operators."""
@@ -132,10 +139,7 @@ def total(ledgers: Iterable[Ledger], names: Iterable[str]) -> Ledger:
     """Add the ledgers of one stage's units; operators in the order of `names`."""
     whole = Ledger(operators={name: OperatorCount() for name in names})
     for ledger in ledgers:
-        whole.rows_in += ledger.rows_in
-        whole.rows_out += ledger.rows_out
-        for name, count in ledger.operators.items():
-            whole.operator(name).add(count)
+        whole.add(ledger)
     return whole
 
 

@@ -18,7 +18,7 @@ from operators.base import GroupOperator, Operator
 from pipelines.commit import digest
 from pipelines.config import PipelineConfig
 from pipelines.errors import InputError
-from pipelines.fingerprint import Facts, engine_facts, fingerprint, operator_facts, schema_facts
+from pipelines.fingerprint import Facts, engine_facts, fingerprint, operator_facts, schema_facts, settings
 from pipelines.formats import ReadOptions, Slice
 from pipelines.inventory import Inventory
 from pipelines.operatorspec import OperatorSpec
@@ -30,6 +30,8 @@ AUTO_UNIT_BYTES: Final = 128 << 20
 MIN_UNIT_BYTES: Final = 1 << 20
 AUTO_UNITS: Final = 64
 """Units that a small input is cut into, so that a few cores are evenly busy."""
+RESERVED: Final = "_shardmill_"
+"""Beginning of the names of columns that stand between stages."""
 PLACE_ROWS: Final = 1 << 40
 MAX_FILES: Final = 1 << 23
 
@@ -133,7 +135,14 @@ def cut(operators: Sequence[Operator]) -> list[tuple[list[Operator], list[GroupO
 
 
 def plan_stages(made: Ingredients) -> tuple[Stage, ...]:
-    """Every stage with its fingerprint, which covers the stages before it."""
+    """Every stage with its fingerprint, which covers the stages before it.
+
+    Raises:
+        InputError: The input has a column whose name the engine needs for itself.
+    """
+    taken = [name for name in made.schemas[0].names if name.startswith(RESERVED)]
+    if taken:
+        raise InputError(f"input: the column {taken[0]!r} begins with {RESERVED!r}, which is the engine's own; rename it")
     stages: list[Stage] = []
     parts = cut(made.config.operators)
     judged: tuple[tuple[str, str], ...] = ()
@@ -250,8 +259,8 @@ def plan_units(inventory: Inventory, target_bytes: int, kept: Sequence[tuple[int
     for first, stop in sorted(kept):
         if first < position:
             continue
-        yield_from = _cut_range(inventory.group_bytes, position, first, target_bytes)
-        builder.extend(yield_from)
+        rest = _cut_range(inventory.group_bytes, position, first, target_bytes)
+        builder.extend(rest)
         builder.extend([(first, stop)])
         position = stop
     builder.extend(_cut_range(inventory.group_bytes, position, total, target_bytes))
@@ -372,7 +381,7 @@ def make_plan(made: Ingredients, inventory: Inventory, units: Sequence[Unit]) ->
     """The plan of a run."""
     stages = plan_stages(made)
     config = {
-        "operators": [operator.model_dump(mode="json") for operator in made.config.operators],
+        "operators": [{"name": operator.name, **settings(operator)} for operator in made.config.operators],
         "input": made.config.input.model_dump(mode="json", exclude={"storage_options", "uri"}),
         "output": made.config.output.model_dump(mode="json", exclude={"storage_options", "uri"}),
         "seed": made.config.execution.seed if any(operator.seeded for operator in made.config.operators) else None,

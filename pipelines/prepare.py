@@ -30,6 +30,9 @@ from pipelines.worker import local_asset
 FEW_CHUNKS: Final = 8
 """Chunks of files (of 256 files or 256 MiB of JSONL) that are looked into here; starting Ray for them would take longer."""
 NUM_THREADS: Final = 4
+MAX_PARTITION_NAME_BYTES: Final = 128
+"""Of a partition column's name, so that a folder's name has room for the value."""
+BYTES: Final = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ def prepare(config: PipelineConfig, started: Callable[[], Executor], limit: int 
     options, made_id = _id_column(config, options, inventory.schema)
     schema = inventory.schema.append(pa.field(MADE_ID, pa.string())) if made_id else inventory.schema
     schemas = stage_schemas(config, schema, _Driver(config, sources, assets))
+    _check_partitions(config.output.partition_by, schemas[-1])
     return Prepared(inventory, Ingredients(config, options, assets, schemas, made_id))
 
 
@@ -125,11 +129,33 @@ class _Driver:
 
 def _id_column(config: PipelineConfig, options: ReadOptions, schema: pa.Schema) -> tuple[ReadOptions, bool]:
     name = options.id_column
-    if name is not None and name in schema.names:
+    kind = None if name is None or name not in schema.names else schema.field(name).type
+    if kind is not None and not pa.types.is_nested(kind):
         return options, False
+    if kind is not None and config.input.id_is_required:
+        raise InputError(
+            f"input.id_column: column {name!r} is {shown(kind)}; an id must be one value: name another column, or null for none"
+        )
     if name is not None and config.input.id_is_required:
         raise InputError(f"input.id_column: the documents have no column {name!r}; they have: {', '.join(schema.names)}")
     return replace(options, id_column=None), MADE_ID not in schema.names
+
+
+def _check_partitions(columns: Iterable[str], schema: pa.Schema) -> None:
+    """Refuse partition columns that are not there, or whose values cannot name a folder."""
+    for name in columns:
+        if name not in schema.names:
+            raise InputError(f"output.partition_by: the documents have no column {name!r}; they have: {', '.join(schema.names)}")
+        kind = schema.field(name).type
+        if pa.types.is_nested(kind) or any(test(kind) for test in BYTES):
+            raise InputError(
+                f"output.partition_by: column {name!r} is {shown(kind)}, which names no folder; use one of text, numbers or dates"
+            )
+        if "/" in name or len(name.encode()) > MAX_PARTITION_NAME_BYTES:
+            raise InputError(
+                f"output.partition_by: {shown(name)} cannot begin a folder's name: it has a '/' or more than "
+                f"{MAX_PARTITION_NAME_BYTES} bytes; rename the column"
+            )
 
 
 def _check_unreadable(config: PipelineConfig, inventory: Inventory) -> None:

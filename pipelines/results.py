@@ -183,6 +183,7 @@ def manifest(
     version: str,
     created_at: float,
     parents: Sequence[str],
+    limit: int | None,
 ) -> dict[str, Any]:
     """The manifest of a version (DESIGN 10)."""
     tokens = [shard.tokens for shard in tables.shards if shard.tokens is not None]
@@ -196,6 +197,7 @@ def manifest(
         "unreadable_files": len(unreadable),
         "unreadable": unreadable,
         "inventory": inventory_path(inventory),
+        "limit": limit,
     }
     output = {
         "shards": len(tables.shards),

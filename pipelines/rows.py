@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +55,10 @@ QUARANTINE = pa.schema(
 )
 
 
+CARRIED_PREFIX: Final = "input_"
+"""Before the names of carried columns that the dropped table has for itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Documents with their identity.
@@ -78,6 +83,11 @@ class Rows:
     def with_batch(self, batch: pa.RecordBatch) -> Rows:
         """The same documents with other columns."""
         return Rows(batch, self.file, self.row)
+
+
+def ordered(rows: Rows) -> Ints:
+    """One number a row that grows along the unit: file, then row."""
+    return (rows.file << 40) | rows.row
 
 
 class UnitFiles:
@@ -116,11 +126,12 @@ class UnitFiles:
 
 
 def dropped_rows(
-    files: UnitFiles, rows: Rows, operators: Sequence[str] | str, reasons: pa.Array, carried: pa.Schema | None
+    files: UnitFiles, rows: Rows, operators: Sequence[str] | str, reasons: pa.Array, carried: pa.Schema | None, source: Rows | None = None
 ) -> pa.RecordBatch:
     """The side table's rows of documents that go.
 
-    `carried`: input columns that the table shall hold too; null where an operator removed one.
+    `carried`: input columns that the table shall hold too. `source`: the documents as they came into the stage, these and more: where an
+    operator removed a column or gave it another type, its values are taken from there; null if an earlier stage did so.
     """
     names = pa.array([operators] * len(rows) if isinstance(operators, str) else operators, pa.string())
     columns = [
@@ -133,20 +144,34 @@ def dropped_rows(
     ]
     if carried is None:
         return pa.RecordBatch.from_arrays(columns, schema=DROPPED)
-    schema = dropped_schema(carried)
-    for field in list(schema)[len(DROPPED) :]:
-        name = field.name.removeprefix("input_") if field.name not in carried.names else field.name
-        present = name in rows.batch.schema.names
-        columns.append(pc.cast(rows.batch.column(name), field.type) if present else pa.nulls(len(rows), field.type))
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    columns += [_carried(field, rows, source) for field in carried if field.name != "id"]
+    return pa.RecordBatch.from_arrays(columns, schema=dropped_schema(carried))
+
+
+def _carried(field: pa.Field, rows: Rows, source: Rows | None) -> pa.Array:
+    """The values of an input column. Never a cast: whether one works may depend on the values of a batch."""
+    if field in rows.batch.schema:
+        return rows.batch.column(field.name)
+    if source is not None and field in source.batch.schema:
+        return source.batch.column(field.name).take(pa.array(np.searchsorted(ordered(source), ordered(rows))))
+    return pa.nulls(len(rows), field.type)
 
 
 def dropped_schema(carried: pa.Schema | None) -> pa.Schema:
-    """Schema of the dropped table; an input column whose name the table has already is called `input_<name>`, but for the id itself."""
+    """Schema of the dropped table; an input column whose name the table has already is called `input_<name>`, but for the id itself.
+
+    Where the input has a column of that name too, it is `input_input_<name>`, and so on.
+    """
     schema = DROPPED
-    for field in carried or ():
-        if field.name != "id":
-            schema = schema.append(field.with_name(f"input_{field.name}") if field.name in DROPPED.names else field)
+    if carried is None:
+        return schema
+    for field in carried:
+        if field.name == "id":
+            continue
+        name = field.name
+        while name in schema.names or (name != field.name and name in carried.names):
+            name = CARRIED_PREFIX + name
+        schema = schema.append(field.with_name(name))
     return schema
 
 

@@ -18,11 +18,12 @@ from cluster.tasks import Executor
 from pipelines import faults
 from pipelines.card import card
 from pipelines.chain import bounded
-from pipelines.commit import PLAN, ROOT, CommitLog, Record, epoch_of, sealed, unsealed
+from pipelines.commit import PLAN, ROOT, CommitLog, Record, TornRecord, epoch_of, latest_plan, sealed, unsealed
 from pipelines.config import PipelineConfig
 from pipelines.drive import Driver, TooLarge
 from pipelines.errors import ClusterError, LeaseHeld, NotFound
 from pipelines.exchange import Limits
+from pipelines.fingerprint import engine_facts, fingerprint
 from pipelines.gc import collect, needed
 from pipelines.inventory import Inventory
 from pipelines.lease import Lease, was_cut_short
@@ -111,11 +112,11 @@ def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None
         plan = make_plan(prepared.ingredients, prepared.inventory, ())
         done = already(store, plan)
         if done is not None:
-            _sweep_after_death(store)
+            _tidy(store, config, plan)
             return RunResult(done, was_finished=True)
         describe = seen.describe if isinstance(seen, Silent) else str
         with Lease(store, describe) as lease:
-            engine = Engine(config, prepared, plan, store, lease, seen, limits or Limits())
+            engine = Engine(config, prepared, plan, store, lease, seen, limits or Limits(), limit)
             return RunResult(engine.run(started()), was_finished=False)
 
 
@@ -125,18 +126,35 @@ def already(store: Store, plan: Plan) -> dict[str, Any] | None:
     return found[0] if found is not None and found[0].get("fingerprints") == dict(plan.fingerprints) else None
 
 
-def _sweep_after_death(store: Store) -> None:
-    """Remove what a run left that finished its version and died before it had swept; another run that is at work will do so itself."""
-    if was_cut_short(store):
-        with suppress(LeaseHeld), Lease(store, lambda: "gc"):
-            collect(store, keep=needed(store))
+def _tidy(store: Store, config: PipelineConfig, plan: Plan) -> None:
+    """Remove what a finished version's run left because it died before it swept, or because intermediates were wanted then.
+
+    Another run that is at work will do so itself.
+    """
+    before = latest_plan(store)
+    was_kept = before is not None and before["fingerprints"] == dict(plan.fingerprints) and before["keep_intermediates"] == "latest"
+    unwanted = was_kept and config.execution.keep_intermediates == "none"
+    if not unwanted and not was_cut_short(store):
+        return
+    with suppress(LeaseHeld), Lease(store, lambda: "gc") as lease:
+        if unwanted:
+            replace_any(store, PLAN, sealed({**(before or {}), "keep_intermediates": "none"}))
+        collect(store, keep=needed(store), confirm=lease.confirm)
 
 
 class Engine:
     """The steps of one run under its lease."""
 
     def __init__(
-        self, config: PipelineConfig, prepared: Prepared, plan: Plan, store: Store, lease: Lease, watch: Watch, limits: Limits
+        self,
+        config: PipelineConfig,
+        prepared: Prepared,
+        plan: Plan,
+        store: Store,
+        lease: Lease,
+        watch: Watch,
+        limits: Limits,
+        limit: int | None,
     ) -> None:
         self._config = config
         self._inventory = prepared.inventory
@@ -146,7 +164,7 @@ class Engine:
         self._lease = lease
         self._watch = watch
         self._limits = limits
-        self._phase = ""
+        self._limit = limit
         self._budget = self._new_budget()
 
     def run(self, executor: Executor) -> dict[str, Any]:
@@ -167,9 +185,10 @@ class Engine:
         while True:
             self._budget = self._new_budget()  # the halves of a unit count its rows again
             logs = [self._log(stage.fingerprint) for stage in self._plan.stages]
-            splits = read_splits(self._store)
+            splits = read_splits(self._store, self._plan)
             units = current_units(self._config, self._inventory, splits, logs[0])
             plan = make_plan(self._ingredients, self._inventory, units)
+            self._lease.confirm()
             replace_any(self._store, PLAN, sealed(plan_facts(self._config, plan, self._inventory)))
             faults.point("run.planned")
             stages = Stages(self._store, plan, self._inventory, logs, partial(self._complete, driver), self._limits, splits)
@@ -216,7 +235,10 @@ class Engine:
             raise error
         else:
             self._watch.note("a single row killed every worker that tried it; it is quarantined")
-        self._store.create(f"{SPLITS}/{unit.key}.json", sealed({"unit": unit.key, "rows": unit.rows, "why": error.message}))
+        # A split holds for every pipeline; that a row is poison, only for the stage that died of it.
+        stage = error.stage if unit.rows == 1 else ""
+        body = {"unit": unit.key, "rows": unit.rows, "stage": stage, "why": error.message}
+        replace_any(self._store, f"{SPLITS}/{unit.key}{stage and '.' + stage}.json", sealed(body))
 
     def _place(self) -> Place:
         return Place(
@@ -228,6 +250,7 @@ class Engine:
             seed=self._config.execution.seed,
             assets=self._ingredients.assets,
             lease_epoch=self._lease.epoch,
+            engine=fingerprint(engine_facts()),
         )
 
     def _announce(self) -> None:
@@ -241,6 +264,7 @@ class Engine:
     def _publish(self, driver: Driver, stages: Stages) -> dict[str, Any]:
         """Pack, write the tables and the manifest, and make the version current."""
         plan = stages.plan
+        self._lease.confirm()
         claimed = claim(self._store, plan.fingerprint, stages.pack_digest())
         faults.point("version.claimed")
         packing = Packing(self._log(f"pack-{plan.fingerprint}"), partial(self._complete, driver), plan, claimed, self._config)
@@ -267,9 +291,10 @@ class Engine:
             version=claimed.name,
             created_at=self._store.now(),
             parents=self._parents(),
+            limit=self._limit,
         )
-        write_once(self._store, f"{claimed.folder}/report.html", report(made).encode())
         final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
+        write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())
         faults.point("version.manifest-written")
         return self._swap(claimed, final)
 
@@ -307,18 +332,28 @@ class Engine:
 
     def _sweep(self) -> None:
         """What the finished version does not need any more."""
-        self._lease.confirm()  # a run that was stopped must not sweep under the one that took over
         keep = [stage.fingerprint for stage in self._plan.stages] if self._config.execution.keep_intermediates == "latest" else []
-        collect(self._store, keep=keep)
+        collect(self._store, keep=keep, confirm=self._lease.confirm)
 
 
 # --- planning, shared with the `plan` command
 
 
-def read_splits(store: Store) -> dict[str, str]:
-    """Units that no worker could hold, by key, with what was last heard: they are replaced by their halves."""
-    bodies = [unsealed(store.read(info.path)) for info in store.list(SPLITS)]
-    return {body["unit"]: body["why"] for body in bodies}
+def read_splits(store: Store, plan: Plan) -> dict[str, str]:
+    """Units that no worker could hold, by key, with what was last heard: they are replaced by their halves.
+
+    A unit of one row counts only while the plan has the stage that died of it: with a mended operator the row is tried again.
+    """
+    stages = {stage.fingerprint for stage in plan.stages}
+    found = {}
+    for info in store.list(SPLITS):
+        try:
+            body = unsealed(store.read(info.path))
+        except TornRecord:
+            continue  # the unit is tried whole again, and split again if need be
+        if not body["stage"] or body["stage"] in stages:
+            found[str(body["unit"])] = str(body["why"])
+    return found
 
 
 def current_units(config: PipelineConfig, inventory: Inventory, splits: Mapping[str, str], log: CommitLog) -> list[Unit]:

@@ -5,14 +5,16 @@ Holds, for each stage, the keys of the units' records; everything else is asked 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from pipelines import faults
 from pipelines.chain import OnError
-from pipelines.commit import CommitLog, Part, Record, digest
+from pipelines.commit import CommitLog, Digest, Part, Record, digest
+from pipelines.documents import Slice
 from pipelines.errors import BudgetExceeded
 from pipelines.exchange import Limits, Source, UnitPlace
 from pipelines.frames import FrameRef, refs
@@ -28,23 +30,62 @@ from pipelines.work import Work
 Complete = Callable[[CommitLog, Sequence[Work]], None]
 """Returns when all of the work is committed; a survey raises instead, where anything is missing."""
 
+SIDES: Final = ("dropped", "duplicates", "quarantine")
+PACKED: Final = ("documents", *SIDES)
+
+
+class Left(NamedTuple):
+    """What a unit left to the next stage: who did it, how many rows, how many bytes of documents."""
+
+    attempt: str
+    rows_out: int
+    bytes: int
+
 
 @dataclass(slots=True)
 class Finished:
-    """A stage whose units are all committed, in the plan's order."""
+    """A stage whose units are all committed, in the plan's order.
+
+    What the records say is read once, when the stage ends, and only small things of it are kept: 200,000 units may have many frames each.
+
+    Attributes:
+        ledger: Of all units.
+        sides: Units that have a part of a side table, by its name.
+        seconds: Of the exchanges, by group operator.
+    """
 
     stage: Stage
     log: CommitLog
     keys: list[str]
+    ledger: Ledger = field(default_factory=Ledger)
+    sides: dict[str, array[int]] = field(default_factory=lambda: {name: array("l") for name in SIDES})
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def record(self, position: int) -> Record:
-        """The record of the unit at a position."""
-        return self.log.record(self.keys[position])
+    def read(self, packed: Digest) -> list[Left]:
+        """What every unit left; the content of the parts that are packed goes into a digest."""
+        left = []
+        for position, body in enumerate(map(self.log.body, self.keys)):
+            parts, ledger = body["parts"], Ledger.from_json(body["ledger"])
+            self.ledger.add(ledger)
+            for role in PACKED:
+                if role in parts:
+                    packed.add(role, parts[role]["sha256"])
+            for name in SIDES:
+                if name in parts:
+                    self.sides[name].append(position)
+            left.append(Left(body["attempt"], ledger.rows_out, parts["documents"]["bytes"] if "documents" in parts else 0))
+        return left
 
-    def records(self) -> Iterator[Record]:
-        """The records of all units, one at a time."""
-        return self.log.records(self.keys)
+    def part(self, position: int, role: str) -> Part | None:
+        """A part of the unit at a position."""
+        data = self.log.body(self.keys[position])["parts"].get(role)
+        return None if data is None else Part.from_json(data)
+
+    def documents(self, position: int) -> tuple[Part | None, bool]:
+        """The documents of the unit at a position, and whether they are only what changed."""
+        body = self.log.body(self.keys[position])
+        data = body["parts"].get("documents")
+        return (None if data is None else Part.from_json(data)), body["detail"]["delta"]
 
 
 class Stages:
@@ -71,77 +112,84 @@ class Stages:
         self._limits = limits
         self._poisoned = poisoned
         self.finished: list[Finished] = []
+        self._packed = Digest("pack")
 
     def run(self) -> None:
         """Bring every unit of every stage to a commit."""
         verdicts: list[list[UnitVerdict]] = []
+        left: list[Left] = []
         for number, stage in enumerate(self.plan.stages):
             log = self._logs[number]
-            works = [self._work(number, position, verdicts) for position in range(len(self.plan.units))]
+            told = [[of_unit[position] for of_unit in verdicts] for position in range(len(self.plan.units))]
+            if number == 0:
+                works = [self._first_work(position) for position in range(len(self.plan.units))]
+            else:
+                works = [self._work(number, position, before, told[position]) for position, before in enumerate(left)]
             self._complete(log, works)
             done = Finished(stage, log, [work.key for work in works])
+            left = done.read(self._packed)
             self.finished.append(done)
             verdicts = self._groups(done)
             faults.point("run.stage-done")
 
     # --- units
 
-    def _work(self, number: int, position: int, verdicts: Sequence[Sequence[UnitVerdict]]) -> Work:
+    def _first_work(self, position: int) -> Work:
         unit = self.plan.units[position]
-        told = [of_unit[position] for of_unit in verdicts]
-        job = partial(self._job, number, position, tuple(verdict.frame for verdict in told))
-        if number == 0:
-            why = self._poisoned.get(unit.key)
-            if why is not None:
-                return Work(digest("poison", unit.key), partial(self._poison, position, why), unit.rows, 0, "unit")
-            return Work(unit.key, job, unit.rows, unit.bytes, "unit", unit.key)
-        before = self.finished[-1].record(position)
+        why = self._poisoned.get(unit.key)
+        if why is not None:
+            return Work(digest("poison", unit.key), partial(self._poison, position, why), unit.rows, 0, "unit")
+        return Work(unit.key, partial(self._first_job, position), unit.rows, unit.bytes, "unit", unit.key)
+
+    def _work(self, number: int, position: int, before: Left, told: Sequence[UnitVerdict]) -> Work:
+        unit = self.plan.units[position]
         # The attempt stands for the very parts that this unit reads; verdicts count by what they say.
         key = digest("unit", unit.key, before.attempt, *(verdict.digest for verdict in told))
-        size = before.parts["documents"].bytes if "documents" in before.parts else 0
-        return Work(key, job, _rows_out(before), size, "unit", unit.key)
+        job = partial(self._job, number, position, before.rows_out, tuple(verdict.frame for verdict in told))
+        return Work(key, job, before.rows_out, before.bytes, "unit", unit.key)
 
     def _poison(self, position: int, why: str) -> PoisonJob:
         unit = self.plan.units[position]
         spec = self.plan.stages[0].spec
         return PoisonJob(spec, slices(self._inventory, unit), why, unit_facts(self._inventory, unit))
 
-    def _job(self, number: int, position: int, verdicts: tuple[FrameRef | None, ...]) -> UnitJob:
+    def _first_job(self, position: int) -> UnitJob:
+        unit = self.plan.units[position]
+        spec = self.plan.stages[0].spec
+        return UnitJob(spec, slices(self._inventory, unit), None, (), unit.rows, unit_facts(self._inventory, unit))
+
+    def _job(self, number: int, position: int, rows: int, verdicts: tuple[FrameRef | None, ...]) -> UnitJob:
         unit = self.plan.units[position]
         spec = self.plan.stages[number].spec
-        pieces = slices(self._inventory, unit)
-        facts = unit_facts(self._inventory, unit)
-        if number == 0:
-            return UnitJob(spec, pieces, None, verdicts, unit.rows, facts)
-        rows = _rows_out(self.finished[number - 1].record(position))
-        return UnitJob(spec, pieces, self.layers(number - 1, position), verdicts, rows, facts)
+        # Only the record of the first stage says which files a unit has: a later plan decides by that one what it can keep.
+        return UnitJob(spec, files_only(self._inventory, unit), self.layers(number - 1, position), verdicts, rows, {"key": unit.key})
 
     def layers(self, stage: int, position: int) -> Layers:
         """The documents of a unit after a stage."""
-        record = self.finished[stage].record(position)
-        top = record.parts.get("documents")
+        top, is_delta = self.finished[stage].documents(position)
         if top is None:
             return Layers(())
-        below = self.layers(stage - 1, position).parts if record.detail["delta"] else ()
+        below = self.layers(stage - 1, position).parts if is_delta else ()
         return Layers((*below, top))
 
     # --- groups
 
     def _groups(self, done: Finished) -> list[list[UnitVerdict]]:
         verdicts: list[list[UnitVerdict]] = []
+        places = [unit_place(self._inventory, unit) for unit in self.plan.units] if done.stage.spec.groups else []
         for number, operator in enumerate(done.stage.spec.groups):
             grouping = Grouping(done.log, partial(self._complete, done.log), operator, self._limits)
-            sources = [self._source(done, position, number, verdicts) for position in range(len(done.keys))]
-            places = [unit_place(self._inventory, unit) for unit in self.plan.units]
+            sources = [
+                self._source(done.part(position, f"keys-{number}"), place.ordinals, [of_unit[position].frame for of_unit in verdicts])
+                for position, place in enumerate(places)
+            ]
             verdicts.append(grouping.verdicts([source for source in sources if source.frames], places))
             done.seconds[operator.name] = grouping.seconds
         return verdicts
 
-    def _source(self, done: Finished, position: int, number: int, verdicts: Sequence[Sequence[UnitVerdict]]) -> Source:
-        part = done.record(position).parts.get(f"keys-{number}")
-        ordinals = unit_ordinals(self._inventory, self.plan.units[position])
-        removed = tuple(of_unit[position].frame for of_unit in verdicts)
-        return Source(tuple(refs(part)), ordinals, tuple(ref for ref in removed if ref is not None), 0 if part is None else part.bytes)
+    def _source(self, part: Part | None, ordinals: tuple[int, ...], removed: Sequence[FrameRef | None]) -> Source:
+        size = 0 if part is None else part.bytes
+        return Source(tuple(refs(part)), ordinals, tuple(ref for ref in removed if ref is not None), size)
 
     # --- results
 
@@ -149,7 +197,7 @@ class Stages:
         """The accounting of all stages, each operator's seconds with those of its exchange."""
         ledgers = []
         for done in self.finished:
-            ledger = total((record.ledger for record in done.records() if record.ledger is not None), [])
+            ledger = total([done.ledger], [])
             for name, seconds in done.seconds.items():
                 ledger.operator(name).seconds += seconds
             ledgers.append(ledger)
@@ -158,9 +206,10 @@ class Stages:
     def side_parts(self, name: str) -> Iterator[Part]:
         """Parts of a side table, by stage, then in the inventory's order."""
         for done in self.finished:
-            for record in done.records():
-                if name in record.parts:
-                    yield record.parts[name]
+            for position in done.sides[name]:
+                part = done.part(position, name)
+                assert part is not None
+                yield part
 
     def documents(self) -> Iterator[Layers]:
         """The documents of every unit after the last stage."""
@@ -173,15 +222,12 @@ class Stages:
         So work that is done again after the version was claimed (its record was torn by a crash) goes on with that version, unless an
         operator gives something else each time.
         """
-        packed = ("documents", "dropped", "duplicates", "quarantine")
-        records = (record for done in self.finished for record in done.records())
-        return digest(
-            "pack", *(word for record in records for role in packed if role in record.parts for word in (role, record.parts[role].sha256))
-        )
+        return str(self._packed)
 
 
-def _rows_out(record: Record) -> int:
-    return 0 if record.ledger is None else record.ledger.rows_out
+def files_only(inventory: Inventory, unit: Unit) -> tuple[Slice, ...]:
+    """The files of a unit that reads none of them any more: a slice a file instead of one a row group."""
+    return tuple({piece.file.ordinal: piece for piece in slices(inventory, unit)}.values())
 
 
 def unit_facts(inventory: Inventory, unit: Unit) -> dict[str, Any]:

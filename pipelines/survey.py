@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from pipelines.commit import PLAN, CommitLog, epoch_of, unsealed
+from pipelines.commit import CommitLog, epoch_of, latest_plan
 from pipelines.config import PipelineConfig
-from pipelines.errors import NotFound, ShardmillError, shown
+from pipelines.errors import ShardmillError, shown
 from pipelines.exchange import Limits
 from pipelines.fingerprint import differences
 from pipelines.inventory import Inventory
@@ -79,11 +79,11 @@ def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
     inventory = prepared.inventory
     draft = make_plan(prepared.ingredients, inventory, ())
     logs = [_log(store, stage.fingerprint) for stage in draft.stages]
-    splits = read_splits(store)
+    splits = read_splits(store, draft)
     plan = make_plan(prepared.ingredients, inventory, current_units(config, inventory, splits, logs[0]))
     found = [StageSurvey([*stage.operators, *(group.name for group in stage.spec.groups)], len(plan.units)) for stage in plan.stages]
     _walk(Stages(store, plan, inventory, logs, _counter(plan, found), Limits(), splits))
-    before = _latest(store)
+    before = latest_plan(store)
     _explain(plan, found, before)
     missing = sum(stage.units - stage.committed for stage in found)
     size = int(inventory.group_bytes.sum())
@@ -105,7 +105,7 @@ def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
 
 def _log(store: Store, stage: str) -> CommitLog:
     log = CommitLog(store, stage, epoch_of(store, stage))
-    log.load()
+    log.load(repair=False)
     return log
 
 
@@ -131,13 +131,6 @@ def _counter(plan: Plan, found: Sequence[StageSurvey]) -> Any:
             raise _MissingWorkError("work is missing")
 
     return count
-
-
-def _latest(store: Store) -> dict[str, Any] | None:
-    try:
-        return unsealed(store.read(PLAN))
-    except NotFound:
-        return None
 
 
 def _explain(plan: Plan, found: Sequence[StageSurvey], before: Mapping[str, Any] | None) -> None:

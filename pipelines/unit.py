@@ -5,11 +5,14 @@ The first stage reads the input; a later one reads the layers of the stage befor
 
 from __future__ import annotations
 
+import hashlib
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -24,7 +27,7 @@ from pipelines.commit import Part
 from pipelines.errors import LedgerImbalance, UnitError
 from pipelines.frames import FrameRef, PartWriter, read_frames
 from pipelines.inventory import InputFile
-from pipelines.layers import Layers, delta, ordered, read_layers, split_identity, with_identity
+from pipelines.layers import Layers, delta, read_layers, split_identity, with_identity
 from pipelines.ledger import READER, Ledger
 from pipelines.operatorspec import OperatorSpec
 from pipelines.rows import (
@@ -38,6 +41,7 @@ from pipelines.rows import (
     dropped_schema,
     in_order,
     one_batch,
+    ordered,
     quarantined_rows,
 )
 from pipelines.sizes import row_sizes
@@ -45,6 +49,10 @@ from pipelines.worker import Attempt, Outcome, Worker
 
 MADE_ID: Final = "id"
 """Name of the id column where the input has none."""
+
+MAX_FOLDER_BYTES: Final = 255
+"""Longest name of a folder on the file systems that there are."""
+DIGEST_CHARS: Final = 32
 
 VERDICT = pa.schema(
     [
@@ -208,7 +216,7 @@ class _UnitRun:
             yield from enumerate(self._read_input())
             return
         for number, batch in enumerate(read_layers(self.worker.store, self.job.layers.frames())):
-            rows = split_identity(batch)
+            rows = split_identity(batch, self.spec.schema)
             self.ledger.rows_in += len(rows)
             yield number, rows
 
@@ -334,11 +342,12 @@ class _UnitRun:
         """One frame for each value of the partition columns, so that a shard reads only its own rows."""
         assert self.spec.output is not None
         codes, labels = partition_codes(rows.batch, self.spec.partition_by)
-        chosen = rows.batch.select(list(self.spec.output))
+        order = np.argsort(codes, kind="stable")
+        chosen = rows.batch.select(list(self.spec.output)).take(pa.array(order))
         sizes = row_sizes(chosen, self.spec.output)
-        for label, code in sorted((labels[code], code) for code in np.unique(codes).tolist()):
-            mask = codes == code
-            self.writers["documents"].write(chosen.filter(pa.array(mask)), int(sizes[mask].sum()), label)
+        ends = np.searchsorted(codes[order], np.arange(len(labels)), side="right").tolist()
+        for label, start, end in zip(labels, [0, *ends], ends, strict=False):
+            self.writers["documents"].write(chosen.slice(start, end - start), int(sizes[start:end].sum()), label)
 
     # --- proof
 
@@ -375,18 +384,34 @@ def _matches(rows: Rows, verdict: pa.RecordBatch) -> tuple[Mask, Ints]:
 
 
 def partition_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[Ints, list[str]]:
-    """The folder of each document as an index into folders: `language=en/…`, quoted as Hive does; null is `__HIVE_DEFAULT_PARTITION__`."""
+    """The folder of each document as an index into the folders that occur, sorted: `language=en/…`, quoted as Hive does.
+
+    Null is `__HIVE_DEFAULT_PARTITION__`, and so is that very string: one folder, as any reader will have it.
+    """
     codes = np.zeros(batch.num_rows, np.int64)
     labels = [""]
     for column in columns:
-        values = batch.column(column)
-        encoded = values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
-        encoded = encoded.dictionary_encode(null_encoding="encode")
-        names = [f"{column}={_hive(value)}" for value in encoded.dictionary.to_pylist()]
-        codes = codes * max(len(names), 1) + encoded.indices.to_numpy(zero_copy_only=False)
-        labels = [f"{label}/{name}" if label else name for label in labels for name in names]
-    return codes, labels
+        encoded = batch.column(column).dictionary_encode(null_encoding="encode")
+        names = [folder_name(column, value) for value in encoded.dictionary.to_pylist()]
+        pairs = codes * len(names) + encoded.indices.to_numpy(zero_copy_only=False)
+        found, codes = np.unique(pairs, return_inverse=True)
+        labels = ["/".join(filter(None, (labels[pair // len(names)], names[pair % len(names)]))) for pair in found.tolist()]
+    folders = sorted(set(labels))
+    place = {label: number for number, label in enumerate(folders)}
+    return np.array([place[label] for label in labels], np.int64)[codes], folders
 
 
-def _hive(value: object) -> str:
-    return "__HIVE_DEFAULT_PARTITION__" if value is None else quote(str(value), safe=" ")
+def folder_name(column: str, value: object) -> str:
+    """`column=value`, quoted as Hive does. One that no file system could hold keeps its beginning and gets a digest.
+
+    What marks the digest, `!`, is quoted in values.
+    """
+    text = "__HIVE_DEFAULT_PARTITION__" if value is None else str(value)
+    name = f"{column}={quote(text, safe=' ')}"
+    if len(name.encode()) <= MAX_FOLDER_BYTES:
+        return name
+    mark = "!" + hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARS]
+    room = MAX_FOLDER_BYTES - len(f"{column}={mark}".encode())
+    characters = [quote(character, safe=" ") for character in text[:room]]
+    whole = bisect_right(list(accumulate(map(len, characters))), room)
+    return f"{column}={''.join(characters[:whole])}{mark}"

@@ -1,8 +1,8 @@
 """Versions of an output: which number a run may write, and the swap that makes it current.
 
-A version is claimed before its first shard is named, and each claim moves by compare-and-swap: claimed → finished or claimed → abandoned.
-So a
-run that was stopped and wakes up late can neither finish a version that another gave up, nor write into one that it does not own.
+A version is claimed before its first shard is named, and each claim moves by compare-and-swap: claimed → finished or claimed →
+abandoned. So a run that was stopped and wakes up late can neither finish a version that another gave up, nor write into one that it does
+not own.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any, Final
 import orjson
 
 from pipelines import faults
-from pipelines.commit import ROOT, sealed, unsealed
-from pipelines.errors import Conflict, NotFound, VersionConflict
+from pipelines.commit import ROOT, TornRecord, sealed, unsealed
+from pipelines.errors import Conflict, NotFound, StorageError, VersionConflict
 from pipelines.storage import Store
 
 MANIFEST: Final = "manifest.json"
@@ -30,7 +30,7 @@ class Claim:
         number: 1 for "v1".
         plan: Fingerprint of the plan that makes it.
         pack: Digest of the committed parts that are packed.
-        state: `claimed`, `finished` or `abandoned`.
+        state: `claimed`, `finished` or `abandoned`; `torn` if the machine stopped while it was written.
         etag: Of the object that says so.
     """
 
@@ -59,7 +59,10 @@ def claims(store: Store) -> list[Claim]:
 
 def _read(store: Store, path: str) -> Claim:
     data, etag = store.read_versioned(path)
-    return Claim(**unsealed(data), etag=etag)
+    try:
+        return Claim(**unsealed(data), etag=etag)
+    except TornRecord:  # nobody knows what it said: the number is used up, its files stay for a person to look at
+        return Claim(int(path.rsplit("/v", 1)[-1].removesuffix(".json")), "", "", "torn", etag)
 
 
 def _path(number: int) -> str:
@@ -119,7 +122,12 @@ def current_manifest(store: Store) -> tuple[dict[str, Any], str] | None:
         data, etag = store.read_versioned(MANIFEST)
     except NotFound:
         return None
-    manifest: dict[str, Any] = orjson.loads(data)
+    try:
+        manifest: dict[str, Any] = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise StorageError(
+            f"{store.uri}: {MANIFEST} is damaged ({error}); remove it and run again: the finished version is swapped in again"
+        ) from error
     return manifest, etag
 
 

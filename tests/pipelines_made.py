@@ -51,6 +51,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from operators.base import BatchOperator, Result
+from operators.exact_dedup import ExactDedup
 
 
 class Measure(BatchOperator):
@@ -75,6 +76,23 @@ class Measure(BatchOperator):
             return Result(batch.append_column("num_chars", pc.cast(pc.utf8_length(text), pa.int64())))
 
         return measure
+
+
+class Dedup(ExactDedup):
+    """Exact deduplication; the environment may make it run out of memory with a large batch."""
+
+    type: Literal["dedup"] = "dedup"
+
+    def open(self, assets):
+        most = int(os.environ.get("SHARDMILL_TEST_MOST_ROWS", "1000000000"))
+        inner = super().open(assets)
+
+        def keys(batch):
+            if batch.num_rows > most:
+                raise MemoryError(f"keys of {batch.num_rows} rows are too many")
+            return inner(batch)
+
+        return keys
 '''
 
 

@@ -189,7 +189,8 @@ def test_a_slow_attempt_commits_after_gc(source, undisturbed, shm_path):
     assert slow.wait() == 1
     assert slow.answered()["error"] == "LeaseLost"
     assert not same(contents(runs.store()), undisturbed[0])
-    collect(runs.store(), keep=needed(runs.store()))
+    with Lease(runs.store()) as lease:
+        collect(runs.store(), keep=needed(runs.store()), confirm=lease.confirm)
     assert_as_undisturbed(runs, undisturbed)
     assert runs.finish()["was_finished"]
 
@@ -226,7 +227,8 @@ def test_a_driver_is_stopped_past_its_lease(point, kind, source, undisturbed, sh
     assert (status, stopped.answered().get("error")) == (1, "LeaseLost")
     assert contents(runs.store()) == done
     assert not same(done, undisturbed[0])
-    collect(runs.store(), keep=needed(runs.store()))
+    with Lease(runs.store()) as lease:
+        collect(runs.store(), keep=needed(runs.store()), confirm=lease.confirm)
     assert_as_undisturbed(runs, undisturbed)
 
 
@@ -302,6 +304,7 @@ def test_the_lease_of_a_living_process_is_respected(runs):
 @pytest.mark.parametrize(
     ("point", "version"),
     [
+        ("unit.parts-written@1", "v1"),
         ("unit.parts-written@12", "v1"),
         ("version.claimed", "v2"),
         ("pack.after-shard@2", "v2"),
@@ -326,7 +329,7 @@ def test_the_pipeline_changes_after_a_kill(point, version, source, runs):
 
 
 def test_the_pipeline_changes_there_and_back(source, runs, undisturbed):
-    """After a given-up version and another pipeline's, the first pipeline run again makes a version of its own, with the bytes that it always had."""
+    """The pipeline of a given-up version, run again after another's, makes a version of its own, with the bytes that it always had."""
     first = runs.pipeline.read_text()
     assert runs.start("pack.after-shard=kill").wait() == KILLED
     write_pipeline(runs.folder.parent / "pipeline", source, runs.config().output.uri, operators=operators(150))
@@ -427,6 +430,18 @@ def test_a_unit_is_too_large_for_memory(runs, undisturbed):
     assert child.points().count("run.planned") > 3
     assert any(path.startswith("_shardmill/splits/") for path in internals(runs.store()))
     assert_as_undisturbed(runs, undisturbed)
+
+
+def test_keys_of_a_unit_are_too_large_for_memory(source, shm_path):
+    """Memory that runs out where the keys of a group operator are made splits the unit too."""
+    outputs = []
+    for name, environment in (("plain", {}), ("hungry", {"SHARDMILL_TEST_MOST_ROWS": "5"})):
+        path = write_pipeline(shm_path / name, source, str(shm_path / name / "out"), operators=[{"type": "own:Dedup", "name": "dedup"}])
+        runs = Runs(path, shm_path / name / "runs")
+        runs.finish(**environment)
+        outputs.append(contents(runs.store()))
+        assert any(path.startswith("_shardmill/splits/") for path in internals(runs.store())) == bool(environment)
+    assert not same(*outputs)
 
 
 def test_splits_are_remembered(runs, undisturbed):

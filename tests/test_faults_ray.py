@@ -31,7 +31,7 @@ WORKER_POINTS = (
     ("unit.begin", "unit.parts-written", "commit.before-record", "commit.after-record"),
     ("unit.end", "exchange.before-record", "pack.before-shard", "pack.after-shard"),
 )
-"""Each point's first passing kills a worker: in two runs, so that none of them loses one piece of work more often than its budget allows."""
+"""Each point's first passing kills a worker: in two runs, so that no piece of work is lost more often than its budget allows."""
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_the_driver_is_killed_twice(runs, undisturbed):
 
 
 def test_a_node_is_killed(runs, undisturbed, ray_cluster, shm_path):
-    """kill -9 of the raylet of one of two nodes, while every worker has committed one unit and is about to commit another: the run goes on."""
+    """kill -9 of the raylet of one of two nodes, while every worker is about to commit its second unit: the run goes on."""
     wake = shm_path / "wake"
     with ray_cluster.another_node() as node:
         child = runs.start(f"commit.before-record@2=wait:{wake}", once=False)

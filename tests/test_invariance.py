@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ from pipelines.inventory import Inventory, take_inventory
 from pipelines.operatorspec import OperatorSpec
 from pipelines.pack import cut
 from pipelines.plan import PLACE_ROWS
+from pipelines.results import inventory_path
 from pipelines.run import run
 from pipelines.storage import MemoryStore, Sources
 from pipelines.worker import Attempt
@@ -220,8 +222,9 @@ class Desk:
     """A worker in this process: an inventory in memory and parts of attempts."""
 
     def __init__(self, inventory: Inventory, name: str) -> None:
-        self.inventory = inventory
         self.store = MemoryStore(f"memory://{name}")
+        self.place = SimpleNamespace(inventory_path=inventory_path(inventory))
+        inventory.save(self.store, self.place.inventory_path)
         self.log = CommitLog(self.store, "stage", 0)
         self._written = 0
 
