@@ -76,11 +76,14 @@ class Project:
 
     def attempts(self, stage: int) -> dict[str, tuple[str, frozenset[str]]]:
         """Of the latest plan's stage: each unit's attempt and files, by the unit's key."""
-        wanted = unsealed((self.root / PLAN).read_bytes())["stages"][stage]["fingerprint"]
+        stages = [entry["fingerprint"] for entry in unsealed((self.root / PLAN).read_bytes())["stages"]]
+        units = [(fingerprint, body) for fingerprint, body in records(self.root) if body["kind"] == "unit"]
+        told = [body["detail"]["unit"] for fingerprint, body in units if fingerprint == stages[0]]
+        files = {unit["key"]: frozenset(Path(file[0]).stem for file in unit["files"]) for unit in told}
         return {
-            body["key"]: (body["attempt"], frozenset(Path(file[0]).stem for file in body["detail"]["unit"]["files"]))
-            for fingerprint, body in records(self.root)
-            if fingerprint == wanted and body["kind"] == "unit"
+            body["key"]: (body["attempt"], files[body["detail"]["unit"]["key"]])
+            for fingerprint, body in units
+            if fingerprint == stages[stage]
         }
 
     def fresh(self, stage: int, before: Mapping[str, Any]) -> list[str]:
