@@ -182,10 +182,15 @@ def _check_contract(operator: OpenedOperator, expected: int, result: Result) -> 
 
 def _difference(found: pa.Schema, expected: pa.Schema) -> tuple[str, str]:
     """The columns with their types and nullability, as far as they differ; if only their order does, all names."""
-    fields = [[str(field) for field in schema if field not in list(other)] for schema, other in ((found, expected), (expected, found))]
+    pairs = ((found, expected), (expected, found))
+    fields = [[_told(field) for field in schema if field not in list(other)] for schema, other in pairs]
     if not any(fields):
         fields = [found.names, expected.names]
     return shown(fields[0]), shown(fields[1])
+
+
+def _told(field: pa.Field) -> str:
+    return f"{field.name}: {field.type}{'' if field.nullable else ' not null'}"
 
 
 def _plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

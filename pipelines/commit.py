@@ -183,11 +183,11 @@ class CommitLog:
 
     def record_path(self, key: str) -> str:
         """Where the record of some work lies."""
-        return f"{self.folder}/records/{key[:2]}/{key}.json"
+        return f"{self.folder}/records/{key[:1]}/{key}.json"
 
     def part_path(self, key: str, attempt: str, role: str) -> str:
         """Where an attempt writes a part; the prefix is spread by the key, so that none is hot."""
-        return f"{ROOT}/parts/{key[:2]}/{self.stage}.e{self.epoch}/{key}.{attempt}.{role}"
+        return f"{ROOT}/parts/{key[:1]}/{self.stage}.e{self.epoch}/{key}.{attempt}.{role}"
 
     def commit(self, record: Record) -> Record:
         """Commit work: publish its record if no other attempt has. Returns the record that counts, which may be another attempt's.

@@ -153,7 +153,7 @@ def _check_partitions(columns: Iterable[str], schema: pa.Schema) -> None:
             )
         if "/" in name or len(name.encode()) > MAX_PARTITION_NAME_BYTES:
             raise InputError(
-                f"output.partition_by: {shown(name)} cannot begin a folder's name: it has a '/' or more than "
+                f"output.partition_by: {shown(name)!r} cannot begin a folder's name: it has a '/' or more than "
                 f"{MAX_PARTITION_NAME_BYTES} bytes; rename the column"
             )
 

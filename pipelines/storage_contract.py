@@ -233,7 +233,10 @@ class Store(ABC):
 
     @contextlib.contextmanager
     def writer(self, path: str) -> Iterator[Writer]:
-        """Stream an object. It appears whole and durable at the end of the block, or, if that raises, not at all."""
+        """Stream an object. It appears whole at the end of the block, or, if that raises, not at all.
+
+        Its content is durable then; its name is so before this store's next `create` or `creator` makes an object that may speak of it.
+        """
         upload = self._upload(path, conditional=False)
         with _discarded_on_error(upload):
             yield (writer := Writer(upload))

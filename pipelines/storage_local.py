@@ -39,6 +39,9 @@ RENAME_NOREPLACE = 1
 AT_FDCWD = -100
 
 # flock on NFS is a lock of the process, not of the open file: threads of one process need one of their own.
+WRITE_BACK_BYTES = 8 << 20
+SYNC_FILE_RANGE_WRITE = 2
+_SYNC_FILE_RANGE = getattr(ctypes.CDLL(None), "sync_file_range", None)
 _SWAPS = threading.Lock()
 
 
@@ -60,6 +63,7 @@ class LocalStore(Store):
 
     def __init__(self, uri: str, options: MappingType[str, Any] | None = None) -> None:
         super().__init__(local_path(uri), options)
+        self._unsynced: set[str] = set()
 
     def _full(self, path: str) -> str:
         return os.path.join(self.uri, checked_path(path))
@@ -193,7 +197,7 @@ class LocalStore(Store):
         return _digest_etag(data)
 
     def _put(self, path: str, data: bytes, *, conditional: bool) -> bool:
-        upload = _LocalUpload(self, path, conditional=conditional)
+        upload = _LocalUpload(self, path, conditional=conditional, commits=True)
         try:
             upload.write(memoryview(data))
             return upload.finish()
@@ -202,7 +206,7 @@ class LocalStore(Store):
             raise
 
     def _upload(self, path: str, *, conditional: bool) -> Upload:
-        return _LocalUpload(self, path, conditional=conditional)
+        return _LocalUpload(self, path, conditional=conditional, commits=conditional)
 
     def delete(self, paths: Iterable[str]) -> int:
         """See Store. Folders that became empty go too, as they would be gone in an object store."""
@@ -260,6 +264,12 @@ class LocalStore(Store):
         path = os.path.join(folder, f"{os.getpid()}-{secrets.token_hex(8)}")
         return path, self._in_folder(folder, lambda: open(path, "xb", buffering=BUFFER_BYTES))
 
+    def _sync_names(self) -> None:
+        """Make the names of everything written so far durable: once a folder, however many objects it got."""
+        while self._unsynced:
+            with contextlib.suppress(KeyError):
+                _sync_folder(self._unsynced.pop())
+
     def _in_folder(self, folder: str, action: Callable[[], T]) -> T:
         """Do something in a folder, making it first if need be, and again if `delete` prunes it meanwhile."""
         for _ in range(MAX_FOLDER_RACES):
@@ -306,19 +316,26 @@ class LocalStore(Store):
 
 
 class _LocalUpload:
-    """A temporary file that becomes an object."""
+    """A temporary file that becomes an object; `commits`: one that may speak of objects written before it."""
 
-    def __init__(self, store: LocalStore, path: str, *, conditional: bool) -> None:
+    def __init__(self, store: LocalStore, path: str, *, conditional: bool, commits: bool) -> None:
         self._store = store
         self._path = path
         self._final = store._full(path)  # noqa: SLF001
         self._conditional = conditional
+        self._commits = commits
+        self._written = self._started = 0
         with store._translating(path):  # noqa: SLF001
             self._temporary, self._file = store._temporary()  # noqa: SLF001
 
     def write(self, data: memoryview) -> None:
         with self._store._translating(self._path):  # noqa: SLF001
             self._file.write(data)
+            self._written += data.nbytes
+            if self._written - self._started >= WRITE_BACK_BYTES:
+                self._file.flush()
+                _begin_write_back(self._file.fileno(), self._started, self._written - self._started)
+                self._started = self._written
         self._store.stats.add(bytes_written=data.nbytes)
 
     def finish(self) -> bool:
@@ -327,6 +344,8 @@ class _LocalUpload:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+            if self._commits:
+                self._store._sync_names()  # noqa: SLF001  what this object may speak of must be there before it is
             publish = _publish_new if self._conditional else _publish
             try:
                 created = self._store._in_folder(folder, lambda: publish(self._temporary, self._final))  # noqa: SLF001
@@ -335,7 +354,10 @@ class _LocalUpload:
             self._store.stats.add(requests=1)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._temporary)
-            _sync_folder(folder)
+            if self._commits:
+                _sync_folder(folder)
+            else:
+                self._store._unsynced.add(folder)  # noqa: SLF001
         return created
 
     def discard(self) -> None:
@@ -343,6 +365,12 @@ class _LocalUpload:
             self._file.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._temporary)
+
+
+def _begin_write_back(descriptor: int, start: int, length: int) -> None:
+    """Ask the kernel to begin writing a range to the disk, so that the sync at the end has little left to wait for."""
+    if _SYNC_FILE_RANGE is not None:
+        _SYNC_FILE_RANGE(descriptor, ctypes.c_int64(start), ctypes.c_int64(length), SYNC_FILE_RANGE_WRITE)
 
 
 def _publish(temporary: str, final: str) -> bool:

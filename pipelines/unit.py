@@ -30,9 +30,9 @@ from pipelines.inventory import InputFile
 from pipelines.layers import Layers, delta, read_layers, split_identity, with_identity
 from pipelines.ledger import READER, Ledger
 from pipelines.operatorspec import OperatorSpec
+from pipelines.quarantine import Progress, Quarantine
 from pipelines.rows import (
     DUPLICATES,
-    QUARANTINE,
     Ints,
     Mask,
     Rows,
@@ -193,7 +193,7 @@ class _UnitRun:
         self.chain = Chain(opened.chain, files, self.spec.on_error, self.spec.carried)
         names = ["documents", "dropped", "duplicates", "quarantine", *(f"keys-{number}" for number in range(len(self.keys)))]
         self.writers: dict[str, PartWriter] = {name: stack.enter_context(attempt.writer(name)) for name in names}
-        self.quarantine: list[pa.RecordBatch] = []
+        self.quarantine = Quarantine(self.writers["quarantine"], files)
 
     def run(self) -> Outcome:
         for number, before in self._source():
@@ -203,7 +203,7 @@ class _UnitRun:
             self._write_keys(rows)
             self._write_documents(number, before, rows)
             self.ledger.rows_out += len(rows)
-        self._write_quarantine()
+        self.quarantine.flush()
         parts = {name: writer.finish() for name, writer in self.writers.items()}
         self._prove(parts)
         is_delta = self.job.layers is not None and not self.spec.partition_by
@@ -219,12 +219,14 @@ class _UnitRun:
             rows = split_identity(batch, self.spec.schema)
             self.ledger.rows_in += len(rows)
             yield number, rows
+            self.quarantine.spill()  # frames of documents are in order
 
     def _read_input(self) -> Iterator[Rows]:
         positions = {uri: position for position, uri in enumerate(self.files.uris)}
         count = self.ledger.operator(READER)
         started = time.thread_time()
         spec = self.spec
+        progress = Progress(self.job.slices)
         schema = spec.schema.remove(spec.schema.get_field_index(MADE_ID)) if spec.made_id else spec.schema
         for piece in formats.read(self.worker.sources, self.job.slices, schema, spec.options, spec.batch_bytes):
             count.seconds += time.thread_time() - started
@@ -237,6 +239,9 @@ class _UnitRun:
             else:
                 count.rows_out += number
                 yield self._with_id(Rows(piece.batch, np.full(number, position, np.int64), piece.rows))
+            progress.give(piece.file.uri, piece.rows)
+            if progress.is_complete:
+                self.quarantine.spill()
             started = time.thread_time()
 
     def _with_id(self, rows: Rows) -> Rows:
@@ -252,7 +257,7 @@ class _UnitRun:
         self.ledger.operator(READER).quarantined[piece.error] += number
         file = np.full(number, position, np.int64)
         rows = quarantined_rows(self.files, file, piece.rows, piece.ids, READER, [piece.error] * number, [piece.message] * number)
-        self.quarantine.append(rows)
+        self.quarantine.extend([rows])
 
     def _judge(self, rows: Rows) -> tuple[Rows, list[pa.RecordBatch]]:
         """Apply the verdicts of the group operators that ended the stage before."""
@@ -298,11 +303,6 @@ class _UnitRun:
             batch = one_batch(pa.Table.from_batches([rows for _, rows in told]))
             batch = batch.take(pa.array(np.argsort(np.concatenate([places for places, _ in told]), kind="stable")))
             self.writers["duplicates"].write(batch, int(row_sizes(batch, batch.schema.names).sum()))
-
-    def _write_quarantine(self) -> None:
-        if self.quarantine:
-            batch = in_order(self.quarantine, QUARANTINE, self.files)
-            self.writers["quarantine"].write(batch, int(row_sizes(batch, batch.schema.names).sum()))
 
     def _write_keys(self, rows: Rows) -> None:
         for number, (name, keys_of) in enumerate(self.keys):

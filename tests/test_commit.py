@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, precondition, rule
 
 from pipelines.commit import CommitLog, Part, Record, TornRecord, epoch_of, sealed, unsealed
-from pipelines.errors import CommitUnknown
+from pipelines.errors import CommitUnknown, VersionConflict
 from pipelines.frames import read_frames, refs
 from pipelines.gc import collect
 from pipelines.ledger import Ledger
 from pipelines.storage import LocalStore, MemoryStore
+from pipelines.version import claim, claims, finish, swap
 from pipelines.worker import Attempt
 
 STAGES = ("aaaa", "pack-bbbb")
@@ -335,3 +336,30 @@ def test_a_log_reads_folds_and_the_records_that_are_in_none(tmp_path):
     assert [record.attempt for record in again.records(sorted(again.keys()))] == [f"attempt-{number}" for number in range(6)]
     again.fold()
     assert len(list(store.list(f"{log.folder}/folds"))) == 2
+
+
+# --- the claims of versions
+
+
+def test_a_version_that_was_given_up_cannot_be_finished(tmp_path):
+    """A run that was stopped while another plan took its version's place neither finishes nor swaps it in."""
+    store = LocalStore(str(tmp_path))
+    first = claim(store, "plan-a", "pack-a")
+    assert claim(store, "plan-a", "pack-a") == first
+    second = claim(store, "plan-b", "pack-b")
+    assert [(made.number, made.state) for made in claims(store)] == [(1, "abandoned"), (2, "claimed")]
+    with pytest.raises(VersionConflict, match="v1"):
+        finish(store, first)
+    assert finish(store, second).state == "finished"
+    assert finish(store, second).state == "finished"
+    assert claim(store, "plan-b", "pack-b").number == 3
+
+
+def test_the_current_version_never_goes_back(tmp_path):
+    """A swap to an older version than the current one does nothing."""
+    store = LocalStore(str(tmp_path))
+    swap(store, 2, b'{"version":"v2"}', b"card of v2")
+    swap(store, 1, b'{"version":"v1"}', b"card of v1")
+    assert (store.read("manifest.json"), store.read("README.md")) == (b'{"version":"v2"}', b"card of v2")
+    swap(store, 3, b'{"version":"v3"}', b"card of v3")
+    assert (store.read("manifest.json"), store.read("README.md")) == (b'{"version":"v3"}', b"card of v3")
