@@ -40,6 +40,7 @@ ENGINE_MODULES: Final = (
     "layers",
     "pack",
     "plan",
+    "quarantine",
     "results",
     "rows",
     "sizes",

@@ -81,7 +81,8 @@ def bad_corpus(folder):
     for number in range(2):
         rows = [{**row, "text": None if position % 3 == 0 else row["text"]} for position, row in enumerate(documents(90, seed=number))]
         write_parquet(folder / f"{number}.parquet", rows)
-        lines = [b'{"id": "torn' if position % 4 == 1 else row for position, row in enumerate(documents(60, seed=7 + number))]
+        lines = [b'{"id": "torn' if position % 4 == 3 else row for position, row in enumerate(documents(60, seed=7 + number))]
+        lines[2::4] = [{**row, "text": None} for row in lines[2::4]]
         write_jsonl(folder / f"{number}.jsonl", lines)
     return folder
 
@@ -101,9 +102,9 @@ def test_quarantine_is_written_in_pieces_and_looks_the_same(tmp_path, monkeypatc
             found = finished(config)
         tables.append([path.read_bytes() for path in sorted((found.folder / "quarantine").glob("*.parquet"))])
         most.append(max(sizes))
-        assert len(found.table("quarantine")) == 90
+        assert len(found.table("quarantine")) == 120
     assert tables[0] == tables[1] == tables[2]
-    assert most[0] == 90
+    assert most[0] == 120
     assert most[1] < most[0]
 
 
