@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 
 SEED = int(os.environ.get("SHARDMILL_CHAOS_SEED", "20261121"))
 KILLS = int(os.environ.get("SHARDMILL_CHAOS_KILLS", "200"))
-SHARES = {"local": 0.5, "s3": 0.25, "ray": 0.25}
+SHARES = {"local": 0.55, "s3": 0.25, "ray": 0.2}
 """Of the kills: into a local path, into an S3 server, and on Ray into a local path."""
 ROWS = 5 * 240 + 120
 COARSE = {"unit_bytes": "32KiB"}
