@@ -10,7 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,9 @@ class Assets(Protocol):
     def path(self, uri: str) -> str:
         """Local path of an asset that the operator declared in `asset_uris()`; its content is the one that was fingerprinted."""
 
+    def tables(self, uri: str) -> Mapping[str, Mapping[str, Any]]:
+        """The parsed YAML files of an asset, a folder or a tar archive, by their names without extension, in alphabetical order."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowError:
@@ -54,11 +57,14 @@ class Result:
         batch: The documents, with columns added or edited.
         reasons: String array as long as the batch: null where a document stays, the drop reason where it goes. None: all stay.
         errors: Documents that could not be processed, by their position in the batch; they are quarantined.
+        details: String array as long as the batch: what exactly a dropped document was dropped for, such as the list's entry that it
+            hit; bounded. Only of operators that declare `explains`.
     """
 
     batch: pa.RecordBatch
     reasons: pa.Array | None = None
     errors: Mapping[int, RowError] = field(default_factory=dict)
+    details: pa.Array | None = None
 
 
 BatchFn = Callable[[pa.RecordBatch], Result]
@@ -89,6 +95,7 @@ class Operator(BaseModel, ABC):
         seeded: True if the result depends on `execution.seed`.
         libraries: Distribution names whose version decides the result (part of the stage's fingerprint).
         sources: Where the defaults come from (paper, specification, code), for `shardmill operators NAME`.
+        explains: True if results have `details`: the tables of dropped documents then have a column `detail`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
@@ -96,6 +103,7 @@ class Operator(BaseModel, ABC):
     seeded: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[str] = ""
+    explains: ClassVar[bool] = False
 
     type: str
     name: str | None = Field(

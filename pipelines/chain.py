@@ -21,7 +21,7 @@ from pipelines.columns import plain_schema
 from pipelines.conform import plain_batch
 from pipelines.errors import LedgerImbalance, ShardmillError, UnitError, shown
 from pipelines.ledger import Ledger
-from pipelines.rows import Rows, UnitFiles, dropped_rows, quarantined_rows
+from pipelines.rows import DropTable, Rows, UnitFiles, quarantined_rows
 
 OnError = Literal["fail", "quarantine"]
 
@@ -77,11 +77,11 @@ def open_chain(operators: Sequence[BatchOperator], schema: pa.Schema, assets: As
 class Chain:
     """Opened operators, applied to the batches of one unit."""
 
-    def __init__(self, operators: Sequence[OpenedOperator], files: UnitFiles, on_error: OnError, carried: pa.Schema | None) -> None:
+    def __init__(self, operators: Sequence[OpenedOperator], files: UnitFiles, on_error: OnError, drop_table: DropTable) -> None:
         self._operators = operators
         self._files = files
         self._on_error: OnError = on_error
-        self._carried = carried
+        self._drop_table = drop_table
 
     def process(self, rows: Rows, ledger: Ledger) -> tuple[Rows, Gone]:
         """Send documents through every operator. Returns those that stay, and side-table rows of the others; counts both in the ledger.
@@ -111,7 +111,8 @@ class Chain:
         if result.reasons is not None and result.reasons.null_count < len(kept):
             goes = np.asarray(pc.is_valid(result.reasons).to_numpy(zero_copy_only=False), bool)
             reasons = result.reasons.filter(pa.array(goes))
-            gone.dropped.append(dropped_rows(self._files, kept.filter(goes), operator.name, reasons, self._carried, source))
+            details = None if result.details is None else result.details.filter(pa.array(goes))
+            gone.dropped.append(self._drop_table.rows(self._files, kept.filter(goes), operator.name, reasons, details, source))
             counts = pc.value_counts(pc.cast(reasons, pa.string()))
             count.dropped.update({entry["values"]: entry["counts"] for entry in counts.to_pylist()})
             kept = kept.filter(~goes)
@@ -147,8 +148,8 @@ class Chain:
             position, first = min(reported.items())
             raise UnitError(self._blame(operator, rows, position, RuntimeError(f"{first.error}: {first.message}")))
         mask = pa.array([position not in result.errors for position in range(result.batch.num_rows)])
-        reasons = None if result.reasons is None else result.reasons.filter(mask)
-        return Result(result.batch.filter(mask), reasons), errors | reported
+        reasons, details = (None if array is None else array.filter(mask) for array in (result.reasons, result.details))
+        return Result(result.batch.filter(mask), reasons, details=details), errors | reported
 
     def _quarantine(self, operator: OpenedOperator, rows: Rows, errors: dict[int, RowError]) -> pa.RecordBatch:
         positions = np.array(sorted(errors), np.int64)
@@ -173,6 +174,8 @@ def _check_contract(operator: OpenedOperator, expected: int, result: Result) -> 
         )
     if result.reasons is not None and len(result.reasons) != expected:
         raise LedgerImbalance(f"operator {operator.name!r} was given {expected} rows and returned {len(result.reasons)} reasons")
+    if result.details is not None and len(result.details) != expected:
+        raise LedgerImbalance(f"operator {operator.name!r} was given {expected} rows and returned {len(result.details)} details")
     if not result.batch.schema.equals(operator.given):
         found, promised = _difference(result.batch.schema, operator.given)
         raise UnitError(

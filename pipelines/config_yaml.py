@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.errors import shown
+from pipelines.errors import InputError, shown
 from pipelines.settings import path_text
 
 MAX_NODES = 100_000
@@ -82,6 +82,30 @@ class _Loader(yaml.SafeLoader):
     """Composes nodes without YAML 1.1's idea of what a plain scalar is."""
 
     yaml_implicit_resolvers = {None: [(_PLAIN, re.compile("", re.DOTALL))]}  # noqa: RUF012  (PyYAML's own way)
+
+
+class _DataLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads data files; `no` and `on` are words (Norwegian has one of them among its stop words), as YAML 1.2 has it."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's own way)
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[1] in ("null", "int", "float", "merge")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_DataLoader.add_implicit_resolver(f"{_CORE}bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
+
+
+def read_data(text: str, source: str) -> Any:
+    """The plain data of a YAML file that is no pipeline.
+
+    Raises:
+        InputError: It is no YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_DataLoader)  # noqa: S506  it is a safe loader
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise InputError(f"{source}: it is no YAML: {shown(error)}") from error
 
 
 def parse(text: str, source: str, env: Mapping[str, str], report: Report, *, place: Place | None = None) -> Tree | None:

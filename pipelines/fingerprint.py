@@ -10,6 +10,7 @@ import ast
 import hashlib
 import math
 import platform
+import unicodedata
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
@@ -130,6 +131,7 @@ def engine_facts() -> Facts:
         "code": code_digest(files),
         "libraries": versions(ENGINE_LIBRARIES),
         "python": ".".join(platform.python_version_tuple()[:2]),
+        "unicode": unicodedata.unidata_version,
     }
 
 

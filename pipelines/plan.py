@@ -22,6 +22,7 @@ from pipelines.fingerprint import Facts, engine_facts, fingerprint, operator_fac
 from pipelines.formats import ReadOptions, Slice
 from pipelines.inventory import Inventory
 from pipelines.operatorspec import OperatorSpec
+from pipelines.rows import DropTable
 from pipelines.unit import MADE_ID, StageSpec
 
 MAX_UNITS: Final = 200_000
@@ -168,6 +169,7 @@ def _facts(made: Ingredients, operators: Sequence[Operator], number: int, *, las
         "operators": [operator_facts(operator, made.assets, seed) for operator in operators],
         "engine": engine_facts(),
         "dropped": config.output.dropped,
+        "explained": _explained(config),
     }
     if number == 0:
         facts["read"] = _read_facts(made)
@@ -175,6 +177,11 @@ def _facts(made: Ingredients, operators: Sequence[Operator], number: int, *, las
         facts["columns"] = list(output_columns(made))
         facts["partition_by"] = list(config.output.partition_by)
     return facts
+
+
+def _explained(config: PipelineConfig) -> bool:
+    """Whether the table of dropped documents has details: the same in every stage, so that its parts make one table."""
+    return any(operator.explains for operator in config.operators)
 
 
 def _read_facts(made: Ingredients) -> Facts:
@@ -212,7 +219,6 @@ def _spec(
     last: bool,
 ) -> StageSpec:
     config = made.config
-    source = made.schemas[0]
     return StageSpec(
         fingerprint=key,
         operators=_specs(batch, config.folder),
@@ -221,7 +227,7 @@ def _spec(
         schema=made.schemas[number],
         output=output_columns(made) if last else None,
         partition_by=config.output.partition_by if last else (),
-        carried=source if config.output.dropped else None,
+        drop_table=DropTable(_explained(config), made.schemas[0] if config.output.dropped else None),
         options=made.options,
         made_id=made.made_id,
         batch_bytes=config.execution.batch_bytes,

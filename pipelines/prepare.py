@@ -5,17 +5,17 @@ Nothing here writes but the store's own probe: a run that cannot work is refused
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
 from typing import Any, Final
 
 import pyarrow as pa
 
 from cluster.tasks import Executor, InlineExecutor
 from operators.base import BatchOperator, GroupOperator, OperatorError
+from pipelines.assets import asset_digest, asset_tables, local_asset
 from pipelines.chain import bounded, open_chain
 from pipelines.config import PipelineConfig
 from pipelines.errors import BudgetExceeded, ConfigError, InputError, NotFound, ShardmillError, UnitError, shown
@@ -25,7 +25,6 @@ from pipelines.ledger import most_allowed
 from pipelines.plan import Ingredients, cut
 from pipelines.storage import Sources
 from pipelines.unit import MADE_ID
-from pipelines.worker import local_asset
 
 FEW_CHUNKS: Final = 8
 """Chunks of files (of 256 files or 256 MiB of JSONL) that are looked into here; starting Ray for them would take longer."""
@@ -76,7 +75,7 @@ def asset_digests(config: PipelineConfig, sources: Sources) -> dict[str, str]:
     for operator in config.operators:
         for uri in operator.asset_uris():
             try:
-                digests[uri] = sha256(sources.read(uri)).hexdigest()
+                digests[uri] = asset_digest(sources, uri)
             except NotFound:
                 problems.append(f"operator {operator.name!r}: there is no file {uri}; give a path or URL that can be read")
             except ShardmillError as error:
@@ -125,6 +124,9 @@ class _Driver:
 
     def path(self, uri: str) -> str:
         return str(local_asset(self._sources, uri, self._digests[uri]))
+
+    def tables(self, uri: str) -> Mapping[str, Mapping[str, Any]]:
+        return asset_tables(self._sources, uri, self._digests[uri])
 
 
 def _id_column(config: PipelineConfig, options: ReadOptions, schema: pa.Schema) -> tuple[ReadOptions, bool]:

@@ -25,7 +25,7 @@ from pipelines.ledger import Ledger
 from pipelines.pack import File, FileJob, Form, cut, stretches
 from pipelines.plan import Plan
 from pipelines.redaction import redact
-from pipelines.rows import DUPLICATES, QUARANTINE, dropped_schema
+from pipelines.rows import DUPLICATES, QUARANTINE
 from pipelines.version import Claim
 from pipelines.work import Work
 
@@ -98,7 +98,7 @@ class Packing:
     def table_schema(self, name: str) -> pa.Schema:
         """Schema of a side table."""
         if name == "dropped":
-            return dropped_schema(self._plan.stages[0].spec.carried)
+            return self._plan.stages[0].spec.drop_table.schema
         return DUPLICATES if name == "duplicates" else QUARANTINE
 
     def _files(self, documents: Iterable[Layers], target: int, path: Callable[[int, str], str]) -> Iterator[File]:

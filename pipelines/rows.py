@@ -125,27 +125,56 @@ class UnitFiles:
         return identity.ids(column, self.keys(rows.file, rows.row))
 
 
-def dropped_rows(
-    files: UnitFiles, rows: Rows, operators: Sequence[str] | str, reasons: pa.Array, carried: pa.Schema | None, source: Rows | None = None
-) -> pa.RecordBatch:
-    """The side table's rows of documents that go.
+@dataclass(frozen=True, slots=True)
+class DropTable:
+    """What the table of dropped documents holds beside the columns that it always has.
 
-    `carried`: input columns that the table shall hold too. `source`: the documents as they came into the stage, these and more: where an
-    operator removed a column or gave it another type, its values are taken from there; null if an earlier stage did so.
+    Attributes:
+        explained: Whether it has `detail`, what exactly a document was dropped for: true where an operator of the pipeline tells.
+        carried: Input columns that it holds too, or None.
     """
-    names = pa.array([operators] * len(rows) if isinstance(operators, str) else operators, pa.string())
-    columns = [
-        files.keys(rows.file, rows.row),
-        files.ids(rows),
-        files.uri(rows.file),
-        pa.array(rows.row),
-        names,
-        pc.cast(reasons, pa.string()),
-    ]
-    if carried is None:
-        return pa.RecordBatch.from_arrays(columns, schema=DROPPED)
-    columns += [_carried(field, rows, source) for field in carried if field.name != "id"]
-    return pa.RecordBatch.from_arrays(columns, schema=dropped_schema(carried))
+
+    explained: bool
+    carried: pa.Schema | None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Its columns. One of the input whose name the table has already is called `input_<name>`, but for the id itself.
+
+        Where the input has a column of that name too, it is `input_input_<name>`, and so on.
+        """
+        schema = DROPPED.append(pa.field("detail", pa.string())) if self.explained else DROPPED
+        for field in self._carried:
+            name = field.name
+            while name in schema.names or (name != field.name and self.carried is not None and name in self.carried.names):
+                name = CARRIED_PREFIX + name
+            schema = schema.append(field.with_name(name))
+        return schema
+
+    @property
+    def _carried(self) -> list[pa.Field]:
+        return [field for field in self.carried or () if field.name != "id"]
+
+    def rows(
+        self, files: UnitFiles, rows: Rows, operator: str, reasons: pa.Array, details: pa.Array | None = None, source: Rows | None = None
+    ) -> pa.RecordBatch:
+        """The table's rows of documents that go.
+
+        `source`: the documents as they came into the stage, these and more: where an operator removed a column or gave it another type,
+        its values are taken from there; null if an earlier stage did so.
+        """
+        columns = [
+            files.keys(rows.file, rows.row),
+            files.ids(rows),
+            files.uri(rows.file),
+            pa.array(rows.row),
+            pa.array([operator] * len(rows), pa.string()),
+            pc.cast(reasons, pa.string()),
+        ]
+        if self.explained:
+            columns.append(pa.nulls(len(rows), pa.string()) if details is None else pc.cast(details, pa.string()))
+        columns += [_carried(field, rows, source) for field in self._carried]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
 
 def _carried(field: pa.Field, rows: Rows, source: Rows | None) -> pa.Array:
@@ -155,24 +184,6 @@ def _carried(field: pa.Field, rows: Rows, source: Rows | None) -> pa.Array:
     if source is not None and field in source.batch.schema:
         return source.batch.column(field.name).take(pa.array(np.searchsorted(ordered(source), ordered(rows))))
     return pa.nulls(len(rows), field.type)
-
-
-def dropped_schema(carried: pa.Schema | None) -> pa.Schema:
-    """Schema of the dropped table; an input column whose name the table has already is called `input_<name>`, but for the id itself.
-
-    Where the input has a column of that name too, it is `input_input_<name>`, and so on.
-    """
-    schema = DROPPED
-    if carried is None:
-        return schema
-    for field in carried:
-        if field.name == "id":
-            continue
-        name = field.name
-        while name in schema.names or (name != field.name and name in carried.names):
-            name = CARRIED_PREFIX + name
-        schema = schema.append(field.with_name(name))
-    return schema
 
 
 def quarantined_rows(

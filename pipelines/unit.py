@@ -33,12 +33,11 @@ from pipelines.operatorspec import OperatorSpec
 from pipelines.quarantine import Progress, Quarantine
 from pipelines.rows import (
     DUPLICATES,
+    DropTable,
     Ints,
     Mask,
     Rows,
     UnitFiles,
-    dropped_rows,
-    dropped_schema,
     in_order,
     one_batch,
     ordered,
@@ -78,7 +77,7 @@ class StageSpec:
         judged: Group operators that ended the stage before: (name, reason).
         schema: Columns that come into the stage.
         output: Columns of the result where this is the last stage, else None.
-        carried: Input columns that the dropped table holds too, or None.
+        drop_table: Columns of the table of dropped documents.
     """
 
     fingerprint: str
@@ -88,7 +87,7 @@ class StageSpec:
     schema: pa.Schema
     output: tuple[str, ...] | None
     partition_by: tuple[str, ...]
-    carried: pa.Schema | None
+    drop_table: DropTable
     options: formats.ReadOptions
     made_id: bool
     batch_bytes: int
@@ -190,7 +189,7 @@ class _UnitRun:
         self.ledger = Ledger()
         opened = open_stage(self.spec, worker)
         self.keys = opened.keys
-        self.chain = Chain(opened.chain, files, self.spec.on_error, self.spec.carried)
+        self.chain = Chain(opened.chain, files, self.spec.on_error, self.spec.drop_table)
         names = ["documents", "dropped", "duplicates", "quarantine", *(f"keys-{number}" for number in range(len(self.keys)))]
         self.writers: dict[str, PartWriter] = {name: stack.enter_context(attempt.writer(name)) for name in names}
         self.quarantine = Quarantine(self.writers["quarantine"], files)
@@ -271,7 +270,7 @@ class _UnitRun:
                 if goes.any():
                     removed = rows.filter(goes)
                     reasons = pa.array([reason] * len(removed), pa.string())
-                    dropped.append(dropped_rows(self.files, removed, name, reasons, self.spec.carried))
+                    dropped.append(self.spec.drop_table.rows(self.files, removed, name, reasons))
                     told.append((ordered(removed), self._duplicates(name, removed, verdict.take(pa.array(position[goes])))))
                     count.dropped[reason] += len(removed)
                     rows = rows.filter(~goes)
@@ -287,7 +286,7 @@ class _UnitRun:
 
     def _write_gone(self, gone: Gone) -> None:
         if gone.dropped:
-            batch = in_order(gone.dropped, dropped_schema(self.spec.carried), self.files)
+            batch = in_order(gone.dropped, self.spec.drop_table.schema, self.files)
             self.writers["dropped"].write(batch, int(row_sizes(batch, batch.schema.names).sum()))
         self.quarantine.extend(gone.quarantined)
 

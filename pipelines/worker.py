@@ -7,21 +7,18 @@ can judge. Knows nothing of Ray.
 from __future__ import annotations
 
 import errno
-import os
 import resource
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from hashlib import sha256
-from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from pipelines import faults
+from pipelines.assets import asset_tables, local_asset
 from pipelines.chain import bounded
 from pipelines.commit import CommitLog, Part, Record, new_attempt
 from pipelines.errors import AccessDenied, CommitUnknown, InputChanged, ShardmillError, StorageError, StorageFull, UnsafeStore
@@ -150,30 +147,9 @@ class Worker:
         """
         return str(local_asset(self.sources, uri, self.place.assets[uri]))
 
-
-_CHECKED: set[Path] = set()
-"""Local copies of assets whose content this process has checked: a machine that stopped may have left half of one."""
-
-
-def local_asset(sources: Sources, uri: str, expected: str) -> Path:
-    """Path of a local copy of an asset with the sha256 expected."""
-    folder = Path(tempfile.gettempdir()) / f"shardmill-assets-{os.getuid()}" / expected
-    path = folder / (uri.rstrip("/").rsplit("/", 1)[-1] or "asset")
-    if path in _CHECKED:
-        return path
-    if not path.exists() or sha256(path.read_bytes()).hexdigest() != expected:
-        data = sources.read(uri)
-        found = sha256(data).hexdigest()
-        if found != expected:
-            raise InputChanged(
-                f"asset {uri} changed while the run was going on: sha256 {found[:12]}…, planned with {expected[:12]}…; run again"
-            )
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = folder / f".{new_attempt()}"
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    _CHECKED.add(path)
-    return path
+    def tables(self, uri: str) -> Mapping[str, Mapping[str, Any]]:
+        """The parsed YAML files of an asset, by name."""
+        return asset_tables(self.sources, uri, self.place.assets[uri])
 
 
 _WORKERS: dict[str, Worker] = {}

@@ -20,7 +20,7 @@ from pipelines import identity
 from pipelines.chain import open_chain
 from pipelines.errors import InputError, UnitError
 from pipelines.layers import delta
-from pipelines.rows import DROPPED, Rows, dropped_schema
+from pipelines.rows import DROPPED, DropTable, Rows
 from pipelines.unit import folder_name, partition_codes
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -299,7 +299,7 @@ def test_dropped_documents_carry_columns_whose_names_are_taken(tmp_path):
 @given(st.lists(st.sampled_from(["uri", "input_uri", "input_input_uri", "row", "text", "input_text"]), unique=True))
 def test_names_of_carried_columns_are_free(names):
     """Whatever the input's columns are called, and only taken names change."""
-    found = dropped_schema(pa.schema([(name, pa.string()) for name in names])).names[len(DROPPED) :]
+    found = DropTable(explained=False, carried=pa.schema([(name, pa.string()) for name in names])).schema.names[len(DROPPED) :]
     assert len({*found, *DROPPED.names}) == len(names) + len(DROPPED)
     assert all(new == old or old in DROPPED.names for old, new in zip(names, found, strict=True))
 

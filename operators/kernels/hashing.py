@@ -17,6 +17,8 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
+from operators.kernels.jit import kernel
+
 U64 = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 
@@ -57,12 +59,12 @@ def _load64(_context: Any, data: Any, index: Any) -> Any:
     return types.uint64(data, index), generate
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, inline="always")
 def _rotl(x: np.uint64, bits: int) -> np.uint64:
     return np.uint64((x << np.uint64(bits)) | (x >> np.uint64(64 - bits)))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, inline="always")
 def _mix(x: np.uint64) -> np.uint64:
     x ^= x >> np.uint64(33)
     x *= MIX1
@@ -71,7 +73,7 @@ def _mix(x: np.uint64) -> np.uint64:
     return np.uint64(x ^ (x >> np.uint64(33)))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, inline="always")
 def _block(h1: np.uint64, h2: np.uint64, k1: np.uint64, k2: np.uint64) -> tuple[np.uint64, np.uint64]:
     h1 ^= _rotl(k1 * C1, 31) * C2
     h1 = (_rotl(h1, 27) + h2) * FIVE + ADD1
@@ -80,7 +82,7 @@ def _block(h1: np.uint64, h2: np.uint64, k1: np.uint64, k2: np.uint64) -> tuple[
     return h1, h2
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, inline="always")
 def _finish(h1: np.uint64, h2: np.uint64, num_bytes: np.uint64) -> tuple[np.uint64, np.uint64]:
     h1 ^= num_bytes
     h2 ^= num_bytes
@@ -93,7 +95,7 @@ def _finish(h1: np.uint64, h2: np.uint64, num_bytes: np.uint64) -> tuple[np.uint
     return h1, h2
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def murmur128(data: npt.NDArray[np.uint8], start: int, stop: int) -> Any:
     """MurmurHash3 x64_128 with seed 0 of `data[start:stop]`, as two 64-bit words in the reference's order."""
     h1, h2 = np.uint64(0), np.uint64(0)
@@ -113,7 +115,7 @@ def murmur128(data: npt.NDArray[np.uint8], start: int, stop: int) -> Any:
     return _finish(h1, h2, np.uint64(stop - start))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _hash_slices(offsets: npt.NDArray[np.int64], data: npt.NDArray[np.uint8], valid: Bools) -> tuple[U64, U64]:
     num_rows = len(offsets) - 1
     first = np.zeros(num_rows, np.uint64)
@@ -124,7 +126,7 @@ def _hash_slices(offsets: npt.NDArray[np.int64], data: npt.NDArray[np.uint8], va
     return first, second
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _fold(first: U64, second: U64, tag: np.uint64, hi: U64, lo: U64, valid: Bools) -> None:
     """Replace each row's state by the hash of (state, tag, value): six words, so that no two sequences of values read alike."""
     for row in range(len(first)):

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
+
+from operators.kernels.jit import kernel
 
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int64]
@@ -26,7 +27,7 @@ def _kinds() -> Bytes:
 KINDS = _kinds()
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _longer_space(data: Bytes, at: int, stop: int) -> int:
     """Length in bytes of the white-space character of several bytes at a place, 0 if there is another one."""
     first = data[at]
@@ -41,7 +42,7 @@ def _longer_space(data: Bytes, at: int, stop: int) -> int:
     return 3 if is_other or (first == 0xE3 and second == 0x80 and third == 0x80) else 0
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _collapse(offsets: Offsets, data: Bytes, out_offsets: Offsets, out: Bytes) -> Any:
     """Copy word by word; the white space is what `str.split()` splits at."""
     end = 0

@@ -1,0 +1,45 @@
+"""The door between Arrow and kernels: offsets and bytes of a text column, checked, and columns made of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Bytes = npt.NDArray[np.uint8]
+Offsets = npt.NDArray[np.int64]
+
+
+class InvalidOffsetsError(ValueError):
+    """A text column's offsets go backwards or beyond its data: it was not made by Arrow, and no kernel may see it."""
+
+
+def text_buffers(values: pa.LargeStringArray) -> tuple[Offsets, Bytes]:
+    """The offsets and bytes of a text column, read only and without a copy.
+
+    Row `i` is `data[offsets[i]:offsets[i + 1]]`. Of a slice the offsets do not begin at zero. A null row may have any extent.
+
+    Raises:
+        InvalidOffsetsError: Offsets go backwards or beyond the data.
+    """
+    num_rows = len(values)
+    _, offset_buffer, data_buffer = values.buffers()
+    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
+    offsets = np.frombuffer(offset_buffer, np.int64, num_rows + 1, values.offset * 8) if num_rows else np.zeros(1, np.int64)
+    if offsets[0] < 0 or offsets[-1] > len(data) or (offsets[1:] < offsets[:-1]).any():
+        raise InvalidOffsetsError(f"offsets of {num_rows} texts do not grow from 0 to at most {len(data)}; write the file again")
+    # One type for the compiler, whoever made the buffers.
+    data.flags.writeable = False
+    offsets.flags.writeable = False
+    return offsets, data
+
+
+def text_array(offsets: Offsets, data: Bytes, like: pa.LargeStringArray) -> pa.LargeStringArray:
+    """A text column of offsets that begin at zero and their bytes, null where `like` is."""
+    found = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data[: int(offsets[-1])]))
+    if like.null_count == 0:
+        return found
+    mask = like.is_null()
+    return pa.LargeStringArray.from_buffers(
+        len(found), *found.buffers()[1:], pa.array(np.logical_not(mask.to_numpy(zero_copy_only=False))).buffers()[1]
+    )

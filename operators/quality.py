@@ -1,0 +1,194 @@
+"""What quality filters share: signals that are measured, thresholds that come from presets, and decisions made from both.
+
+Owns the contract of a quality operator. Its kernel measures signals of each document as far as the decision needs them and tells the first
+test that fails; asked for the signals, it measures all of them and decides the same.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from operators.base import Assets, BatchFn, BatchOperator, Result, null_text_errors, text_of, with_column
+from operators.thresholds import NO_PROFILE, Profiles
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int8]
+
+ByLanguage = Literal["by_language"]
+Threshold = float | ByLanguage | None
+"""A number, what the table says for the document's language, or null: the test is not made."""
+
+KEEP = 0
+NO_THRESHOLDS = "no_thresholds"
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One measurement of a document.
+
+    Attributes:
+        name: Field of the struct column.
+        unit: `fraction`, `characters`, `words`, `lines`, `sentences`, `count` …
+        doc: What is measured, exactly.
+        source: The paper or code that it comes from.
+    """
+
+    name: str
+    unit: str
+    doc: str
+    source: str
+
+    @property
+    def type(self) -> pa.DataType:
+        """Fractions and means are float64, what is counted int64."""
+        return pa.float64() if self.unit in ("fraction", "ratio", "mean") else pa.int64()
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Settings under a versioned name, and where they come from. What it does not name is the field's own default."""
+
+    values: Mapping[str, Any]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a kernel says of a batch.
+
+    Attributes:
+        codes: int8, `KEEP` or 1 + the position in `REASONS` of the first test that fails.
+        signals: float64 (rows, signals) in the order of `SIGNALS`, nan where there is none; None if they were not asked for.
+        text: The edited text; None if nothing was edited.
+    """
+
+    codes: Codes
+    signals: Floats | None = None
+    text: pa.LargeStringArray | None = None
+
+
+class Judge(Protocol):
+    """An opened quality operator. `profile` has for each row the line of `Profiles.table` that judges it."""
+
+    def __call__(self, text: pa.LargeStringArray, profile: npt.NDArray[np.int32], *, all_signals: bool) -> Judged:
+        """Judge the documents of a batch; `all_signals`: measure all, not just what the decision needs."""
+
+
+class QualityOperator(BatchOperator):
+    """A filter that decides from signals of the text.
+
+    Class attributes:
+        SIGNALS: What it measures.
+        REASONS: Its drop reasons in the order of its tests.
+        PRESETS: Settings under versioned names; `preset` names one, settings given beside it win.
+    """
+
+    SIGNALS: ClassVar[tuple[Signal, ...]] = ()
+    REASONS: ClassVar[tuple[str, ...]] = ()
+    PRESETS: ClassVar[Mapping[str, Preset]] = {}
+
+    preset: str
+    annotate: bool = Field(
+        default=False, description="Drop and edit nothing; only add the signals, a struct column under the operator's name."
+    )
+    keep_signals: bool = Field(default=False, description="Also add the signals of the documents that stay, as `annotate` does.")
+    words: Literal["english", "unicode", "by_language"] = Field(
+        default="english",
+        description="How text is split into words: as spaCy splits English (datatrove's default), by Unicode's word boundaries, or each "
+        "document by its language.",
+    )
+    language_column: str = Field(default="language", description="Column with each document's language, where something is by_language.")
+    thresholds: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Folder or tar archive of FineWeb-2's YAML files, one a language (deu_Latn.yml), for what is by_language.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_from_preset(cls, settings: Any) -> Any:
+        """Settings that are not given are the preset's: so the model, the plan and the manifest name every number."""
+        if not isinstance(settings, Mapping):
+            return settings
+        chosen = settings.get("preset", cls.model_fields["preset"].default)
+        preset = cls.PRESETS.get(chosen) if isinstance(chosen, str) else None
+        return settings if preset is None else {**preset.values, **settings}
+
+    @model_validator(mode="after")
+    def _table_is_given(self) -> QualityOperator:
+        used = self.by_language()
+        if used and self.thresholds is None:
+            raise ValueError(f"{', '.join(used)}: by_language needs `thresholds`, the folder or tar archive of the languages' YAML files")
+        return self
+
+    def by_language(self) -> tuple[str, ...]:
+        """Settings whose value depends on the document's language."""
+        return tuple(name for name in type(self).model_fields if name != "words" and getattr(self, name) == "by_language")
+
+    def asset_uris(self) -> tuple[str, ...]:
+        """The table of thresholds, if one is used."""
+        return () if self.thresholds is None or not self.by_language() else (self.thresholds,)
+
+    @abstractmethod
+    def judge(self, profiles: Profiles) -> Judge:
+        """Load what the kernel needs and return the function that judges batches."""
+
+    @abstractmethod
+    def profile_values(self, values: Mapping[str, Any]) -> tuple[float, ...]:
+        """Thresholds in the kernel's order, nan for a test that is not made, of settings without any that is by_language."""
+
+    def open(self, assets: Assets) -> BatchFn:
+        """Load thresholds and kernels.
+
+        Raises:
+            OperatorError: The table of thresholds has no such language or key.
+        """
+        profiles = Profiles.of(self, assets)
+        judge = self.judge(profiles)
+        reasons = pa.array([*self.REASONS, NO_THRESHOLDS])
+        name = self.name or self.type
+
+        def apply(batch: pa.RecordBatch) -> Result:
+            text = text_of(batch, assets.text_column)
+            profile = profiles.of_rows(batch)
+            judged = judge(text, np.where(profile == NO_PROFILE, 0, profile).astype(np.int32), all_signals=self._wants_signals)
+            if judged.signals is not None:
+                batch = with_column(batch, name, signals_array(self.SIGNALS, judged.signals))
+            if self.annotate:
+                return Result(batch, None, null_text_errors(text))
+            if judged.text is not None:
+                batch = with_column(batch, assets.text_column, judged.text)
+            codes = np.where(profile == NO_PROFILE, len(self.REASONS), judged.codes.astype(np.int16) - 1)
+            told = pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=codes < 0), reasons).dictionary_decode()
+            return Result(batch, told, null_text_errors(text))
+
+        return apply
+
+    @property
+    def _wants_signals(self) -> bool:
+        return self.annotate or self.keep_signals
+
+
+def signals_array(signals: tuple[Signal, ...], values: Floats) -> pa.StructArray:
+    """The signals of a batch as a struct column; null where a signal does not exist."""
+    columns = []
+    for position, signal in enumerate(signals):
+        column = np.ascontiguousarray(values[:, position])
+        absent = np.isnan(column)
+        if pa.types.is_integer(signal.type):
+            column = np.where(absent, 0, column).astype(np.int64)
+        columns.append(pa.array(column, signal.type, mask=absent))
+    return pa.StructArray.from_arrays(columns, names=[signal.name for signal in signals])
+
+
+def threshold(value: Any) -> float:
+    """A threshold as kernels take it: nan where the test is not made."""
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,143 @@
+"""Thresholds as data: which numbers judge which document, the same for all or by the document's language.
+
+Owns the lines of thresholds and the matching of languages to the files of FineWeb-2's table. Knows no YAML: the worker hands it parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from operators.base import Assets, OperatorError, column_of
+from operators.languages import iso639_3
+
+Ints = npt.NDArray[np.int32]
+
+NO_PROFILE = -1
+ENGLISH, UNICODE = 0, 1
+KEYS = {"stop_words": "stopwords"}
+"""Settings that the table calls otherwise."""
+
+
+class ByLanguageSettings(Protocol):
+    """What an operator says of its thresholds."""
+
+    @property
+    def type(self) -> str:
+        """The operator's type, for messages."""
+
+    @property
+    def words(self) -> str:
+        """`english`, `unicode` or `by_language`."""
+
+    @property
+    def thresholds(self) -> str | None:
+        """The table, if there is one."""
+
+    @property
+    def language_column(self) -> str:
+        """Column with each document's language."""
+
+    def by_language(self) -> tuple[str, ...]:
+        """Settings whose value depends on the document's language."""
+
+    def profile_values(self, values: Mapping[str, Any]) -> tuple[float, ...]:
+        """Thresholds in the kernel's order, of settings without any that is by_language."""
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """The lines of thresholds that an operator judges by.
+
+    Attributes:
+        table: float64 (profiles, thresholds), nan for a test that is not made.
+        settings: What each line was made from, for what is not a number (stop words).
+        words: int8, how each line's documents are split into words: `ENGLISH` or `UNICODE`.
+        column: Column that tells a document's line; None if one line judges all.
+        lines: Line by language, as files of the table are called.
+    """
+
+    table: npt.NDArray[np.float64]
+    settings: Sequence[Mapping[str, Any]]
+    words: npt.NDArray[np.int8]
+    column: str | None
+    lines: Mapping[str, int]
+
+    @classmethod
+    def of(cls, operator: ByLanguageSettings, assets: Assets) -> Profiles:
+        """The lines that an operator's settings ask for.
+
+        Raises:
+            OperatorError: The table is empty, or a language's file misses something.
+        """
+        given = {name: getattr(operator, name) for name in type(operator).model_fields}  # type: ignore[attr-defined]
+        if not operator.by_language():
+            return cls._alike(operator, given)
+        assert operator.thresholds is not None
+        rows = assets.tables(operator.thresholds)
+        if not rows:
+            raise OperatorError(f"{operator.type}: {operator.thresholds} holds no .yml file; expected one a language, such as deu_Latn.yml")
+        settings = [_resolved(operator, given, language, row) for language, row in rows.items()]
+        words = [_split(operator.words, language) for language in rows]
+        table = np.array([operator.profile_values(each) for each in settings], np.float64)
+        lines = {language: line for line, language in enumerate(rows)}
+        return cls(table, settings, np.array(words, np.int8), operator.language_column, lines)
+
+    @classmethod
+    def _alike(cls, operator: ByLanguageSettings, given: Mapping[str, Any]) -> Profiles:
+        """The same numbers for every document; only words may differ, by language."""
+        values = operator.profile_values(given)
+        if operator.words != "by_language":
+            return cls(np.array([values]), [given], np.array([_split(operator.words, "")], np.int8), None, {})
+        table = np.array([values, values])
+        return cls(table, [given, given], np.array([ENGLISH, UNICODE], np.int8), operator.language_column, {})
+
+    def of_rows(self, batch: pa.RecordBatch) -> Ints:
+        """The line of each row; `NO_PROFILE` where its language is null or has no line.
+
+        Raises:
+            OperatorError: The column of languages is not there.
+        """
+        if self.column is None:
+            return np.zeros(batch.num_rows, np.int32)
+        languages = pc.cast(column_of(batch, self.column), pa.string()).dictionary_encode()
+        found = [self._line(language) for language in languages.dictionary.to_pylist()]
+        indices = pc.fill_null(languages.indices, len(found)).to_numpy(zero_copy_only=False)
+        lines: Ints = np.array([*found, self._line(None)], np.int32)[indices]
+        return lines
+
+    def _line(self, language: str | None) -> int:
+        """The line of a language: the file of its own name, else the only one of the same ISO 639-3 code (and script, if it names one)."""
+        if not self.lines:
+            return _split("by_language", language or "")
+        if language is None:
+            return NO_PROFILE
+        if language in self.lines:
+            return self.lines[language]
+        code, _, script = language.partition("_")
+        wanted = iso639_3(code) or code
+        same = [name for name in self.lines if name.partition("_")[0] == wanted and script in ("", name.partition("_")[2])]
+        # Where a language is written in several scripts and the label does not say which, its most usual one is not for us to guess.
+        return self.lines[same[0]] if len(same) == 1 else NO_PROFILE
+
+
+def _resolved(operator: ByLanguageSettings, given: Mapping[str, Any], language: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(given)
+    for name in operator.by_language():
+        key = KEYS.get(name, name)
+        if key not in row:
+            raise OperatorError(f"{operator.type}: {language}.yml says no {key!r}; give `{name}` a value in the pipeline")
+        found[name] = row[key]
+    return found
+
+
+def _split(words: str, language: str) -> int:
+    if words == "by_language":
+        return ENGLISH if iso639_3(language.partition("_")[0]) == "eng" else UNICODE
+    return ENGLISH if words == "english" else UNICODE

@@ -1,0 +1,103 @@
+"""Compiled kernels: once a node for any number of processes, and never old code for changed sources."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+INNER = """
+from operators.kernels.jit import kernel
+
+@kernel
+def inner(x):
+    return x + {number}
+"""
+OUTER = """
+from operators.kernels.inner import inner
+from operators.kernels.jit import kernel
+
+@kernel
+def outer(x):
+    return inner(x) * 2
+"""
+CALL = """
+import sys
+from operators.kernels.outer import outer
+print(outer(1), outer._cache_hits, flush=True)
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    """A copy of what the decorator needs, with two kernels of which one calls the other."""
+    kernels = tmp_path / "checkout" / "operators" / "kernels"
+    kernels.mkdir(parents=True)
+    (kernels.parent / "__init__.py").write_text("")
+    (kernels / "__init__.py").write_text("")
+    shutil.copy(ROOT / "operators" / "sources.py", kernels.parent)
+    shutil.copy(ROOT / "operators" / "kernels" / "jit.py", kernels)
+    (kernels / "inner.py").write_text(INNER.format(number=1))
+    (kernels / "outer.py").write_text(OUTER)
+    return tmp_path / "checkout"
+
+
+def started(checkout: Path, cache: Path) -> subprocess.Popen[str]:
+    env = {**os.environ, "PYTHONPATH": str(checkout), "SHARDMILL_CACHE_DIR": str(cache)}
+    return subprocess.Popen([sys.executable, "-c", CALL], env=env, cwd=checkout, stdout=subprocess.PIPE, text=True)
+
+
+def called(checkout: Path, cache: Path) -> list[str]:
+    process = started(checkout, cache)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return out.split(" ", 1)
+
+
+def codes(cache: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in cache.rglob("*.nbc")}
+
+
+def test_a_changed_function_that_a_kernel_calls_is_seen(checkout, tmp_path):
+    """The code of a kernel is filed under everything that it leads to, not under its own file alone."""
+    cache = tmp_path / "cache"
+    assert called(checkout, cache)[0] == "4"
+    (checkout / "operators" / "kernels" / "inner.py").write_text(INNER.format(number=10))
+    assert called(checkout, cache)[0] == "22"
+
+
+def test_a_copy_of_the_checkout_finds_the_code(checkout, tmp_path):
+    """Where the sources lie does not count: Ray puts them elsewhere for each job."""
+    cache = tmp_path / "cache"
+    called(checkout, cache)
+    before = codes(cache)
+    shutil.copytree(checkout, tmp_path / "elsewhere")
+    result, hits = called(tmp_path / "elsewhere", cache)
+    assert result == "4"
+    assert "1" in hits
+    assert codes(cache) == before
+
+
+def test_processes_that_start_together_compile_once(checkout, tmp_path):
+    """Of four processes one compiles; the others wait for it and load."""
+    cache = tmp_path / "cache"
+    processes = [started(checkout, cache) for _ in range(4)]
+    told = [process.communicate(timeout=120)[0] for process in processes]
+    assert all(line.startswith("4 ") for line in told)
+    hits = [line.split(" ", 1)[1].strip() for line in told]
+    assert sorted("1" in each for each in hits) == [False, True, True, True]
+
+
+def test_a_cache_of_another_user_is_refused(checkout, tmp_path):
+    """What is read from the cache is executed, so a folder that cannot be this user's is an error that says what to do."""
+    cache = tmp_path / "file"
+    cache.write_text("no folder")
+    env = {**os.environ, "PYTHONPATH": str(checkout), "SHARDMILL_CACHE_DIR": str(cache)}
+    done = subprocess.run([sys.executable, "-c", CALL], env=env, cwd=checkout, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "SHARDMILL_CACHE_DIR" in done.stderr
