@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo 'Installing into .venv: about 1.4 GB, a few minutes …'
 	@# Dependency groups need pip 25.1 or later.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . --group dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[datatrove,fasttext]' --group dev
 	@touch $@
 
 # The tokenizer is what the build writes last. Built only if absent: a demo that changes under a finished run would start it anew.
@@ -33,7 +33,7 @@ demo: demo/tokenizer.json ## make the demo's input, run configs/quickstart.yaml 
 	@$(BIN)/shardmill verify demo/output
 	@printf '%s\n' '' 'What to try next ($(BIN) is not on your PATH):' \
 	  '  $(BIN)/shardmill run configs/quickstart.yaml            it is finished, and says so' \
-	  '  $(BIN)/shardmill plan configs/quickstart.yaml --set operators.c4_quality.args.min_num_sentences=3' \
+	  '  $(BIN)/shardmill plan configs/quickstart.yaml --set operators.c4_quality.min_num_sentences=3' \
 	  '                                                           what a changed setting would run again; `run` does it' \
 	  '  $(BIN)/python -c "from datasets import load_dataset; print(load_dataset(\"demo/output\", split=\"train\"))"' \
 	  '  $(BIN)/shardmill init mine                              a pipeline of your own, to be filled in' \

@@ -6,16 +6,41 @@ from typing import Annotated
 
 from pydantic import Field
 
+from operators.bad_words import BadWords
 from operators.base import Assets, BatchFn, BatchOperator, GroupOperator, KeysFn, Operator, OperatorError, Result, RowError, Verdicts
+from operators.c4 import C4Paragraph, C4Quality
 from operators.datatrove import Datatrove
 from operators.exact_dedup import ExactDedup
+from operators.extract_html import ExtractHtml
+from operators.fineweb import FineWebQuality
+from operators.gopher import GopherQuality, GopherRepetition
 from operators.language import LanguageFilter
 from operators.length import LengthFilter
+from operators.normalize import NormalizeText
+from operators.pii import PiiRedact
+from operators.sample import Sample
 from operators.tokenize import Tokenize
+from operators.url import UrlFilter
 from operators.where import FilterWhere
 
 AnyOperator = Annotated[
-    Datatrove | ExactDedup | FilterWhere | LanguageFilter | LengthFilter | Tokenize,
+    BadWords
+    | C4Paragraph
+    | C4Quality
+    | Datatrove
+    | ExactDedup
+    | ExtractHtml
+    | FilterWhere
+    | FineWebQuality
+    | GopherQuality
+    | GopherRepetition
+    | LanguageFilter
+    | LengthFilter
+    | NormalizeText
+    | PiiRedact
+    | Sample
+    | Tokenize
+    | UrlFilter,
     Field(discriminator="type"),
 ]
 
@@ -23,29 +48,51 @@ __all__ = [
     "BY_TYPE",
     "AnyOperator",
     "Assets",
+    "BadWords",
     "BatchFn",
     "BatchOperator",
+    "C4Paragraph",
+    "C4Quality",
     "Datatrove",
     "ExactDedup",
+    "ExtractHtml",
     "FilterWhere",
+    "FineWebQuality",
+    "GopherQuality",
+    "GopherRepetition",
     "GroupOperator",
     "KeysFn",
     "LanguageFilter",
     "LengthFilter",
+    "NormalizeText",
     "Operator",
     "OperatorError",
+    "PiiRedact",
     "Result",
     "RowError",
+    "Sample",
     "Tokenize",
+    "UrlFilter",
     "Verdicts",
 ]
 
 BY_TYPE: dict[str, type[Operator]] = {
+    "bad_words": BadWords,
+    "c4_paragraph": C4Paragraph,
+    "c4_quality": C4Quality,
     "datatrove": Datatrove,
     "exact_dedup": ExactDedup,
+    "extract_html": ExtractHtml,
     "filter_where": FilterWhere,
+    "fineweb_quality": FineWebQuality,
+    "gopher_quality": GopherQuality,
+    "gopher_repetition": GopherRepetition,
     "language_filter": LanguageFilter,
     "length_filter": LengthFilter,
+    "normalize_text": NormalizeText,
+    "pii_redact": PiiRedact,
+    "sample": Sample,
     "tokenize": Tokenize,
+    "url_filter": UrlFilter,
 }
 """Every operator by its `type`."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -14,6 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from operators import BY_TYPE
 from operators.base import GroupOperator, Operator, OperatorError
+from operators.quality import Preset, QualityOperator, Signal
 
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥", "max_length": "length ≤"}
 
@@ -44,7 +46,9 @@ class Description:
         kind: `batch` (judges or edits each document by itself) or `group` (compares documents; ends a stage).
         promise: The first line of its documentation.
         doc: All of it.
-        reasons: Reasons under which it drops documents, as far as they are fixed.
+        reasons: Reasons under which it drops documents, as far as they are fixed; a quality filter's in the order of its tests.
+        signals: What a quality filter measures.
+        presets: Its settings under versioned names, with what they set and where that comes from.
     """
 
     type: str
@@ -55,6 +59,8 @@ class Description:
     reasons: tuple[str, ...]
     sources: str
     libraries: tuple[str, ...]
+    signals: tuple[Signal, ...] = ()
+    presets: Mapping[str, Preset] = field(default_factory=dict)
 
 
 def describe(operator_type: str) -> Description:
@@ -86,21 +92,25 @@ def describe_class(operator_type: str, cls: type[Operator]) -> Description:
         promise=doc.partition("\n")[0],
         doc=doc,
         settings=tuple(_setting(name, cls.model_fields[name]) for name in [*shown, "name"]),
-        reasons=_reasons(doc),
+        reasons=cls.REASONS if issubclass(cls, QualityOperator) else _reasons(doc),
         sources=cls.sources,
         libraries=cls.libraries,
+        signals=cls.SIGNALS if issubclass(cls, QualityOperator) else (),
+        presets=cls.PRESETS if issubclass(cls, QualityOperator) else {},
     )
 
 
-def _setting(name: str, field: FieldInfo) -> Setting:
-    default = field.get_default(call_default_factory=True) if not field.is_required() else None
+def _setting(name: str, declared: FieldInfo) -> Setting:
+    default = declared.get_default(call_default_factory=True) if not declared.is_required() else None
     return Setting(
-        name=field.alias or name,
-        type=type_name(field.annotation),
-        required=field.is_required(),
+        name=declared.alias or name,
+        type=type_name(declared.annotation),
+        required=declared.is_required(),
         default=None if default is PydanticUndefined else default,
-        range=", ".join(f"{BOUNDS[bound]} {getattr(rule, bound)}" for rule in field.metadata for bound in BOUNDS if hasattr(rule, bound)),
-        doc=field.description or "",
+        range=", ".join(
+            f"{BOUNDS[bound]} {getattr(rule, bound)}" for rule in declared.metadata for bound in BOUNDS if hasattr(rule, bound)
+        ),
+        doc=declared.description or "",
     )
 
 

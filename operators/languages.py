@@ -24,7 +24,7 @@ yo:yor za:zha zh:zho zu:zul
 
 @cache
 def _three_letters() -> Mapping[str, str]:
-    return dict(pair.split(":") for pair in _PAIRS.split())  # type: ignore[misc]
+    return dict(pair.split(":") for pair in _PAIRS.split())
 
 
 @cache

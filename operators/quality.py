@@ -14,20 +14,24 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from operators.base import Assets, BatchFn, BatchOperator, Result, null_text_errors, text_of, with_column
+from operators.base import Assets, BatchFn, BatchOperator, Result, RowError, null_text_errors, text_of, with_column
 from operators.thresholds import NO_PROFILE, Profiles
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int8]
 
 ByLanguage = Literal["by_language"]
-Threshold = float | ByLanguage | None
+Threshold = int | float | ByLanguage | None
 """A number, what the table says for the document's language, or null: the test is not made."""
 
 KEEP = 0
 NO_THRESHOLDS = "no_thresholds"
+MOST_BYTES = (1 << 30) - 1
+"""Of a text: kernels keep places in it as 32-bit numbers."""
+NOT_THRESHOLDS = frozenset({"type", "name", "preset", "words", "language_column", "thresholds"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,8 @@ class QualityOperator(BatchOperator):
 
     def by_language(self) -> tuple[str, ...]:
         """Settings whose value depends on the document's language."""
-        return tuple(name for name in type(self).model_fields if name != "words" and getattr(self, name) == "by_language")
+        names = (name for name in type(self).model_fields if name not in NOT_THRESHOLDS)
+        return tuple(name for name in names if isinstance(getattr(self, name), str) and getattr(self, name) == "by_language")
 
     def asset_uris(self) -> tuple[str, ...]:
         """The table of thresholds, if one is used."""
@@ -157,24 +162,40 @@ class QualityOperator(BatchOperator):
         name = self.name or self.type
 
         def apply(batch: pa.RecordBatch) -> Result:
-            text = text_of(batch, assets.text_column)
+            text, errors = judgeable(text_of(batch, assets.text_column))
             profile = profiles.of_rows(batch)
             judged = judge(text, np.where(profile == NO_PROFILE, 0, profile).astype(np.int32), all_signals=self._wants_signals)
+            absent = pc.is_null(text).to_numpy(zero_copy_only=False)
             if judged.signals is not None:
-                batch = with_column(batch, name, signals_array(self.SIGNALS, judged.signals))
+                signals = np.where(absent[:, None], np.nan, judged.signals)
+                batch = with_column(batch, name, signals_array(self.SIGNALS, signals))
             if self.annotate:
-                return Result(batch, None, null_text_errors(text))
+                return Result(batch, None, errors)
             if judged.text is not None:
                 batch = with_column(batch, assets.text_column, judged.text)
-            codes = np.where(profile == NO_PROFILE, len(self.REASONS), judged.codes.astype(np.int16) - 1)
-            told = pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=codes < 0), reasons).dictionary_decode()
-            return Result(batch, told, null_text_errors(text))
+            codes = np.where(profile == NO_PROFILE, len(self.REASONS), judged.codes.astype(np.int32) - 1)
+            told = pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=absent | (codes < 0)), reasons)
+            return Result(batch, told.dictionary_decode(), errors)
 
         return apply
 
     @property
     def _wants_signals(self) -> bool:
         return self.annotate or self.keep_signals
+
+
+def judgeable(text: pa.LargeStringArray) -> tuple[pa.LargeStringArray, dict[int, RowError]]:
+    """The texts that can be judged, null in place of the others, and an error for each of those: null texts, and such of a GiB and more."""
+    errors = null_text_errors(text)
+    num_bytes = pc.binary_length(text)
+    if pc.max(num_bytes).as_py() is None or pc.max(num_bytes).as_py() <= MOST_BYTES:
+        return text, errors
+    too_long = pc.greater(num_bytes, MOST_BYTES)
+    rows = np.flatnonzero(pc.fill_null(too_long, False).to_numpy(zero_copy_only=False))
+    sizes = num_bytes.take(pa.array(rows)).to_pylist()
+    message = "the text has {} bytes; a filter takes at most {}; split the document or drop it by its length before"
+    errors |= {int(row): RowError("text_too_long", message.format(size, MOST_BYTES)) for row, size in zip(rows, sizes, strict=True)}
+    return pc.if_else(too_long, pa.scalar(None, pa.large_string()), text), errors
 
 
 def signals_array(signals: tuple[Signal, ...], values: Floats) -> pa.StructArray:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ValidationError
 
 from operators.base import Assets, OperatorError, column_of
 from operators.languages import iso639_3
@@ -23,6 +24,8 @@ NO_PROFILE = -1
 ENGLISH, UNICODE = 0, 1
 KEYS = {"stop_words": "stopwords"}
 """Settings that the table calls otherwise."""
+NOT_TESTED = {"line_punct_thr": -1}
+"""Numbers by which the table says that there is no such test for a language."""
 
 
 class ByLanguageSettings(Protocol):
@@ -133,8 +136,13 @@ def _resolved(operator: ByLanguageSettings, given: Mapping[str, Any], language: 
         key = KEYS.get(name, name)
         if key not in row:
             raise OperatorError(f"{operator.type}: {language}.yml says no {key!r}; give `{name}` a value in the pipeline")
-        found[name] = row[key]
-    return found
+        found[name] = None if row[key] == NOT_TESTED.get(name) else row[key]
+    try:
+        resolved = type(operator).model_validate(found)  # type: ignore[attr-defined]
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise OperatorError(f"{operator.type}: {language}.yml: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    return {name: getattr(resolved, name) for name in found}
 
 
 def _split(words: str, language: str) -> int:

@@ -120,6 +120,14 @@ def _write_operator(about: Description) -> None:
     write_text(f"{about.type}: {about.doc}")
     click.echo()
     write_table(("setting", "value", "default", "meaning"), [_setting_row(setting) for setting in about.settings])
+    if about.signals:
+        click.echo()
+        signals = [(signal.name, signal.unit, signal.doc, signal.source) for signal in about.signals]
+        write_table(("signal", "unit", "meaning", "source"), signals)
+    if about.presets:
+        click.echo()
+        presets = [(name, json.dumps(dict(preset.values)), preset.source) for name, preset in about.presets.items()]
+        write_table(("preset", "sets", "source"), presets)
     notes = {"Sources": about.sources, "Versions that decide its results": ", ".join(about.libraries)}
     for title, text in notes.items():
         if text:

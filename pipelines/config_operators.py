@@ -15,19 +15,8 @@ from pipelines.errors import ConfigError, NotYet, shown
 
 CUSTOM_TYPE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*")
 
-# Operators of the contract that come later, and the datatrove block that does the work until then.
-LATER: Mapping[str, str | None] = {
-    "gopher_repetition": "GopherRepetitionFilter",
-    "gopher_quality": "GopherQualityFilter",
-    "c4_quality": "C4QualityFilter",
-    "fineweb_quality": "FineWebQualityFilter",
-    "url_filter": "URLFilter",
-    "pii_redact": "PIIFormatter",
-    "minhash_dedup": None,
-    "line_dedup": None,
-    "paragraph_dedup": None,
-    "url_dedup": None,
-}
+LATER = ("minhash_dedup", "line_dedup", "paragraph_dedup", "url_dedup")
+"""Operators of the contract that come later."""
 
 
 def built_in() -> Mapping[str, type[Operator]]:
@@ -70,10 +59,7 @@ def check_built_in(kind: str) -> None:
 
 def later_message(kind: str) -> str:
     """What to say about an operator that is not here yet."""
-    block = LATER[kind]
     message = f"the operator {kind!r} is not in this build yet; "
-    if block is not None:
-        return message + f"use `type: datatrove` with `block: {block}`, which decides the same"
     if kind == "url_dedup":
         return message + "use `type: exact_dedup` with `columns: [url]`"
     return message + "use `exact_dedup` for exact copies, or leave it out"

@@ -50,7 +50,7 @@ class ReadOptions:
     """How the input's files are to be understood.
 
     Attributes:
-        format: `parquet` or `jsonl`; None: each file's extension tells.
+        format: `parquet`, `jsonl` or `warc`; None: each file's extension tells.
         text_column: Name of the column with the documents' text.
         id_column: Name of the users' own identifier, if they have one.
         path_columns: Columns made of hive-style folders (`dump=2024-10/`), as strings.

@@ -48,7 +48,7 @@ ENGINE_MODULES: Final = (
     "unit",
 )
 """Modules of this package that decide bytes of the output."""
-ENGINE_LIBRARIES: Final = ("numpy", "orjson", "pyarrow", "zstandard")
+ENGINE_LIBRARIES: Final = ("brotli", "numpy", "orjson", "pyarrow", "resiliparse", "zstandard")
 
 Facts = dict[str, Any]
 """A fingerprint's parts, JSON-able, so that two can be compared."""

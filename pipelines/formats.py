@@ -11,10 +11,11 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from pipelines import formats_jsonl, formats_parquet
+from pipelines import formats_jsonl, formats_parquet, formats_scanned, formats_warc
 from pipelines.conform import Conformer
-from pipelines.documents import Damaged, Documents, FileDescription, Listed, ReadOptions, Reads, Slice
+from pipelines.documents import Damaged, Documents, FileDescription, InputFile, Listed, ReadOptions, Reads, Slice
 from pipelines.errors import InputError
+from pipelines.formats_scanned import ReadSlice
 from pipelines.readahead import ReadAhead
 
 __all__ = ["Damaged", "Documents", "ReadOptions", "Slice", "describe", "format_of", "read"]
@@ -25,12 +26,16 @@ EXTENSIONS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "jsonl",
+    ".warc": "warc",
+    ".wet": "warc",
 }
+SCANNED: dict[str, ReadSlice] = {"jsonl": formats_jsonl.read_slice, "warc": formats_warc.read_slice}
+"""Formats whose files are scanned in full once, by what reads their slices."""
 COMPRESSIONS = {".gz": ".gz", ".zst": ".zst", ".zstd": ".zst"}
 
 
 def format_of(uri: str, declared: str | None) -> str:
-    """The format of a file: `parquet`, `jsonl`, `jsonl.gz` or `jsonl.zst`. Compression is told by the extension.
+    """The format of a file: `parquet`, or `jsonl` or `warc` with its compression, which the extension tells: `jsonl.gz`, `warc.zst`.
 
     Raises:
         InputError: Neither the setting nor the extension tells a format that can be read.
@@ -40,19 +45,19 @@ def format_of(uri: str, declared: str | None) -> str:
     stem = name.rsplit(".", 1)[0] if compression else name
     found = declared or next((kind for extension, kind in EXTENSIONS.items() if stem.endswith(extension)), None)
     if found is None:
-        known = ", ".join([*EXTENSIONS, ".jsonl.gz", ".jsonl.zst"])
+        known = ", ".join([*EXTENSIONS, ".jsonl.gz", ".jsonl.zst", ".warc.gz"])
         raise InputError(f"{uri}: the extension tells no format; expected one of {known}; narrow input.uri or set input.format")
     if found == "parquet":
         if compression:
             raise InputError(f"{uri}: compressed Parquet files are not read; decompress it (Parquet compresses its own pages)")
         return found
-    if found != "jsonl":
-        raise InputError(f"{uri}: no format is called {found!r}; expected parquet or jsonl")
+    if found not in SCANNED:
+        raise InputError(f"{uri}: no format is called {found!r}; expected parquet, {' or '.join(SCANNED)}")
     return found + compression
 
 
 def describe(sources: Reads, obj: Listed, options: ReadOptions) -> FileDescription:
-    """What is in a file: one footer read, or a JSONL file scanned in full.
+    """What is in a file: one footer read, or the file scanned in full.
 
     Raises:
         InputError: The format is not known.
@@ -62,6 +67,8 @@ def describe(sources: Reads, obj: Listed, options: ReadOptions) -> FileDescripti
     file_format = format_of(obj.uri, options.format)
     if file_format == "parquet":
         return formats_parquet.describe(sources, obj)
+    if file_format.startswith("warc"):
+        return formats_warc.describe(sources, obj, file_format, options)
     return formats_jsonl.describe(sources, obj, file_format, options)
 
 
@@ -89,21 +96,25 @@ def read(
         ahead = stack.enter_context(ReadAhead(sources)) if remote else None
         plans = [None if ahead is None or is_local(group[0].file.uri) else _plan(ahead, group) for group in files]
         for group, plan in zip(files, plans, strict=True):
-            conformer = Conformer(group[0].file, schema, options)
+            file, conformer = group[0].file, Conformer(group[0].file, schema, options)
             if isinstance(plan, formats_parquet.RemoteParquet):
                 yield from formats_parquet.read_remote(plan, group, conformer, batch_bytes)
             elif plan is not None:
-                yield from formats_jsonl.read_remote(plan, group, conformer, batch_bytes)
-            elif group[0].file.format == "parquet":
-                yield from formats_parquet.read_local(sources, group[0].file, group, conformer, batch_bytes)
+                yield from formats_scanned.read_remote(plan, group, _read_slice(file), conformer, batch_bytes)
+            elif file.format == "parquet":
+                yield from formats_parquet.read_local(sources, file, group, conformer, batch_bytes)
             else:
-                yield from formats_jsonl.read_local(sources, group[0].file, group, conformer, batch_bytes)
+                yield from formats_scanned.read_local(sources, file, group, _read_slice(file), conformer, batch_bytes)
 
 
-def _plan(ahead: ReadAhead, group: Sequence[Slice]) -> formats_parquet.RemoteParquet | formats_jsonl.RemoteJsonl:
+def _plan(ahead: ReadAhead, group: Sequence[Slice]) -> formats_parquet.RemoteParquet | formats_scanned.RemoteRanges:
     if group[0].file.format == "parquet":
         return formats_parquet.plan_remote(ahead, group[0].file, group)
-    return formats_jsonl.plan_remote(ahead, group[0].file, group)
+    return formats_scanned.plan_remote(ahead, group[0].file, group)
+
+
+def _read_slice(file: InputFile) -> ReadSlice:
+    return SCANNED[file.format.partition(".")[0]]
 
 
 def _merged(slices: Sequence[Slice]) -> list[Slice]:

@@ -7,20 +7,20 @@ documents, and the loss is in the ledger. A stream whose checksum or codes are w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.columns import unified_schema
 from pipelines.conform import Conformer, sized
-from pipelines.documents import NO_GROUPS, Damaged, Documents, FileDescription, InputFile, Listed, ReadOptions, Reads, Slice, unreadable
-from pipelines.errors import InputChanged
+from pipelines.documents import NO_GROUPS, Damaged, Documents, FileDescription, Listed, ReadOptions, Reads, Slice, unreadable
+from pipelines.formats_scanned import changed, chunks_of
 from pipelines.json_rows import BadLine, JsonReader
 from pipelines.json_schema import inferred_schema
 from pipelines.jsonlines import BYTE_ORDER_MARK, CorruptStreamError, Damage, Lines, decompressed, line_blocks, lines_of
-from pipelines.readahead import ReadAhead, Segment, blocks_of
+from pipelines.readahead import ReadAhead, blocks_of
 
 GROUP_BYTES = 64 << 20
 BLOCK_BYTES = 8 << 20
@@ -40,7 +40,7 @@ def describe(sources: Reads, listed: Listed, file_format: str, options: ReadOpti
         segment = ahead.append(listed.uri, listed.etag, blocks_of(0, listed.size))
         damage = Damage()
         try:
-            scan = _scanned(_segment_chunks(ahead, segment), compression, damage, options.text_column)
+            scan = _scanned(chunks_of(ahead, segment), compression, damage, options.text_column)
         except CorruptStreamError as problem:
             return unreadable(file_format, problem.error, problem.message)
     if compression and (scan.rows or damage.found is not None):
@@ -89,53 +89,8 @@ def _blocks(chunks: Iterable[bytes], compression: str, damage: Damage) -> Iterat
         offset += len(block)
 
 
-def _segment_chunks(ahead: ReadAhead, segment: Segment) -> Iterator[bytes]:
-    """The bytes of planned blocks in order; each is let go once it was given out."""
-    ahead.start()
-    for block in segment.blocks or []:
-        data = ahead.bytes_of(block)
-        ahead.consumed(block, len(data))
-        yield data
-
-
-@dataclass(slots=True, eq=False)
-class RemoteJsonl:
-    """A JSONL file of which some slices are being read ahead, each in its segment."""
-
-    ahead: ReadAhead
-    segments: list[Segment] = field(default_factory=list)
-
-
-def plan_remote(ahead: ReadAhead, file: InputFile, slices: Sequence[Slice]) -> RemoteJsonl:
-    """Plan the requests for some slices of a file: the byte ranges of their row groups."""
-    remote = RemoteJsonl(ahead)
-    for piece in slices:
-        remote.segments.append(ahead.append(file.uri, file.etag, _ranges(piece)))
-    return remote
-
-
-def read_remote(remote: RemoteJsonl, slices: Sequence[Slice], conformer: Conformer, batch_bytes: int) -> Iterator[Documents | Damaged]:
-    """Documents and damage of the planned slices."""
-    for piece, segment in zip(slices, remote.segments, strict=True):
-        yield from _read_slice(piece, _segment_chunks(remote.ahead, segment), conformer, batch_bytes)
-        remote.ahead.release(segment)
-
-
-def read_local(
-    sources: Reads, file: InputFile, slices: Sequence[Slice], conformer: Conformer, batch_bytes: int
-) -> Iterator[Documents | Damaged]:
-    """Documents and damage of slices of a local file; each block is read from the listed version or not at all."""
-    for piece in slices:
-        chunks = (sources.read_range(file.uri, start, stop, etag=file.etag) for start, stop in _ranges(piece))
-        yield from _read_slice(piece, chunks, conformer, batch_bytes)
-
-
-def _ranges(piece: Slice) -> list[tuple[int, int]]:
-    group = piece.file.row_groups[piece.row_group]
-    return blocks_of(group.offset, group.offset + group.length)
-
-
-def _read_slice(piece: Slice, chunks: Iterable[bytes], conformer: Conformer, batch_bytes: int) -> Iterator[Documents | Damaged]:
+def read_slice(piece: Slice, chunks: Iterable[bytes], conformer: Conformer, batch_bytes: int) -> Iterator[Documents | Damaged]:
+    """Documents and damage of a slice, whose row group's bytes come in chunks."""
     base = piece.file.row_groups[piece.row_group].first_row
     refusal = conformer.refusal(piece.file.schema) if piece.file.schema.names else None
     if refusal is not None and refusal[0] != "schema_mismatch":
@@ -156,7 +111,7 @@ def _read_slice(piece: Slice, chunks: Iterable[bytes], conformer: Conformer, bat
     if damage.found is not None and seen == piece.stop - 1:
         yield from conformer.lost(piece.row_group, base + seen, base + piece.stop, *damage.found)
     else:
-        raise _changed(piece.file, f"{seen} lines where {piece.stop} or more were listed")
+        raise changed(piece.file, f"{seen} lines where {piece.stop} or more were listed")
 
 
 def _lines(piece: Slice, chunks: Iterable[bytes], damage: Damage) -> Iterator[Lines]:
@@ -167,11 +122,7 @@ def _lines(piece: Slice, chunks: Iterable[bytes], damage: Damage) -> Iterator[Li
         else:
             yield from (lines_of(block) for block in line_blocks(chunks, damage, BLOCK_BYTES))
     except CorruptStreamError as problem:
-        raise _changed(piece.file, problem.message) from None
-
-
-def _changed(file: InputFile, message: str) -> InputChanged:
-    return InputChanged(f"{file.uri}: not the file that the inventory listed: {message}; run again to list the input anew")
+        raise changed(piece.file, problem.message) from None
 
 
 def _reader(conformer: Conformer) -> JsonReader:

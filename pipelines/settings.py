@@ -24,7 +24,7 @@ KIB, MIB = 1024, 1024**2
 MIN_SHARD_BYTES = KIB
 MIN_BATCH_BYTES = KIB
 OUTPUT_SCHEMES = ("", "file", "local", "memory", "s3", "s3a")
-LATER_FORMATS = ("warc", "wet", "wat", "csv", "tsv", "json", "arrow", "text", "txt", "orc", "avro")
+LATER_FORMATS = ("wat", "csv", "tsv", "json", "arrow", "text", "txt", "orc", "avro")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ class InputConfig(Section):
         description="Any fsspec URL or local path, or a list of them; `*`, `?`, `[…]` and `**` match names.",
         examples=["s3://raw/crawl/**/*.parquet", "data/*.jsonl.gz"],
     )
-    format: Literal["parquet", "jsonl"] | None = Field(
-        default=None, description="Format of the files; null: told by each file's extension."
+    format: Literal["parquet", "jsonl", "warc"] | None = Field(
+        default=None, description="Format of the files (`warc` reads WET files too); null: told by each file's extension."
     )
     text_column: ColumnName = Field(default="text", description="Column that holds the documents' text.")
     id_column: ColumnName | None = Field(

@@ -28,9 +28,8 @@ operators:                          # in this order; `shardmill operators` lists
   - type: length_filter
     min_chars: 200
 
-  - type: datatrove                 # any filter or formatter of datatrove, with its arguments
-    block: GopherQualityFilter
-    name: gopher_quality            # under this name its drops are counted
+  - type: gopher_quality            # words that make prose; `shardmill operators gopher_quality` tells every threshold
+    # preset: gopher@paper          # thresholds under a versioned name; each can be set alone too
 
   - type: exact_dedup
     normalize: whitespace

@@ -203,8 +203,8 @@ WRONG = {
         ],
     ),
     "later format": (
-        "name: p\ninput: {uri: x, format: warc}\noutput: {uri: out}",
-        ["p.yaml:2: input.format: the format 'warc' is not in this build yet; convert the files to parquet or jsonl first"],
+        "name: p\ninput: {uri: x, format: wat}\noutput: {uri: out}",
+        ["p.yaml:2: input.format: the format 'wat' is not in this build yet; convert the files to parquet or jsonl first"],
     ),
     "reading its own output": (
         (

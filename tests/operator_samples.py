@@ -117,7 +117,13 @@ def small_fasttext(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def sample_settings(tokenizer: Path, fasttext: Path) -> dict[str, dict[str, Any]]:
     """Settings under which each operator has something to do, by a name for the test's report; every type at least once."""
+    words = Path(__file__).with_name("bad_words_en.txt")
     return {
+        "bad_words": {"type": "bad_words", "lists": {"en": str(words)}, "language": "en"},
+        "bad_words-some": {"type": "bad_words", "lists": {"en": str(words)}, "language": "en", "keep_fraction": 0.5, "seed": 1},
+        "c4_paragraph": {"type": "c4_paragraph"},
+        "c4_quality": {"type": "c4_quality", "min_num_sentences": 2},
+        "c4_quality-annotate": {"type": "c4_quality", "annotate": True},
         "datatrove-filter": {"type": "datatrove", "block": "GopherQualityFilter", "args": {"min_doc_words": 10}},
         "datatrove-edit": {"type": "datatrove", "block": "C4QualityFilter", "args": {"filter_no_terminal_punct": False}},
         "datatrove-pii": {"type": "datatrove", "block": "PIIFormatter"},
@@ -125,11 +131,21 @@ def sample_settings(tokenizer: Path, fasttext: Path) -> dict[str, dict[str, Any]
         "exact_dedup": {"type": "exact_dedup"},
         "exact_dedup-words": {"type": "exact_dedup", "normalize": "words", "keep": "longest", "within": ["day"]},
         "exact_dedup-by": {"type": "exact_dedup", "columns": ["url", "number"], "keep": "highest", "by": "time"},
+        "extract_html": {"type": "extract_html", "extractor": "resiliparse"},
         "filter_where": {"type": "filter_where", "where": "score > 0.5 and meta.lang == 'en' or length(text) > 100"},
+        "fineweb_quality": {"type": "fineweb_quality", "keep_signals": True},
+        "gopher_quality": {"type": "gopher_quality", "min_doc_words": 10},
+        "gopher_quality-annotate": {"type": "gopher_quality", "annotate": True, "words": "unicode"},
+        "gopher_repetition": {"type": "gopher_repetition"},
         "language_filter": {"type": "language_filter", "languages": ["en"]},
         "language_filter-fasttext": {"type": "language_filter", "languages": ["en"], "model": str(fasttext)},
         "length_filter": {"type": "length_filter", "min_chars": 10, "max_chars": 1000},
+        "normalize_text": {"type": "normalize_text", "collapse_spaces": True, "keep_signals": True},
+        "pii_redact": {"type": "pii_redact", "keep_signals": True},
+        "pii_redact-annotate": {"type": "pii_redact", "annotate": True},
+        "sample": {"type": "sample", "rate": 0.5},
         "tokenize": {"type": "tokenize", "tokenizer": str(tokenizer)},
+        "url_filter": {"type": "url_filter", "domains": ["site1.example"], "words": ["bad"]},
     }
 
 

@@ -138,4 +138,4 @@ def kernel(function: F) -> F:
     """Compile a function on its first call; the GIL is released, division by zero gives inf or nan, the code is kept on this node."""
     compiled = njit(nogil=True, error_model="numpy")(function)
     compiled._cache = _OnceCache(function)  # noqa: SLF001  numba has no public door for another cache
-    return compiled  # type: ignore[no-any-return]
+    return compiled
