@@ -1,132 +1,191 @@
-"""Keep documents in some languages. Owns language identification with the two libraries' own models; knows no storage."""
+"""Keep documents in some languages. Owns the language filter; models are in langid_model.py and fasttext_model.py."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
-from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
 from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, null_text_errors, text_of, with_column
+from operators.language_scores import Labels, least_scores, score_table
 
-LABEL_PREFIX = "__label__"
-HALF = 0.5
-
-Verdict = tuple[str | None, float, bool]
-"""Best language (None if the model has no opinion), its score, whether a requested language scores above the threshold."""
+Ints = npt.NDArray[np.int32]
+Verdicts = tuple[Ints, npt.NDArray[np.float32], npt.NDArray[np.bool_]]
+"""By document: the likeliest label, -1 for none; its score; whether a wanted label's score is high enough."""
+Judge = Callable[[pa.LargeStringArray, Ints], Verdicts]
 
 
 class LanguageFilter(BatchOperator):
-    """Keep documents in one of `languages` with a score above `min_score`.
+    """Keep documents in one of `languages` with a score above `min_score`, or above their own language's in `min_scores` or `thresholds`.
 
-    Adds `language` (string, the most likely language as the model labels it) and `language_score` (its probability, float32 as both
-    libraries compute it). The comparison is strict, as datatrove's is. Without `languages` only the best score counts.
+    Adds `language` (string, the most likely language) and `language_score` (its probability, float32). Comparisons are strict, as
+    datatrove's are. Without `languages` only the score of the best one counts.
 
-    Without `model`, py3langid's bundled model judges (139 languages, ISO 639-1 codes, nothing to download). With the path or URL of a
-    fastText model (lid.176.bin, lid.176.ftz, GlotLID …) that one does; line feeds become spaces first, and a document is kept if *any*
-    requested language scores above `min_score`, which below 0.5 need not be the best one.
+    Without `model`, py3langid's bundled model judges (140 languages, nothing to download). With the path or URL of a fastText model
+    (lid.176.bin, lid.176.ftz, GlotLID …) that one does; line feeds become spaces first, and a document is kept if *any* requested language
+    scores above its threshold, which below 0.5 need not be the best one. Labels and scores are the libraries' own, scores within 1e-4.
+
+    `labels: glotlid` writes ISO 639-3 codes and the script that most of the document's letters are in (`eng_Latn`, `cmn_Hani`), so that
+    any model's labels fit tables such as FineWeb-2's; a model whose labels are of that style keeps them. Languages may be given in any
+    style (`en`, `eng`, `eng_Latn`); without a script one stands for the language in all its scripts.
 
     Drop reasons: `language` (the best language is not a requested one), `language_score` (it is, but not by enough).
     """
 
     type: Literal["language_filter"] = "language_filter"
     languages: list[str] | None = Field(
-        default=None, min_length=1, description="Languages to keep, as the model labels them (`en`; GlotLID: `eng_Latn`); null: any."
+        default=None,
+        min_length=1,
+        description="Languages to keep, as the model labels them or in ISO 639 codes (`en`, `eng_Latn`); null: any.",
     )
-    min_score: float = Field(default=0.65, ge=0, le=1, description="Documents need a score above this one.")
-    model: str | None = Field(default=None, min_length=1, description="fastText model, a path or URL; null: py3langid's bundled model.")
+    min_score: float = Field(default=0.65, ge=0, le=1, description="Documents need a score above this one (0 to 1); default: FineWeb's.")
+    min_scores: dict[str, float] = Field(
+        default_factory=dict, description="Scores that documents in single languages need instead, by language; they win over `thresholds`."
+    )
+    thresholds: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Table of the scores that documents in single languages need instead, path or URL: JSON {label: score}, CSV "
+        "label,score, or a folder or tar archive of FineWeb-2's YAML files (`language_score`). Languages that it lacks need `min_score`.",
+    )
+    model: str | None = Field(default=None, min_length=1, description="FastText model, a path or URL; null: py3langid's bundled model.")
+    labels: Literal["model", "glotlid"] = Field(
+        default="model", description="How languages are written: as the model labels them, or ISO 639-3 code and script (`eng_Latn`)."
+    )
+    annotate: bool = Field(default=False, description="Only add the columns; drop nothing.")
 
-    libraries: ClassVar[tuple[str, ...]] = ("py3langid", "fasttext-numpy2-wheel")
+    libraries: ClassVar[tuple[str, ...]] = ("py3langid",)
     sources: ClassVar[str] = (
-        "threshold 0.65: FineWeb (arXiv:2406.17557), datatrove 0.10 LanguageFilter; models: py3langid, fastText lid.176"
+        "threshold 0.65: FineWeb (arXiv:2406.17557), datatrove 0.10 LanguageFilter; by language: FineWeb-2 (arXiv:2506.20920); "
+        "models: py3langid 0.4, fastText lid.176, GlotLID"
     )
 
     def asset_uris(self) -> tuple[str, ...]:
-        """The fastText model, if one is named."""
-        return () if self.model is None else (self.model,)
+        """The fastText model and the table, if they are named."""
+        return tuple(uri for uri in (self.model, self.thresholds) if uri is not None)
 
     def open(self, assets: Assets) -> BatchFn:
         """Load the model.
 
         Raises:
-            OperatorError: The model cannot be read, or does not know a requested language.
+            OperatorError: The model or the table cannot be read, or the model does not know a requested language.
         """
-        judge = self._py3langid() if self.model is None else self._fasttext(assets.path(self.model))
+        known, judge = self._open_model(assets)
+        requested = self._requested(known)
+        names = pa.array(known.names(), pa.string())
+        find_kinds = _script_finder() if known.by_script else _one_kind
 
         def identify(batch: pa.RecordBatch) -> Result:
             text = text_of(batch, assets.text_column)
-            errors = null_text_errors(text)
-            verdicts = [(None, 0.0, True) if document is None else judge(document) for document in text.to_pylist()]
-            absent = pc.is_null(text)
-            languages = pa.array([verdict[0] for verdict in verdicts], pa.string())
-            scores = pa.array(np.fromiter((verdict[1] for verdict in verdicts), np.float32, len(verdicts)))
-            passed = pa.array([verdict[2] for verdict in verdicts], pa.bool_())
-            batch = with_column(batch, "language", languages)
-            batch = with_column(batch, "language_score", pc.if_else(absent, pa.scalar(None, pa.float32()), scores))
-            return Result(batch, self._reasons(passed, languages), errors)
+            kinds = find_kinds(text)
+            best, scores, passed = judge(text, kinds)
+            places = pa.array(best + kinds * len(known.labels), mask=best < 0)
+            batch = with_column(batch, "language", names.take(places))
+            absent = text.is_null().to_numpy(zero_copy_only=False)
+            batch = with_column(batch, "language_score", pa.array(scores, pa.float32(), mask=absent))
+            is_requested = requested[kinds, np.maximum(best, 0)] & (best >= 0)
+            reasons = None if self.annotate else self._reasons(passed | absent, is_requested)
+            return Result(batch, reasons, null_text_errors(text))
 
         return identify
 
-    def _reasons(self, passed: pa.Array, languages: pa.Array) -> pa.Array:
+    def _reasons(self, passed: npt.NDArray[np.bool_], is_requested: npt.NDArray[np.bool_]) -> pa.Array:
         why: pa.Scalar | pa.Array = pa.scalar("language_score")
         if self.languages is not None:
-            why = pc.if_else(pc.is_in(languages, pa.array(self.languages)), "language_score", "language")
-        return pc.if_else(passed, pa.scalar(None, pa.string()), why)
+            why = pc.if_else(pa.array(is_requested), "language_score", "language")
+        return pc.if_else(pa.array(passed), pa.scalar(None, pa.string()), why)
 
-    def _py3langid(self) -> Callable[[str], Verdict]:
-        identifier = _bundled_model()
-        self._check_known(identifier.labels, "py3langid's model")
-        wanted, min_score, classify = self.languages, self.min_score, identifier.classify
+    def _open_model(self, assets: Assets) -> tuple[Labels, Judge]:
+        by_script = self.labels == "glotlid"
+        if self.model is None:
+            from operators.langid_model import bundled_model
 
-        def judge(text: str) -> Verdict:
-            language, score = classify(text)
-            return language, score, score > min_score and (wanted is None or language in wanted)
-
-        return judge
-
-    def _fasttext(self, path: str) -> Callable[[str], Verdict]:
-        from fasttext.FastText import _FastText as FastText
+            model = bundled_model()
+            known = Labels(model.labels, by_script=by_script)
+            return known, _judge_best(model.identify, self._least(known, assets))
+        from operators.fasttext_model import load_fasttext
 
         try:
-            model = FastText(path)
-        except (ValueError, MemoryError, RuntimeError) as error:
-            raise OperatorError(
-                f"{self.type}: model {self.model!r} is not a fastText model ({error}); give the .bin or .ftz file of a trained classifier"
-            ) from error
-        self._check_known([label.removeprefix(LABEL_PREFIX) for label in model.labels], f"model {self.model!r}")
-        wanted = None if self.languages is None else {LABEL_PREFIX + language for language in self.languages}
-        min_score, predict = self.min_score, model.f.predict
-        # Probabilities sum to one unless each label has its own (one-vs-all): above one half there is only the best, which is found faster.
-        every = wanted is not None and (min_score < HALF or model.f.getArgs().loss.name == "ova")
-        k = len(model.labels) if every else 1
+            classifier = load_fasttext(assets.path(self.model), self.model)
+        except OperatorError as error:
+            raise OperatorError(f"{self.type}: {error}") from error
+        known = Labels(classifier.labels, by_script=by_script)
+        least = self._least(known, assets)
+        if self.languages is None:
 
-        def judge(text: str) -> Verdict:
-            # The line feed is the end of a sentence, that the library's own `predict` adds too.
-            found: list[tuple[float, str]] = predict(text.replace("\n", " ") + "\n", k, 0.0, "strict")
-            if not found:
-                return None, 0.0, False  # no word of the text is in the model's vocabulary
-            score, best = found[0]
-            passed = any(each > min_score and (wanted is None or label in wanted) for each, label in found)
-            return best.removeprefix(LABEL_PREFIX), score, passed
+            def identify(text: pa.LargeStringArray) -> tuple[Ints, npt.NDArray[np.float32]]:
+                found = classifier.score(text)
+                return found.best, found.scores
 
-        return judge
+            return known, _judge_best(identify, least)
 
-    def _check_known(self, labels: list[str], model: str) -> None:
-        for language in self.languages or []:
-            if language not in labels:
-                near = difflib.get_close_matches(language, labels, n=1) or [each for each in labels if each[:2] == language[:2]][:1]
-                hint = f"did you mean {near[0]!r}?" if near else f"it knows {len(labels)}, such as {', '.join(labels[:8])}"
-                raise OperatorError(f"{self.type}: {model} knows no language {language!r}; {hint}")
+        def judge(text: pa.LargeStringArray, kinds: Ints) -> Verdicts:
+            found = classifier.score(text, least, kinds)
+            return found.best, found.scores, found.passed
+
+        return known, judge
+
+    def _who(self) -> str:
+        return "py3langid's model" if self.model is None else f"model {self.model!r}"
+
+    def _requested(self, known: Labels) -> npt.NDArray[np.bool_]:
+        """By kind and label, whether it is requested.
+
+        Raises:
+            OperatorError: The model does not know a language.
+        """
+        if self.languages is None:
+            return np.ones((known.num_kinds, len(known.labels)), np.bool_)
+        found = np.zeros((known.num_kinds, len(known.labels)), np.bool_)
+        for language in self.languages:
+            found |= self._matching(known, language)
+        return found
+
+    def _matching(self, known: Labels, language: str) -> npt.NDArray[np.bool_]:
+        found = known.matching(language)
+        if not found.any():
+            raise OperatorError(f"{self.type}: {self._who()} knows no language {language!r}; {known.nearest(language)}")
+        return found
+
+    def _least(self, known: Labels, assets: Assets) -> npt.NDArray[np.float64]:
+        """By kind and label, the score to be above; inf for what is not requested."""
+        for language in self.min_scores:
+            self._matching(known, language)
+        tables = [] if self.thresholds is None else [score_table(assets, self.thresholds, self.type)]
+        return np.where(self._requested(known), least_scores(known, self.min_score, [*tables, self.min_scores]), np.inf)
 
 
-@cache
-def _bundled_model() -> Any:
-    """py3langid's identifier with probabilities; read only, half a second to load, so once a process."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+def _judge_best(identify: Callable[[pa.LargeStringArray], tuple[Ints, npt.NDArray[np.float32]]], least: npt.NDArray[np.float64]) -> Judge:
+    """Judge by the likeliest label alone."""
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    def judge(text: pa.LargeStringArray, kinds: Ints) -> Verdicts:
+        best, scores = identify(text)
+        passed = (scores.astype(np.float64) > least[kinds, np.maximum(best, 0)]) & (best >= 0)
+        return best, scores, passed
+
+    return judge
+
+
+def _one_kind(text: pa.LargeStringArray) -> Ints:
+    return np.zeros(len(text), np.int32)
+
+
+def _script_finder() -> Callable[[pa.LargeStringArray], Ints]:
+    """The function that finds the script of each text."""
+    from operators.kernels.buffers import text_buffers
+    from operators.kernels.scripts import SCRIPTS, main_scripts, scripts
+
+    known = scripts()
+
+    def find(text: pa.LargeStringArray) -> Ints:
+        offsets, data = text_buffers(text)
+        found = np.zeros(len(text), np.int32)
+        main_scripts(offsets, data, known, np.zeros(len(SCRIPTS), np.int64), found)
+        return found
+
+    return find

@@ -36,3 +36,53 @@ def iso639_3(label: str) -> str | None:
     """The ISO 639-3 code of a label in either style (`de`, `deu`, `deu_Latn`); None if its two letters are no code of ISO 639-1."""
     code = label.partition("_")[0].partition("-")[0].lower()
     return code if len(code) == 3 else _three_letters().get(code)
+
+
+# The most spoken member of each macrolanguage, and what its texts are labelled as by GlotLID and FineWeb-2.
+_INDIVIDUAL: Final = {
+    "ara": "arb",
+    "aze": "azj",
+    "est": "ekk",
+    "ful": "fuv",
+    "grn": "gug",
+    "iku": "ike",
+    "kon": "kng",
+    "kur": "kmr",
+    "lav": "lvs",
+    "mlg": "plt",
+    "mon": "khk",
+    "msa": "zsm",
+    "nep": "npi",
+    "nor": "nob",
+    "ori": "ory",
+    "orm": "gaz",
+    "pus": "pbt",
+    "que": "quy",
+    "sqi": "als",
+    "swa": "swh",
+    "tgl": "fil",
+    "uzb": "uzn",
+    "yid": "ydd",
+    "zho": "cmn",
+}
+_WIKIPEDIA: Final = {"als": "gsw", "bh": "bih"}
+"""What two codes of Wikipedia stand for; labels of models that were trained on it are its codes."""
+
+
+def individual(label: str, *, of_wikipedia: bool = False) -> str:
+    """The ISO 639-3 code that GlotLID uses for a label's language (`zh`, `zho` and `cmn_Hani` are all `cmn`); its own code if unknown."""
+    code = label.partition("_")[0].partition("-")[0].lower()
+    found = _WIKIPEDIA.get(code) if of_wikipedia else None
+    found = found or iso639_3(label) or code
+    return _INDIVIDUAL.get(found, found)
+
+
+def script_of(label: str) -> str | None:
+    """The script that a label names (`Latn` of `deu_Latn`), if it does."""
+    script = label.partition("_")[2].partition("_")[0]
+    return script.title() if len(script) == len("Latn") and script.isalpha() else None
+
+
+def uses_wikipedia_codes(labels: list[str]) -> bool:
+    """Whether labels are codes of Wikipedia: two letters, and with `sq` for Albanian, `als` is not."""
+    return "sq" in labels and not any(script_of(label) for label in labels)

@@ -116,8 +116,7 @@ class PiiRedact(BatchOperator):
         targets = pii.targets(self._strings(), check_ibans=self.iban_check_digits)
         for strings in self._strings().values():
             for string in strings:
-                texts = pa.array([string], pa.large_string())
-                if len(pii.find(*text_buffers(texts), np.ones(1, np.uint8), targets)[1]):
+                if len(pii.find(*pii.texts([string.encode()]), np.ones(1, np.uint8), targets)[1]):
                     raise OperatorError(f"{self.type}: replacement {string!r} holds personal data itself; give one that stays as it is")
 
         def redact(batch: pa.RecordBatch) -> Result:

@@ -31,6 +31,29 @@ import sys
 from operators.kernels.outer import outer
 print(outer(1), outer._cache_hits, flush=True)
 """
+BROKEN = """
+from operators.kernels.jit import kernel
+
+@kernel
+def broken(x):
+    return x.no_such_attribute
+"""
+CALL_BROKEN = """
+import os
+import subprocess
+import sys
+from operators.kernels.broken import broken
+
+def name():
+    try:
+        broken(1)
+    except Exception as error:
+        return type(error).__name__
+
+print(name(), name(), flush=True)
+if len(sys.argv) == 1:
+    print(subprocess.run([sys.executable, __file__, "again"], timeout=30, check=False).returncode)
+"""
 
 
 @pytest.fixture
@@ -101,3 +124,12 @@ def test_a_cache_of_another_user_is_refused(checkout, tmp_path):
     done = subprocess.run([sys.executable, "-c", CALL], env=env, cwd=checkout, capture_output=True, text=True, timeout=120)
     assert done.returncode != 0
     assert "SHARDMILL_CACHE_DIR" in done.stderr
+
+
+def test_a_kernel_that_does_not_compile_leaves_nobody_waiting(checkout, tmp_path):
+    """A failed compilation gives its lock back: the next call, here or in another process, fails at once with the same error."""
+    (checkout / "operators" / "kernels" / "broken.py").write_text(BROKEN)
+    (checkout / "call.py").write_text(CALL_BROKEN)
+    env = {**os.environ, "PYTHONPATH": str(checkout), "SHARDMILL_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "call.py"], env=env, cwd=checkout, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["TypingError"] * 4 + ["0"]

@@ -74,7 +74,8 @@ def test_labels_and_scores_are_py3langid_s():
     for text, language, score, reason in zip(*(column.to_pylist() for column in columns), strict=True):
         label, probability = identifier.classify(text)
         wanted = label in ("en", "de", "fr")
-        assert (language, score) == (label, probability)
+        assert language == label
+        assert score == pytest.approx(probability, abs=1e-4)
         assert reason == (None if wanted and probability > 0.9 else "language_score" if wanted else "language")
 
 
@@ -94,7 +95,7 @@ def test_decisions_are_datatrove_s(settings, monkeypatch):
         document = Document(text=batch.column("text")[row].as_py(), id="")
         assert bool(reference.filter(document)) == (result.reasons[row].as_py() is None)
         assert document.metadata["language"] == result.batch.column("language")[row].as_py()
-        assert document.metadata["language_score"] == result.batch.column("language_score")[row].as_py()
+        assert result.batch.column("language_score")[row].as_py() == pytest.approx(document.metadata["language_score"], abs=1e-4)
 
 
 def test_the_model_is_an_asset():

@@ -12,11 +12,12 @@ import fcntl
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import llvmlite  # type: ignore[import-untyped]
 import numba
@@ -28,6 +29,9 @@ from operators.sources import SourceTree
 F = TypeVar("F", bound=Callable[..., Any])
 
 CACHE_VARIABLE = "SHARDMILL_CACHE_DIR"
+# Seconds; the longest kernel takes about 30 s to compile where another job has the other core.
+MAX_WAIT = 90.0
+POLL = 0.02
 OPERATORS = Path(__file__).resolve().parents[1]
 
 
@@ -97,45 +101,73 @@ class _ContentCacheImpl(CompileResultCacheImpl):  # type: ignore[misc]
 
 
 class _OnceCache(FunctionCache):  # type: ignore[misc]
-    """A cache in which one process compiles a function while the others that need it wait for the result.
+    """A cache in which one process compiles a function while the others that need it wait for the result, for at most `MAX_WAIT`.
 
-    numba compiles when `load_overload` finds nothing and then calls `save_overload`: from the one to the other this process holds
-    the function's lock. Functions that a kernel calls are compiled in between; as calls form no circle, neither do the locks.
+    numba compiles when `load_overload` finds nothing and then calls `save_overload`: from the one to the other, or until compiling
+    fails, this process holds the function's lock. Functions that a kernel calls are compiled in between; as calls form no circle,
+    neither do the locks. The lock saves work and nothing hangs on it: numba puts a finished file in place in one step.
     """
 
     _impl_class = _ContentCacheImpl
 
     def __init__(self, function: Any) -> None:
         super().__init__(function)
-        self._held: dict[Any, int] = {}
+        self._held: int | None = None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function from disk; None if this process is the one to compile it."""
         found = super().load_overload(sig, target_context)
-        if found is not None:
+        if found is not None or self._held is not None:
             return found
         self._impl.locator.ensure_cache_path()
         lock = os.open(os.path.join(self._cache_path, f"{self._impl.filename_base}.lock"), os.O_RDWR | os.O_CREAT, 0o600)  # noqa: PTH118
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _wait_for(lock)
         found = super().load_overload(sig, target_context)
-        if found is not None or sig in self._held:
-            os.close(lock)
-            return found
-        self._held[sig] = lock
-        return None
+        self._held = lock
+        if found is not None:
+            self.release()
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what this process compiled, and let the others go on."""
         try:
             super().save_overload(sig, data)
         finally:
-            lock = self._held.pop(sig, None)
-            if lock is not None:
-                os.close(lock)
+            self.release()
+
+    def release(self) -> None:
+        """Let the others go on, whether the code was kept or compiling failed."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
+def _wait_for(lock: int) -> None:
+    """Return when this process has the lock, or when waiting has taken so long that compiling here is the shorter way."""
+    for _ in range(round(MAX_WAIT / POLL)):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(POLL)
+
+
+def kept_on_disk(compiled: Any, function: Callable[..., Any]) -> Any:
+    """The compiled function with its code kept on this node; a failure to compile it leaves no process waiting."""
+    once = _OnceCache(function)
+    compile_uncached = compiled.compile
+
+    def compile_once(sig: Any) -> Any:
+        try:
+            return compile_uncached(sig)
+        finally:
+            once.release()
+
+    compiled._cache = once  # noqa: SLF001  numba has no public door for another cache
+    compiled.compile = compile_once
+    return compiled
 
 
 def kernel(function: F) -> F:
     """Compile a function on its first call; the GIL is released, division by zero gives inf or nan, the code is kept on this node."""
-    compiled = njit(nogil=True, error_model="numpy")(function)
-    compiled._cache = _OnceCache(function)  # noqa: SLF001  numba has no public door for another cache
-    return compiled
+    # Not said, `_nrt` would be that of the kernel that happens to call it first, and a lean one's is false.
+    return cast("F", kept_on_disk(njit(nogil=True, error_model="numpy", _nrt=True)(function), function))

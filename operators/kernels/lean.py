@@ -7,11 +7,11 @@ that makes no array and returns none needs no counting: without it C4's rules we
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
-from operators.kernels.jit import _OnceCache
+from operators.kernels.jit import kept_on_disk
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +22,4 @@ def lean_kernel(function: F) -> F:
     The function makes no array (numba refuses to compile it then) and returns none of those that it was given: its caller would
     give back a use that nobody took.
     """
-    compiled = njit(nogil=True, error_model="numpy", _nrt=False)(function)
-    compiled._cache = _OnceCache(function)  # noqa: SLF001  as in `jit`
-    return compiled
+    return cast("F", kept_on_disk(njit(nogil=True, error_model="numpy", _nrt=False)(function), function))

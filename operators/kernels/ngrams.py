@@ -25,7 +25,7 @@ LOW: Final = np.uint64(0xFFFFFFFF)
 HIGHS: Final = np.uint64(0x8080808080808080)
 ONES: Final = np.uint64(0x0101010101010101)
 
-WINDOWS: Final = (12, 16, 24, 32, 48, 64)
+WINDOWS: Final = (8, 12, 16, 24, 32, 48, 64)
 """Sizes in bytes of what is looked at from the beginning of a word on, to see how far there is the same somewhere else."""
 
 ANY_SIZE: Final = np.int32(2**31 - 1)

@@ -237,6 +237,9 @@ def _scan(offsets: Any, data: Any, folds: Any, longest: Any, shortest: Any, inde
                             value = np.int64(values[ascii_page | np.int64(data[at])])
                         if value > IGNORED:
                             continue
+                    elif value == SEPARATES and not in_word:
+                        at += 1
+                        continue
                 else:
                     code, num_bytes = decode(data, at, stop)
                     value = np.int64(values[(np.int64(pages[code >> 8]) << 8) | (code & 255)])

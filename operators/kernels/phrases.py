@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from operators.kernels.jit import kernel
+from operators.kernels.lean import lean_kernel
 from operators.kernels.unicode import LOWER, NUM_CODES, TITLE, UPPER, WORD, Tables, class_of, decode, decode_last
 
 I32 = npt.NDArray[np.int32]
@@ -65,13 +65,13 @@ class Phrases(NamedTuple):
     ignorable: I32
 
 
-@kernel
+@lean_kernel
 def _head(group: Any, three: Any) -> Any:
     """Place in `heads` of three bytes, given as one number."""
     return (np.int64(group) << HEAD_BITS) | (((np.int64(three) * 0x9E3779B1) >> 19) & ((1 << HEAD_BITS) - 1))
 
 
-@kernel
+@lean_kernel
 def _utf8(code: Any) -> Any:
     """The bytes of a character as one number, the first one highest, and how many they are."""
     if code < 0x80:
@@ -84,13 +84,13 @@ def _utf8(code: Any) -> Any:
     return (0xF0 | (code >> 18)) << 24 | (0x80 | ((code >> 12) & 0x3F)) << 16 | two, 4
 
 
-@kernel
+@lean_kernel
 def _is_ignorable(phrases: Any, code: Any) -> Any:
     at = np.searchsorted(phrases.ignorable, np.int32(code))
     return at < len(phrases.ignorable) and phrases.ignorable[at] == code
 
 
-@kernel
+@lean_kernel
 def _sigma(phrases: Any, data: Any, start: Any, at: Any, stop: Any, tables: Any) -> Any:
     """Lower case of the capital sigma at a place, in UTF-8: final behind a cased letter and before none, past case-ignorable characters."""
     if len(phrases.ignorable) == 0:
@@ -114,7 +114,7 @@ def _sigma(phrases: Any, data: Any, start: Any, at: Any, stop: Any, tables: Any)
     return FINAL_SIGMA
 
 
-@kernel
+@lean_kernel
 def find_phrase(phrases: Any, group: Any, data: Any, start: Any, stop: Any, tables: Any) -> Any:
     """The number of the first phrase of a group in `data[start:stop]`, or -1.
 
@@ -200,7 +200,7 @@ def find_phrase(phrases: Any, group: Any, data: Any, start: Any, stop: Any, tabl
     return np.int64(-1)
 
 
-@kernel
+@lean_kernel
 def find_phrases(offsets: Any, data: Any, groups: Any, phrases: Any, tables: Any, found: Any) -> None:
     """For each text the number of the first phrase of its group in it, or -1; so it is where the group is below zero."""
     for row in range(len(offsets) - 1):

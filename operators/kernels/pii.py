@@ -90,6 +90,13 @@ class Found(NamedTuple):
     kinds: npt.NDArray[np.int64]
 
 
+def texts(strings: list[bytes]) -> tuple[Offsets, Bytes]:
+    """Strings as a kernel takes them: offsets and bytes."""
+    offsets = np.cumsum([0, *map(len, strings)], dtype=np.int64)
+    offsets.flags.writeable = False
+    return offsets, np.frombuffer(b"".join(strings) or b"*", np.uint8)
+
+
 def targets(replacements: dict[str, tuple[str, ...]], *, check_ibans: bool = False) -> Targets:
     """Look for the kinds that are named; what is found becomes one of its replacements, or is masked if there are none."""
     wanted = np.array([kind in replacements for kind in KINDS], np.uint8)
@@ -108,8 +115,7 @@ def targets(replacements: dict[str, tuple[str, ...]], *, check_ibans: bool = Fal
     begins = np.zeros(256, np.uint8)
     begins[[string.lstrip(b"+(")[0] for string in strings if string.lstrip(b"+(")]] = 1
     first = np.cumsum([0, *map(len, by_kind)], dtype=np.int64)
-    offsets = np.cumsum([0, *map(len, strings)], dtype=np.int64)
-    made = Targets(signs, wanted, begins, offsets, np.frombuffer(b"".join(strings) or b"*", np.uint8), leads, first)
+    made = Targets(signs, wanted, begins, *texts(strings), leads, first)
     for array in made:
         array.flags.writeable = False
     return made

@@ -127,9 +127,8 @@ def _host(data: Any, start: Any, stop: Any, tables: Any) -> Any:
 
 
 @lean_kernel
-def _lowered(data: Any, start: Any, stop: Any, out: Any, tables: Any) -> Any:
-    """Write the lower case, character by character, from `out[0]`; returns its length, at most twice as many bytes."""
-    size = 0
+def _lowered(data: Any, start: Any, stop: Any, out: Any, size: Any, tables: Any) -> Any:
+    """Write the lower case, character by character, from `out[size]`; returns where it ends, at most twice as many bytes."""
     at = start
     while at < stop:
         byte = data[at]
@@ -149,9 +148,8 @@ def _lowered(data: Any, start: Any, stop: Any, out: Any, tables: Any) -> Any:
 
 
 @lean_kernel
-def _dotted(data: Any, start: Any, stop: Any, out: Any) -> Any:
-    """Copy a host with every kind of full stop as a dot; returns its length."""
-    size = 0
+def _dotted(data: Any, start: Any, stop: Any, out: Any, size: Any) -> Any:
+    """Copy a host, with every kind of full stop as a dot, from `out[size]`; returns where it ends."""
     at = start
     while at < stop:
         if _is_ideographic_dot(data, at, stop):
@@ -221,7 +219,7 @@ def _key(data: Any, start: Any, stop: Any, out: Any, tables: Any) -> Any:
         end += 1
     while end > at and data[end - 1] == SLASH:
         end -= 1
-    size = _lowered(data, at, end, out, tables)
+    size = _lowered(data, at, end, out, 0, tables)
     www = size > 4 and out[0] == 119 and out[1] == 119 and out[2] == 119 and out[3] == DOT
     return (4 if www else 0), size
 
@@ -243,12 +241,13 @@ def _copy(source: Any, start: Any, stop: Any, out: Any, at: Any) -> Any:
 def _domain_verdict(rules: Any, data: Any, start: Any, stop: Any, host: Any, low: Any, tables: Any) -> Any:
     """Reason and bounds in `host` of what was found. Both buffers hold the host from place 1 on afterwards."""
     begin, end = _host(data, start, stop, tables)
-    size = 1 + _dotted(data, begin, end, host[1:])
-    low_size = 1 + _lowered(host, 1, size, low[1:], tables)
+    size = _dotted(data, begin, end, host, 1)
+    low_size = _lowered(host, 1, size, low, 1, tables)
     num_suffix = _num_suffix_labels(rules, low, low_size)
     if rules.exact == 0:
-        host[:low_size] = low[:low_size]
         size = low_size
+        for at in range(1, size):
+            host[at] = low[at]
     registered = _registered(host, 1, size, num_suffix)
     if registered < 0:
         # datatrove looks up no host without a suffix, such as an IP address, though lists hold them.
@@ -420,7 +419,7 @@ def _scan_lines(data: Any, kind: Any, first: Any, second: Any, scratch: Any, tab
         size = 0
         if kind == DOMAIN_LINE:
             begin, end = _listed_domain(data, begin, end)
-            size, begin = _lowered(data, begin, end, scratch, tables), 0
+            size, begin = _lowered(data, begin, end, scratch, 0, tables), 0
         elif kind == URL_LINE:
             begin, size = _key(data, begin, end, scratch, tables)
         else:

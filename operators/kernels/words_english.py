@@ -357,6 +357,18 @@ def _split(numbers: Any, data: Any, start: Any, stop: Any, starts: Any, ends: An
                         count += 2
                         at = after + 1
                         continue
+        elif not kind & HIGH_BYTE:
+            # A mark or a number by itself.
+            at += 1
+            while kind & DIGIT_BYTE and at < stop and numbers[KINDS + data[at]] & DIGIT_BYTE:
+                at += 1
+            if at == stop or numbers[KINDS + data[at]] & SPACE_BYTE:
+                starts[count] = first - base
+                ends[count] = at - base
+                count += 1
+                at += 1
+                continue
+            at = first
         at, mask = _chunk_end(numbers, data, at, stop)
         if at == first:
             at += decode(data, at, stop)[1]

@@ -1,0 +1,97 @@
+"""The script that most letters of a text are in, as ISO 15924 calls it (`Latn`, `Cyrl`, `Hani`).
+
+A letter's script is told by its Unicode name, which begins with it; letters whose name does not (ordinal signs, modifiers) count for none.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.kernels.kept import kept
+from operators.kernels.lean import lean_kernel
+from operators.kernels.unicode import NUM_CODES, decode
+
+_NAMES: Final = """
+ADLAM:Adlm ARABIC:Arab ARMENIAN:Armn AVESTAN:Avst BALINESE:Bali BAMUM:Bamu BATAK:Batk BENGALI:Beng BOPOMOFO:Bopo BRAHMI:Brah BUGINESE:Bugi
+BUHID:Buhd CANADIAN:Cans CHAKMA:Cakm CHAM:Cham CHEROKEE:Cher CJK:Hani COPTIC:Copt CUNEIFORM:Xsux CYRILLIC:Cyrl DESERET:Dsrt DEVANAGARI:Deva
+EGYPTIAN:Egyp ETHIOPIC:Ethi GEORGIAN:Geor GLAGOLITIC:Glag GOTHIC:Goth GREEK:Grek GUJARATI:Gujr GURMUKHI:Guru HANGUL:Hang HANIFI:Rohg
+HANUNOO:Hano HEBREW:Hebr HIRAGANA:Hira JAVANESE:Java KAITHI:Kthi KANNADA:Knda KATAKANA:Kana KAYAH:Kali KHMER:Khmr LAO:Laoo LATIN:Latn
+LEPCHA:Lepc LIMBU:Limb LISU:Lisu MALAYALAM:Mlym MANDAIC:Mand MEETEI:Mtei MENDE:Mend MIAO:Plrd MODI:Modi MONGOLIAN:Mong MYANMAR:Mymr
+NEWA:Newa NKO:Nkoo NYIAKENG:Hmnp OGHAM:Ogam OL:Olck ORIYA:Orya OSAGE:Osge OSMANYA:Osma PAHAWH:Hmng PHAGS-PA:Phag RUNIC:Runr SAMARITAN:Samr
+SAURASHTRA:Saur SHARADA:Shrd SINHALA:Sinh SUNDANESE:Sund SYLOTI:Sylo SYRIAC:Syrc TAGALOG:Tglg TAGBANWA:Tagb TAMIL:Taml TELUGU:Telu
+THAANA:Thaa THAI:Thai TIBETAN:Tibt TIFINAGH:Tfng TIRHUTA:Tirh VAI:Vaii WANCHO:Wcho WARANG:Wara YI:Yiii
+"""
+_BY_NAME: Final = dict(pair.split(":") for pair in _NAMES.split())
+_LONGER: Final = {"TAI LE": "Tale", "TAI THAM": "Lana", "TAI VIET": "Tavt", "NEW TAI": "Talu"}
+_WIDTHS: Final = ("FULLWIDTH ", "HALFWIDTH ")
+
+UNKNOWN: Final = "Zyyy"
+SCRIPTS: Final = (UNKNOWN, "Jpan", *sorted({*_BY_NAME.values(), *_LONGER.values()}))
+"""What `main_scripts` numbers: first the one of texts without letters, then Japanese, which is written in three."""
+LATIN: Final = SCRIPTS.index("Latn")
+HAN, HIRAGANA, KATAKANA = (SCRIPTS.index(script) for script in ("Hani", "Hira", "Kana"))
+JAPANESE: Final = 1
+KANA_SHARE: Final = 10  # of which one in ten characters is kana, is Japanese
+
+
+class Scripts(NamedTuple):
+    """The script of each letter, 0 for what is none: a page by `code >> 8`, a number by `(page << 8) | (code & 255)`."""
+
+    pages: npt.NDArray[np.uint16]
+    numbers: npt.NDArray[np.uint8]
+
+
+@lean_kernel
+def main_scripts(offsets: Any, data: Any, scripts: Any, counts: Any, found: Any) -> None:
+    """The number of the script that most letters of each text are in, the lowest one of equals; `counts` is int64, by script."""
+    for row in range(len(found)):
+        for i in range(len(counts)):
+            counts[i] = 0
+        at, stop = offsets[row], offsets[row + 1]
+        while at < stop:
+            if data[at] < 0x80:
+                letter = data[at] | 32
+                counts[LATIN] += (letter >= 97) & (letter <= 122)
+                at += 1
+            else:
+                code, size = decode(data, at, stop)
+                counts[scripts.numbers[(np.int64(scripts.pages[code >> 8]) << 8) | (code & 255)]] += 1
+                at += size
+        kana = counts[HIRAGANA] + counts[KATAKANA]
+        if kana * KANA_SHARE > kana + counts[HAN]:
+            counts[JAPANESE] = kana + counts[HAN]
+        best = 0
+        counts[0] = 0
+        for i in range(1, len(counts)):
+            if counts[i] > counts[best]:
+                best = i
+        found[row] = best
+
+
+@cache
+def scripts() -> Scripts:
+    """The scripts of this Python's Unicode version, from this node's cache."""
+    return Scripts(**kept("scripts", __file__, unicodedata.unidata_version.encode(), _made))
+
+
+def _made() -> dict[str, npt.NDArray[Any]]:
+    numbers = np.fromiter(map(_number, range(NUM_CODES)), np.uint8, NUM_CODES).reshape(-1, 256)
+    rows, pages = np.unique(numbers, axis=0, return_inverse=True)
+    return {"pages": pages.ravel().astype(np.uint16), "numbers": rows.ravel()}
+
+
+def _number(code: int) -> int:
+    char = chr(code)
+    if not char.isalpha():
+        return 0
+    name = unicodedata.name(char, "")
+    for width in _WIDTHS:
+        name = name.removeprefix(width)
+    first, _, rest = name.partition(" ")
+    script = _LONGER.get(f"{first} {rest.partition(' ')[0]}") or _BY_NAME.get(first)
+    return 0 if script is None else SCRIPTS.index(script)
