@@ -26,6 +26,20 @@ TFDS = "https://github.com/tensorflow/datasets/blob/master/tensorflow_datasets/t
 DATATROVE = "datatrove 0.10, pipeline/filters/c4_filters.py"
 FINEWEB = "huggingface/datatrove, examples/fineweb.py"
 
+LINES = {
+    "split_paragraph": True,
+    "remove_citations": True,
+    "filter_no_terminal_punct": True,
+    "min_num_sentences": 5,
+    "min_words_per_line": 3,
+    "max_word_length": 1000,
+    "filter_lorem_ipsum": True,
+    "filter_javascript": True,
+    "filter_curly_bracket": True,
+    "filter_policy": True,
+    "words": "english",
+}
+
 QUALITY_SIGNALS = (
     Signal("lines", "lines", "Lines of the text, as `str.splitlines` has them; sentences, where those are judged.", DATATROVE),
     Signal("lines_kept", "lines", "Lines that pass every test.", DATATROVE),
@@ -55,11 +69,11 @@ class C4Quality(QualityOperator):
     REASONS: ClassVar[tuple[str, ...]] = ("lorem_ipsum", "curly_bracket", "too_few_sentences")
     PRESETS: ClassVar[Mapping[str, Preset]] = {
         "c4@paper": Preset(
-            {"min_num_sentences": 3, "min_words_per_line": 5},
+            LINES | {"min_num_sentences": 3, "min_words_per_line": 5},
             f"{PAPER}, and its code, {TFDS}, whose terminal marks don't include the apostrophe",
         ),
-        "datatrove@0.10": Preset({}, DATATROVE),
-        "fineweb@v1": Preset({"filter_no_terminal_punct": False}, FINEWEB),
+        "datatrove@0.10": Preset(LINES, DATATROVE),
+        "fineweb@v1": Preset(LINES | {"filter_no_terminal_punct": False}, FINEWEB),
     }
 
     type: Literal["c4_quality"] = "c4_quality"

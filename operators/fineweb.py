@@ -26,6 +26,16 @@ FINEWEB = "huggingface/datatrove, examples/fineweb.py, with fineweb_quality_filt
 FINEWEB2 = "huggingface/fineweb-2, fineweb-2-pipeline.py and configs/"
 
 V1_STOP_CHARS = (".", "'", '"', "!", "?")
+LINES = {
+    "line_punct_thr": 0.12,
+    "line_punct_exclude_zero": False,
+    "stop_chars": None,
+    "short_line_thr": 0.67,
+    "short_line_length": 30,
+    "char_duplicates_ratio": 0.01,
+    "new_line_ratio": 0.3,
+    "words": "english",
+}
 
 Ratio = Annotated[float, Field(ge=0)]
 
@@ -49,11 +59,12 @@ class FineWebQuality(QualityOperator):
     )
     REASONS: ClassVar[tuple[str, ...]] = ("empty", "line_punct_ratio", "short_line_ratio", "char_dup_ratio", "list_ratio")
     PRESETS: ClassVar[Mapping[str, Preset]] = {
-        "datatrove@0.10": Preset({}, DATATROVE),
-        "fineweb@paper": Preset({"stop_chars": V1_STOP_CHARS, "char_duplicates_ratio": 0.1}, PAPER),
-        "fineweb@v1-code": Preset({"stop_chars": V1_STOP_CHARS}, FINEWEB),
+        "datatrove@0.10": Preset(LINES, DATATROVE),
+        "fineweb@paper": Preset(LINES | {"stop_chars": V1_STOP_CHARS, "char_duplicates_ratio": 0.1}, PAPER),
+        "fineweb@v1-code": Preset(LINES | {"stop_chars": V1_STOP_CHARS}, FINEWEB),
         "fineweb2@by-language": Preset(
-            {
+            LINES
+            | {
                 "line_punct_thr": "by_language",
                 "new_line_ratio": "by_language",
                 "short_line_thr": 999,

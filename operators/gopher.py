@@ -31,6 +31,29 @@ FINEWEB2 = "FineWeb-2, arXiv:2506.20920, and huggingface/fineweb-2, fineweb-2-pi
 BY_LANGUAGE: ByLanguage = "by_language"
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 
+REPETITION = {
+    "dup_para_frac": 0.3,
+    "dup_para_char_frac": 0.2,
+    "dup_line_frac": 0.3,
+    "dup_line_char_frac": 0.2,
+    "top_n_grams": {2: 0.2, 3: 0.18, 4: 0.16},
+    "dup_n_grams": {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.1},
+    "words": "english",
+}
+QUALITY = {
+    "min_doc_words": 50,
+    "max_doc_words": 100_000,
+    "min_avg_word_length": 3,
+    "max_avg_word_length": 10,
+    "max_symbol_word_ratio": 0.1,
+    "max_bullet_lines_ratio": 0.9,
+    "max_ellipsis_lines_ratio": 0.3,
+    "max_non_alpha_words_ratio": 0.8,
+    "min_stop_words": 2,
+    "stop_words": list(STOP_WORDS),
+    "words": "english",
+}
+
 Runs = dict[int, float | None]
 """Thresholds by the number of words in a run."""
 
@@ -81,9 +104,10 @@ class GopherRepetition(QualityOperator):
     SIGNALS: ClassVar[tuple[Signal, ...]] = REPETITION_SIGNALS
     REASONS: ClassVar[tuple[str, ...]] = ("empty", *(signal.name for signal in REPETITION_SIGNALS))
     PRESETS: ClassVar[Mapping[str, Preset]] = {
-        "datatrove@0.10": Preset({}, f"{DATATROVE}/gopher_repetition_filter.py; the numbers of Gopher's table A1"),
+        "datatrove@0.10": Preset(REPETITION, f"{DATATROVE}/gopher_repetition_filter.py; the numbers of Gopher's table A1"),
         "fineweb2@by-language": Preset(
-            {
+            REPETITION
+            | {
                 "dup_para_frac": None,
                 "dup_para_char_frac": None,
                 "dup_line_char_frac": None,
@@ -94,8 +118,8 @@ class GopherRepetition(QualityOperator):
             },
             FINEWEB2,
         ),
-        "fineweb@v1": Preset({}, FINEWEB),
-        "gopher@paper": Preset({}, PAPER),
+        "fineweb@v1": Preset(REPETITION, FINEWEB),
+        "gopher@paper": Preset(REPETITION, PAPER),
     }
 
     type: Literal["gopher_repetition"] = "gopher_repetition"
@@ -193,9 +217,10 @@ class GopherQuality(QualityOperator):
         "gopher_enough_stop_words",
     )
     PRESETS: ClassVar[Mapping[str, Preset]] = {
-        "datatrove@0.10": Preset({}, f"{DATATROVE}/gopher_quality_filter.py; the numbers of Gopher's paper"),
+        "datatrove@0.10": Preset(QUALITY, f"{DATATROVE}/gopher_quality_filter.py; the numbers of Gopher's paper"),
         "fineweb2@by-language": Preset(
-            {
+            QUALITY
+            | {
                 "min_avg_word_length": BY_LANGUAGE,
                 "max_avg_word_length": BY_LANGUAGE,
                 "max_non_alpha_words_ratio": BY_LANGUAGE,
@@ -204,8 +229,8 @@ class GopherQuality(QualityOperator):
             },
             FINEWEB2,
         ),
-        "fineweb@v1": Preset({}, FINEWEB),
-        "gopher@paper": Preset({}, PAPER),
+        "fineweb@v1": Preset(QUALITY, FINEWEB),
+        "gopher@paper": Preset(QUALITY, PAPER),
     }
 
     type: Literal["gopher_quality"] = "gopher_quality"

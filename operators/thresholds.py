@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from operators.base import Assets, OperatorError, column_of
-from operators.languages import iso639_3
+from operators.languages import individual, iso639_3, script_of
 
 Ints = npt.NDArray[np.int32]
 
@@ -116,16 +116,15 @@ class Profiles:
         return lines
 
     def _line(self, language: str | None) -> int:
-        """The line of a language: the file of its own name, else the only one of the same ISO 639-3 code (and script, if it names one)."""
+        """The line of a language: the file of its own name, else the only one of the same language (and script, if it names one)."""
         if not self.lines:
             return _split("by_language", language or "")
         if language is None:
             return NO_PROFILE
         if language in self.lines:
             return self.lines[language]
-        code, _, script = language.partition("_")
-        wanted = iso639_3(code) or code
-        same = [name for name in self.lines if name.partition("_")[0] == wanted and script in ("", name.partition("_")[2])]
+        code, script = individual(language), script_of(language)
+        same = [name for name in self.lines if individual(name) == code and script in (None, script_of(name))]
         # Where a language is written in several scripts and the label does not say which, its most usual one is not for us to guess.
         return self.lines[same[0]] if len(same) == 1 else NO_PROFILE
 
@@ -147,5 +146,5 @@ def _resolved(operator: ByLanguageSettings, given: Mapping[str, Any], language: 
 
 def _split(words: str, language: str) -> int:
     if words == "by_language":
-        return ENGLISH if iso639_3(language.partition("_")[0]) == "eng" else UNICODE
+        return ENGLISH if iso639_3(language) == "eng" else UNICODE
     return ENGLISH if words == "english" else UNICODE

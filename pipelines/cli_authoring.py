@@ -6,7 +6,7 @@ Owns what they print. What a pipeline file means is in config.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from pipelines.errors import ConfigError, shown
 
 if TYPE_CHECKING:
     from operators.catalogue import Description, Setting
+    from operators.quality import Preset
     from pipelines.config import PipelineConfig
 
 Command = Callable[..., None]
@@ -126,13 +127,22 @@ def _write_operator(about: Description) -> None:
         write_table(("signal", "unit", "meaning", "source"), signals)
     if about.presets:
         click.echo()
-        presets = [(name, json.dumps(dict(preset.values)), preset.source) for name, preset in about.presets.items()]
-        write_table(("preset", "sets", "source"), presets)
+        _write_presets(about.presets)
     notes = {"Sources": about.sources, "Versions that decide its results": ", ".join(about.libraries)}
     for title, text in notes.items():
         if text:
             click.echo()
             write_text(f"{title}: {text}")
+
+
+def _write_presets(presets: Mapping[str, Preset]) -> None:
+    """A line a setting, a column a preset; the settings that are the same in all of them last."""
+    names = dict.fromkeys(name for preset in presets.values() for name in preset.values)
+    rows = [(name, *(json.dumps(preset.values.get(name), ensure_ascii=False) for preset in presets.values())) for name in names]
+    write_table(("preset", *presets), sorted(rows, key=lambda row: len(set(row[1:])) == 1))
+    click.echo()
+    for name, preset in presets.items():
+        write_text(f"{name}: {preset.source}")
 
 
 def _setting_row(setting: Setting) -> tuple[str, str, str, str]:
