@@ -135,10 +135,21 @@ def filters(name: str, **args: Any) -> Callable[[], Any]:
 def language_block() -> Any:
     """Datatrove's language filter with the model from the disk instead of the network."""
     from datatrove.pipeline.filters import LanguageFilter
+    from datatrove.utils.lid import FT176LID
     from fasttext.FastText import _FastText
 
+    class OnDisk(FT176LID):
+        """Loaded when it is first asked, as the executor copies its blocks."""
+
+        @property
+        def model(self) -> Any:
+            """The library's model."""
+            if self._model is None:
+                self._model = _FastText(str(LID_MODEL))
+            return self._model
+
     made = LanguageFilter("en", language_threshold=0.65)
-    made.model._model = _FastText(str(LID_MODEL))  # noqa: SLF001  it knows no other way
+    made.model = OnDisk(made.model.languages, made.model.k)
     return made
 
 

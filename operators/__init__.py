@@ -9,7 +9,9 @@ from pydantic import Field
 from operators.bad_words import BadWords
 from operators.base import Assets, BatchFn, BatchOperator, GroupOperator, KeysFn, Operator, OperatorError, Result, RowError, Verdicts
 from operators.c4 import C4Paragraph, C4Quality
+from operators.classifier import Classifier
 from operators.datatrove import Datatrove
+from operators.decontaminate import Decontaminate
 from operators.exact_dedup import ExactDedup
 from operators.extract_html import ExtractHtml
 from operators.fineweb import FineWebQuality
@@ -27,7 +29,9 @@ AnyOperator = Annotated[
     BadWords
     | C4Paragraph
     | C4Quality
+    | Classifier
     | Datatrove
+    | Decontaminate
     | ExactDedup
     | ExtractHtml
     | FilterWhere
@@ -53,7 +57,9 @@ __all__ = [
     "BatchOperator",
     "C4Paragraph",
     "C4Quality",
+    "Classifier",
     "Datatrove",
+    "Decontaminate",
     "ExactDedup",
     "ExtractHtml",
     "FilterWhere",
@@ -80,7 +86,9 @@ BY_TYPE: dict[str, type[Operator]] = {
     "bad_words": BadWords,
     "c4_paragraph": C4Paragraph,
     "c4_quality": C4Quality,
+    "classifier": Classifier,
     "datatrove": Datatrove,
+    "decontaminate": Decontaminate,
     "exact_dedup": ExactDedup,
     "extract_html": ExtractHtml,
     "filter_where": FilterWhere,

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from operators import BY_TYPE
 from operators.base import GroupOperator, Operator, OperatorError
@@ -91,7 +92,7 @@ def describe_class(operator_type: str, cls: type[Operator]) -> Description:
         kind="group" if issubclass(cls, GroupOperator) else "batch",
         promise=doc.partition("\n")[0],
         doc=doc,
-        settings=tuple(_setting(name, cls.model_fields[name]) for name in [*shown, "name"]),
+        settings=tuple(setting for name in [*shown, "name"] for setting in _settings(name, cls.model_fields[name])),
         reasons=cls.REASONS if issubclass(cls, QualityOperator) else _reasons(doc),
         sources=cls.sources,
         libraries=cls.libraries,
@@ -100,13 +101,22 @@ def describe_class(operator_type: str, cls: type[Operator]) -> Description:
     )
 
 
+def _settings(name: str, declared: FieldInfo) -> list[Setting]:
+    """A setting, and behind it, as `name.part`, those that it is made of."""
+    found = [_setting(name, declared)]
+    for part in (declared.annotation, *get_args(declared.annotation)):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            found += [_setting(f"{name}.{inner}", field) for inner, field in part.model_fields.items()]
+    return found
+
+
 def _setting(name: str, declared: FieldInfo) -> Setting:
     default = declared.get_default(call_default_factory=True) if not declared.is_required() else None
     return Setting(
         name=declared.alias or name,
         type=type_name(declared.annotation),
         required=declared.is_required(),
-        default=None if default is PydanticUndefined else default,
+        default=None if default is PydanticUndefined else to_jsonable_python(default),
         range=", ".join(
             f"{BOUNDS[bound]} {getattr(rule, bound)}" for rule in declared.metadata for bound in BOUNDS if hasattr(rule, bound)
         ),
@@ -120,6 +130,8 @@ def type_name(annotation: Any) -> str:
     if annotation in plain:
         return plain[annotation]
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "mapping"
     if origin is Literal:
         return " | ".join(str(value) for value in arguments)
     if origin in (Union, UnionType):

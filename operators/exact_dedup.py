@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from operators.base import Assets, GroupOperator, KeysFn, OperatorError, Verdicts, column_of, text_of
+from operators.combining import LONG_RUN_EXPRESSION, ordered
 
 NOT_WORD = r"[^\p{L}\p{M}\p{N}]+"
 WORST = np.uint64(2**64 - 1)
@@ -167,7 +168,12 @@ def _composed(values: pa.LargeStringArray) -> pa.LargeStringArray:
     if pc.all(plain).as_py() is not False:
         return values
     foreign = pc.invert(plain)
-    return pc.replace_with_mask(values, foreign, pc.utf8_normalize(values.filter(foreign), form="NFC"))
+    texts = values.filter(foreign)
+    # Arrow, too, takes time that grows with the square of a run of marks.
+    runs = pc.match_substring_regex(texts, LONG_RUN_EXPRESSION)
+    if pc.any(runs).as_py():
+        texts = pc.replace_with_mask(texts, runs, pa.array(map(ordered, texts.filter(runs).to_pylist()), pa.large_string()))
+    return pc.replace_with_mask(values, foreign, pc.utf8_normalize(texts, form="NFC"))
 
 
 def _string_words(values: pa.Array) -> list[Ranks]:

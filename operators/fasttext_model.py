@@ -20,15 +20,33 @@ import pyarrow as pa
 
 from operators.base import OperatorError
 from operators.kernels.buffers import text_buffers
-from operators.kernels.fasttext import HS, NUM_NUMBERS, OVA, SIGMOID_END, SIGMOID_STEPS, Network, predict
+from operators.kernels.fasttext import (
+    HS,
+    MAGIC,
+    MAXN,
+    NO_ROW,
+    NUM_NUMBERS,
+    NUM_WORDS,
+    OVA,
+    ROWS_AT,
+    SIGMOID_END,
+    SIGMOID_STEPS,
+    WORD_NGRAMS,
+    Network,
+    predict,
+)
 
-MAGIC: Final = 793712314
+FILE_MAGIC: Final = 793712314
 VERSIONS: Final = (11, 12)
 SUPERVISED: Final = 3
 PREFIX: Final = "__label__"
 EOS: Final = b"</s>"
 CENTROIDS: Final = 256
-PAGE: Final = mmap.ALLOCATIONGRANULARITY
+MAX_NGRAMS: Final = 64
+MAX_WORD_BYTES: Final = 1 << 16
+MAX_PRUNED_BUCKETS: Final = 1 << 28
+MAX_PART: Final = 256
+"""Dimensions that one code of a quantized matrix may stand for: what a file says is then never unpacked to a thousand times its size."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -61,6 +79,12 @@ class FastTextModel:
         self.labels = labels
         self._network = network
         self._eos = eos
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it knows neither words nor n-grams, so that every text is nothing to it."""
+        numbers = self._network.numbers
+        return bool(numbers[NUM_WORDS] == 0 and numbers[MAXN] == 0 and numbers[WORD_NGRAMS] == 1)
 
     def score(
         self,
@@ -140,31 +164,41 @@ class _Reader:
     def model(self) -> FastTextModel:
         """Read the file."""
         magic, version = self._numbers("2i")
-        if magic != MAGIC or version not in VERSIONS:
-            raise _BadFileError(f"it begins with {magic}, version {version}; expected {MAGIC}, version 11 or 12")
+        if magic != FILE_MAGIC or version not in VERSIONS:
+            raise _BadFileError(f"it begins with {magic}, version {version}; expected {FILE_MAGIC}, version 11 or 12")
         dim, _, _, _, _, ngrams, loss, kind, bucket, minn, maxn, _, _ = self._numbers("12id")
         if kind != SUPERVISED:
             raise _BadFileError("it holds word vectors, not a classifier")
-        if not (0 < dim <= 1 << 16 and HS <= loss <= OVA and 0 <= bucket < 1 << 31 and 0 <= minn <= 64 and maxn <= 64 and ngrams >= 0):
+        if not (0 < dim <= 1 << 16 and HS <= loss <= OVA and 0 <= bucket < 1 << 31 and 0 <= minn <= MAX_NGRAMS and maxn <= MAX_NGRAMS):
             raise _BadFileError(f"its settings make no sense: dim {dim}, loss {loss}, bucket {bucket}, minn {minn}, maxn {maxn}")
+        if not 0 <= ngrams <= MAX_NGRAMS:
+            raise _BadFileError(f"its settings make no sense: n-grams of {ngrams} words; up to {MAX_NGRAMS} are read")
         if version == VERSIONS[0]:
             maxn = 0  # as fastText does with old classifiers
         words, ends, counts, num_words, pruned = self._dictionary()
         num_labels = len(counts) - num_words
         if (maxn > 0 or ngrams > 1) and bucket == 0:
             raise _BadFileError("it has n-grams, but no buckets for them")
-        keys, kept_rows, num_kept = _kept(pruned)
-        rows, rows_at = self._matrix(num_words + (bucket if pruned is None else num_kept), dim)
-        output = self._output(num_labels, dim, quantized=rows_at == 0)
+        if pruned is not None and bucket > MAX_PRUNED_BUCKETS:
+            raise _BadFileError(f"it has {bucket} buckets; of a quantized model up to {MAX_PRUNED_BUCKETS} are read")
+        kept, kept_rows = _kept(pruned, bucket)
+        num_rows = num_words + (bucket if pruned is None else len(pruned))
+        rows, rows_at = self._matrix(num_rows, dim)
+        is_quantized = rows_at == 0
+        if pruned is not None:
+            rows, rows_at = _in_order(rows[rows_at : rows_at + num_rows * dim * 4], num_words, kept_rows, dim), 0
+        output = self._output(num_labels, dim, quantized=is_quantized)
         output = output[: num_labels - 1] if loss == HS else output
         left, right, leaves = (
             _tree(counts[num_words:]) if loss == HS else (*np.zeros((2, 1), np.int32), np.arange(num_labels, dtype=np.int32))
         )
         numbers = np.zeros(NUM_NUMBERS, np.int64)
-        numbers[:] = [num_words, bucket, minn, max(maxn, 0), max(ngrams, 1), dim, pruned is not None, loss, num_labels, rows_at]
+        numbers[: ROWS_AT + 1] = [num_words, bucket, minn, max(maxn, 0), max(ngrams, 1), dim, pruned is not None, loss, num_labels, rows_at]
+        numbers[MAGIC] = np.uint64((2**64 - 1) // bucket + 1 & 2**64 - 1 if bucket else 0).view(np.int64)
+        numbers[NO_ROW] = len(kept_rows)
         slots, hashes = _word_table(words, ends)
         flat = np.ascontiguousarray(output.T).ravel()
-        network = Network(numbers, ends, words, slots, hashes, keys, kept_rows, rows, flat, left, right, leaves, _sigmoid())
+        network = Network(numbers, ends, words, slots, hashes, kept, rows, flat, left, right, leaves, _sigmoid())
         for array in network:
             array.flags.writeable = False
         names = np.split(words, ends)[num_words : len(counts)]
@@ -191,13 +225,14 @@ class _Reader:
 
     def _word(self, content: bytes | None) -> bytes:
         """A word, which ends with a zero."""
+        limit = self._at + MAX_WORD_BYTES
         if content is not None:
-            end = content.find(b"\0", self._at)
+            end = content.find(b"\0", self._at, limit)
         else:
-            near = self._data[self._at : self._at + 4096].tobytes().find(b"\0")
+            near = self._data[self._at : limit].tobytes().find(b"\0")
             end = self._at + near if near >= 0 else -1
         if end < 0:
-            raise _BadFileError("it ends too early, in its dictionary")
+            raise _BadFileError(f"it ends too early, or has a word of more than {MAX_WORD_BYTES} bytes in its dictionary")
         found = self._data[self._at : end].tobytes()
         self._at = end + 1
         return found
@@ -247,13 +282,14 @@ class _Reader:
         if has_norms:
             norm_codes = self._array("u1", num_rows)
             norms, _ = self._quantizer(1)
-            rows *= norms[norm_codes][:, None]
+            with np.errstate(all="ignore"):  # a damaged file may hold any numbers
+                rows *= norms[norm_codes][:, None]
         return rows.astype(np.float32, copy=False)
 
     def _quantizer(self, dim: int) -> tuple[Floats, list[int]]:
         """Centroids of each part of a row, and the parts' sizes."""
         found, num_parts, size, last = self._numbers("4i")
-        if found != dim or num_parts < 1 or size < 1 or last < 1 or (num_parts - 1) * size + last != dim:
+        if found != dim or num_parts < 1 or not 0 < size <= MAX_PART or not 0 < last <= MAX_PART or (num_parts - 1) * size + last != dim:
             raise _BadFileError(f"a quantizer of {dim} dimensions has {num_parts} parts of {size}, the last of {last}")
         return self._array("<f4", dim * CENTROIDS), [size] * (num_parts - 1) + [last]
 
@@ -262,20 +298,23 @@ def _bytes_of(rows: Floats) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(rows).view(np.uint8).ravel() if rows.size else np.zeros(4, np.uint8)
 
 
-def _kept(pruned: npt.NDArray[np.int32] | None) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], int]:
-    """The hash table of the buckets that have rows, and how many rows they have."""
+def _in_order(rows: npt.NDArray[np.uint8], num_words: int, kept_rows: npt.NDArray[np.int64], dim: int) -> npt.NDArray[np.uint8]:
+    """The rows of the words, then those of the buckets in the buckets' order, then one of zeros, for buckets that have none."""
+    matrix = np.frombuffer(rows.tobytes(), np.float32, rows.size // 4).reshape(-1, dim)
+    return _bytes_of(np.vstack([matrix[:num_words], matrix[num_words:][kept_rows], np.zeros((1, dim), np.float32)]))
+
+
+def _kept(pruned: npt.NDArray[np.int32] | None, bucket: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """Pairs for 64 buckets each, bits of those that have a row and how many have one before, and their rows in that order."""
     if pruned is None:
-        return np.full(1, -1, np.int32), np.zeros(1, np.int32), 0
-    if len(pruned) and (pruned.min() < 0 or pruned[:, 1].max() >= len(pruned)):
-        raise _BadFileError("its list of kept n-grams names rows that it does not have")
-    size = 1 << (4 * len(pruned)).bit_length()
-    keys, rows = np.full(size, -1, np.int32), np.zeros(size, np.int32)
-    for key, row in pruned.tolist():
-        slot = (key * 0x9E3779B1 >> 8) & (size - 1)
-        while keys[slot] >= 0:
-            slot = (slot + 1) & (size - 1)
-        keys[slot], rows[slot] = key, row
-    return keys, rows, len(pruned)
+        return np.zeros(2, np.uint64), np.zeros(0, np.int64)
+    if len(pruned) and (pruned.min() < 0 or pruned[:, 0].max() >= bucket or pruned[:, 1].max() >= len(pruned)):
+        raise _BadFileError("its list of kept n-grams names some that cannot be")
+    keys, places = np.unique(pruned[:, 0], return_index=True)
+    bits = np.zeros(bucket // 64 + 1, np.uint64)
+    np.bitwise_or.at(bits, keys >> 6, np.uint64(1) << (keys & 63).astype(np.uint64))
+    counts = np.bincount(keys >> 6, minlength=len(bits))
+    return np.column_stack([bits, (np.cumsum(counts) - counts).astype(np.uint64)]).ravel(), pruned[places, 1].astype(np.int64)
 
 
 def _word_table(words: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint32]]:
@@ -309,7 +348,7 @@ def _eos(words: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], num_words: i
 def _tree(counts: list[int]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """The Huffman tree of the labels: children of each node, and the labels in the order of its search."""
     num = len(counts)
-    weights = [*counts, *[10**15] * (num - 1)]
+    weights = [*counts, *[10**15] * (num + 1)]  # two more than there are nodes, for counts that make no tree
     left, right = np.full(2 * num - 1, -1, np.int32), np.full(2 * num - 1, -1, np.int32)
     leaf, node = num - 1, num
     for parent in range(num, 2 * num - 1):

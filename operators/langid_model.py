@@ -20,7 +20,7 @@ from operators.kernels import langid_layout
 from operators.kernels.buffers import text_buffers
 from operators.kernels.composed import composition, find_plain
 from operators.kernels.kept import kept
-from operators.kernels.langid import Model, score
+from operators.kernels.langid import Model, num_grams, score
 from operators.kernels.langid_layout import LayoutError, laid_out
 from operators.kernels.unicode import tables
 
@@ -32,6 +32,7 @@ class BundledModel:
         self.labels = list(dict.fromkeys(names))
         self._numbers = np.array([self.labels.index(name) for name in names], np.int32)
         self._model = model
+        self._num_grams = num_grams(model)
 
     def identify(self, text: pa.LargeStringArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """The number of each text's likeliest label, -1 where the text is null, and its probability, as `classify` has them."""
@@ -53,7 +54,7 @@ class BundledModel:
         return np.where(valid, self._numbers[classes], np.int32(-1)), scores.astype(np.float32)
 
     def _score(self, offsets: Any, data: Any, todo: Any, classes: Any, scores: Any) -> None:
-        score(self._model, offsets, data, todo, np.zeros(len(self._model.rows), np.uint32), classes, scores)
+        score(self._model, offsets, data, todo, np.zeros(self._num_grams, np.uint32), classes, scores)
 
 
 def _as_py3langid_reads(data: bytes) -> bytes:

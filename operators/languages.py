@@ -77,10 +77,14 @@ def individual(label: str, *, of_wikipedia: bool = False) -> str:
     return _INDIVIDUAL.get(found, found)
 
 
+_VARIANTS: Final = {"Hans": "Hani", "Hant": "Hani", "Kore": "Hang"}
+"""Scripts that letters alone do not tell apart, by the one that a document is said to be in."""
+
+
 def script_of(label: str) -> str | None:
-    """The script that a label names (`Latn` of `deu_Latn`), if it does."""
-    script = label.partition("_")[2].partition("_")[0]
-    return script.title() if len(script) == len("Latn") and script.isalpha() else None
+    """The script that a label names (`Latn` of `deu_Latn`, `Hani` of `zho_Hant`), if it does."""
+    script = label.partition("_")[2].partition("_")[0].title()
+    return _VARIANTS.get(script, script) if len(script) == len("Latn") and script.isalpha() else None
 
 
 def uses_wikipedia_codes(labels: list[str]) -> bool:

@@ -6,7 +6,6 @@ change, and only the others become Python strings.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, null_text_errors, text_of, with_column
+from operators.combining import normalized
 
 if TYPE_CHECKING:
     from operators.kernels.buffers import Bytes, Offsets
@@ -160,7 +160,7 @@ class NormalizeText(BatchOperator):
             for place, (begin, end, angle) in enumerate(zip(begins.tolist(), ends.tolist(), angles.tolist(), strict=True)):
                 line = str(view[begin:end], "utf-8", "replace")
                 fixed = fix(line, angle != 0)
-                fixed = fixed if form is None else unicodedata.normalize(form, fixed)
+                fixed = fixed if form is None else normalized(form, fixed)
                 if fixed != line:
                     places.append(place)
                     parts.append(fixed.encode("utf-8", "replace"))

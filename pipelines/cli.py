@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import click
 
 from pipelines.cli_authoring import COMMANDS as AUTHORING
+from pipelines.cli_classifier import COMMANDS as TRAINING
 from pipelines.cli_later import COMMANDS as LATER
 from pipelines.cli_run import COMMANDS as RUNNING
 from pipelines.errors import ConfigError, ShardmillError, shown
@@ -62,7 +63,7 @@ def cli() -> None:
     """Turn raw, sharded documents into clean, deduplicated, tokenized datasets that anyone can check."""
 
 
-for _command in (*AUTHORING, *RUNNING, *LATER):
+for _command in (*AUTHORING, *TRAINING, *RUNNING, *LATER):
     cli.add_command(_command)
 
 

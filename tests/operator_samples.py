@@ -118,16 +118,21 @@ def small_fasttext(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sample_settings(tokenizer: Path, fasttext: Path) -> dict[str, dict[str, Any]]:
     """Settings under which each operator has something to do, by a name for the test's report; every type at least once."""
     words = Path(__file__).with_name("bad_words_en.txt")
+    items = Path(__file__).with_name("eval_items.jsonl")
     return {
         "bad_words": {"type": "bad_words", "lists": {"en": str(words)}, "language": "en"},
         "bad_words-some": {"type": "bad_words", "lists": {"en": str(words)}, "language": "en", "keep_fraction": 0.5, "seed": 1},
         "c4_paragraph": {"type": "c4_paragraph"},
         "c4_quality": {"type": "c4_quality", "min_num_sentences": 2},
         "c4_quality-annotate": {"type": "c4_quality", "annotate": True},
+        "classifier": {"type": "classifier", "model": str(fasttext), "label": "en", "min_score": 0.5},
+        "classifier-likeliest": {"type": "classifier", "model": str(fasttext), "keep_labels": ["en"], "max_chars": 300, "lowercase": True},
         "datatrove-filter": {"type": "datatrove", "block": "GopherQualityFilter", "args": {"min_doc_words": 10}},
         "datatrove-edit": {"type": "datatrove", "block": "C4QualityFilter", "args": {"filter_no_terminal_punct": False}},
         "datatrove-pii": {"type": "datatrove", "block": "PIIFormatter"},
         "datatrove-sampler": {"type": "datatrove", "block": "SamplerFilter", "args": {"seed": 3}},
+        "decontaminate": {"type": "decontaminate", "evals": [str(items)]},
+        "decontaminate-annotate": {"type": "decontaminate", "evals": {"small": str(items)}, "min_overlap": 0.5, "annotate": True},
         "exact_dedup": {"type": "exact_dedup"},
         "exact_dedup-words": {"type": "exact_dedup", "normalize": "words", "keep": "longest", "within": ["day"]},
         "exact_dedup-by": {"type": "exact_dedup", "columns": ["url", "number"], "keep": "highest", "by": "time"},

@@ -7,15 +7,13 @@ import json
 import random
 import unicodedata
 from collections import Counter
-from time import process_time
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from operator_samples import SHARED, opened, real_documents
+from operator_samples import SHARED, opened
 from pydantic import ValidationError
 
 from operators.base import OperatorError
@@ -286,20 +284,3 @@ def test_many_hits_in_a_batch_are_all_counted(small):
     judge = opened(Decontaminate(evals=[small], annotate=True))
     matches = judge(texts_of(*[LONG] * 2000)).batch["contamination"].to_pylist()
     assert matches == [[{"eval": "small", "item": "long", "ngrams_found": 8, "ngrams": 8}]] * 2000
-
-
-def test_faster_than_splitting_in_python():
-    """The search takes less time than a twentieth of what it takes to find the words in Python."""
-    batch = real_documents("en-open-00002", limit=300)
-    judge = opened(Decontaminate(evals=all_evals()))
-    judge(batch.slice(0, 1))
-    begin = process_time()
-    for _ in range(5):
-        judge(batch)
-    middle = process_time()
-    texts = batch["text"].to_pylist()[:30]
-    for text in texts:
-        words(text)
-    per_byte = (process_time() - middle) / sum(len(text.encode()) for text in texts)
-    num_bytes = int(np.diff(text_buffers(batch["text"])[0]).sum())
-    assert (middle - begin) / 5 / num_bytes < per_byte / 20

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from operator_samples import ASSETS, opened, real_documents
 from pydantic import ValidationError
 
+from operators import combining
 from operators.kernels import normalize as kernels
 from operators.kernels.normalize_patterns import UnreadableExpressionError, patterns
 from operators.normalize import Ftfy, NormalizeText
@@ -200,6 +201,24 @@ def test_line_of_more_than_a_million_characters():
     """ftfy cuts such a line before it looks at it; so does the operator."""
     text = "é " * 500_001 + "schÃ¶n &amp; " + "x" * 300_000 + "&quot;\n" + "ok"
     assert normalized(text) == [unicodedata.normalize("NFC", fixed(text, Ftfy()))]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.text(max_size=3) | st.text("\u0301\u0316\u0344\u0308\u0f71\u0f73\u0f81\u0f72\u3099\u05b0", max_size=200), max_size=6).map(
+        "".join
+    ),
+    st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]),
+)
+def test_long_runs_of_marks_become_what_unicodedata_makes_of_them(text, form):
+    """Marks that are put in order beforehand change nothing about the result."""
+    assert combining.normalized(form, text * 8) == unicodedata.normalize(form, text * 8)
+
+
+def test_a_letter_may_have_a_million_marks():
+    """Marks of alternating classes, for which `unicodedata.normalize` takes hours, go through."""
+    text = "a" + "\u0301\u0316" * 500_000
+    assert normalized(text) == ["\u00e1" + "\u0316" * 500_000 + "\u0301" * 499_999]
 
 
 def test_untouched_batch_comes_back_itself():

@@ -15,7 +15,7 @@ def test_every_operator_explains_itself(operator_type):
     found = describe(operator_type)
     assert found.type == operator_type
     assert found.promise.endswith(".")
-    assert {setting.name for setting in found.settings} == set(BY_TYPE[operator_type].model_fields) - {"type"}
+    assert {setting.name.partition(".")[0] for setting in found.settings} == set(BY_TYPE[operator_type].model_fields) - {"type"}
     assert all(setting.doc and setting.type for setting in found.settings)
 
 
@@ -49,3 +49,10 @@ def test_an_unknown_operator_names_the_nearest():
     """A misspelt type is corrected."""
     with pytest.raises(OperatorError, match="did you mean 'length_filter'"):
         describe("lenght_filter")
+
+
+def test_settings_that_are_mappings_show_their_parts():
+    """A reader sees what a mapping may hold, each part with its own default and words."""
+    settings = {setting.name: setting for setting in describe("normalize_text").settings}
+    assert (settings["ftfy"].type, settings["ftfy"].default["fix_encoding"]) == ("mapping or null", True)
+    assert (settings["ftfy.fix_encoding"].type, settings["ftfy.fix_encoding"].default) == ("boolean", True)

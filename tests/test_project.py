@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from pipelines import demo
+from pipelines import demo, reference
 from pipelines.config import load
 
 ROOT = Path(__file__).parent.parent
@@ -25,7 +25,9 @@ def constraints():
 
 def declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    return [Requirement(text) for text in project["project"]["dependencies"] + project["dependency-groups"]["dev"]]
+    extras = [text for texts in project["project"]["optional-dependencies"].values() for text in texts]
+    texts = project["project"]["dependencies"] + project["dependency-groups"]["dev"] + extras
+    return [Requirement(text) for text in dict.fromkeys(texts)]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
@@ -86,6 +88,11 @@ def test_the_pipeline_in_the_readme_is_the_quickstart(tmp_path, monkeypatch):
     (shown,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (tmp_path / "shown.yaml").write_text(shown)
     assert load(tmp_path / "shown.yaml").redacted() == load(ROOT / "configs" / "quickstart.yaml").redacted()
+
+
+def test_the_reference_of_operators_is_what_they_say():
+    """docs/operators.md is made from the operators, and is made again when one changes, as pipelines/reference.py says."""
+    assert (ROOT / "docs" / "operators.md").read_text() == reference.page()
 
 
 def test_every_file_that_the_map_names_exists():

@@ -15,7 +15,7 @@ class InvalidOffsetsError(ValueError):
 
 
 def text_buffers(values: pa.LargeStringArray) -> tuple[Offsets, Bytes]:
-    """The offsets and bytes of a text column, read only and without a copy.
+    """The offsets and bytes of a column of large strings or large binaries, read only and without a copy.
 
     Row `i` is `data[offsets[i]:offsets[i + 1]]`. Of a slice the offsets do not begin at zero. A null row may have any extent.
 

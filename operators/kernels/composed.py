@@ -16,6 +16,7 @@ import numpy.typing as npt
 from operators.kernels.kept import kept
 from operators.kernels.lean import lean_kernel
 from operators.kernels.unicode import LOWER, NUM_CODES, TITLE, UPPER, class_of, decode
+from operators.kernels.vectors import LINE_BYTES, line_is_ascii
 
 LEAD: Final = 0xFF  # combining class of the first character of the decomposition
 TRAIL: Final = 0xFF00  # that of the last one, shifted
@@ -64,10 +65,10 @@ def _is_plain(data: Any, start: Any, stop: Any, tables: Any, composition: Any) -
                 may_be_upper = not 97 <= starter <= 122
                 any_upper = any_upper or 65 <= starter <= 90
                 continue
-            while at + 8 <= stop and (
-                data[at] | data[at + 1] | data[at + 2] | data[at + 3] | data[at + 4] | data[at + 5] | data[at + 6] | data[at + 7] < 0x80
-            ):
-                at += 8
+            while at + LINE_BYTES <= stop and line_is_ascii(data, at):
+                at += LINE_BYTES
+            while at < stop and data[at] < 0x80:
+                at += 1
             starter = np.int64(data[at - 1])
             continue
         code, size = decode(data, at, stop)

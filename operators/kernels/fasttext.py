@@ -11,10 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba.core import types
-from numba.extending import intrinsic
 
+from operators.kernels.fasttext_rows import add_bytes, add_floats, add_rows, count_bits, remainder
 from operators.kernels.jit import kernel
 from operators.kernels.lean import lean_kernel
 
@@ -30,11 +28,13 @@ MINN: Final = 2
 MAXN: Final = 3
 WORD_NGRAMS: Final = 4
 DIM: Final = 5
-PRUNED: Final = 6  # 0: every bucket has a row; 1: those of the table do
+PRUNED: Final = 6  # 0: every bucket has a row; 1: those of `kept` do
 LOSS: Final = 7
 NUM_LABELS: Final = 8
 ROWS_AT: Final = 9
-NUM_NUMBERS: Final = 10
+MAGIC: Final = 10  # of the remainder by the number of buckets, as a signed number
+NO_ROW: Final = 11  # a row of zeros, for buckets that have none; only where `PRUNED`
+NUM_NUMBERS: Final = 12
 
 FNV_BASIS: Final = np.uint64(2166136261)
 FNV_PRIME: Final = np.uint64(16777619)
@@ -46,6 +46,9 @@ NO_BYTE: Final = np.uint64(0xFFFFFF00)  # what a byte above 127, as a signed one
 MEMORY_FLOATS: Final = 1 << 20
 MAX_REMEMBERED: Final = 1 << 15
 LONGEST_REMEMBERED: Final = 64
+NO_WORD: Final = -1
+NO_PART: Final = -2
+MAX_WAITING: Final = 1024
 HOPELESS: Final = -25.0  # logarithm of a part of the tree whose labels' scores are zero as far as a float32 near one tells
 TINY: Final = 1e-5  # fastText's logarithm is that of a little more
 SIGMOID_STEPS: Final = 512
@@ -61,8 +64,7 @@ class Network(NamedTuple):
         word_bytes: uint8.
         word_slots: int32, a hash table of a power of two: the word's number, -1 where there is none.
         word_hashes: uint32, by word.
-        kept_keys: int32, a hash table of a power of two: buckets that have a row, -1 where there is none.
-        kept_rows: int32, their rows, counted from after the words.
+        kept: uint64, pairs for 64 buckets each: bits of those that have a row, and how many have one before them. Their rows are in order.
         rows: uint8: float32 rows of the words, then of the buckets, from byte `ROWS_AT` on.
         output: float32, flat, by dimension and label (for `hs` by dimension and inner node).
         left: int32, by node of the tree of `hs`.
@@ -76,8 +78,7 @@ class Network(NamedTuple):
     word_bytes: npt.NDArray[np.uint8]
     word_slots: npt.NDArray[np.int32]
     word_hashes: npt.NDArray[np.uint32]
-    kept_keys: npt.NDArray[np.int32]
-    kept_rows: npt.NDArray[np.int32]
+    kept: npt.NDArray[np.uint64]
     rows: npt.NDArray[np.uint8]
     output: npt.NDArray[np.float32]
     left: npt.NDArray[np.int32]
@@ -86,55 +87,52 @@ class Network(NamedTuple):
     sigmoid: npt.NDArray[np.float32]
 
 
-@intrinsic
-def _float_at(typing_context: Any, data: Any, index: Any) -> Any:  # noqa: ARG001
-    """Read a float32 at any address: a mapped file's rows begin where its words end."""
+class Scratch(NamedTuple):
+    """What a text needs while it is judged.
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        pointer = builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.FloatType().as_pointer())
-        number = builder.load(pointer)
-        number.align = 1
-        return number
+    Attributes:
+        hashes: uint32, of its words, for n-grams of words.
+        marked: uint8, a word between its marks.
+        places: int64, by place of the memory: where its word begins, the word's size, and how many rows it has (with character n-grams;
+            else the word's number, or NO_WORD), or NO_PART.
+        memory: float32, flat, by place: the sum of the word's rows; only with character n-grams.
+        waiting: int64, rows to be added.
+        sums: float32.
+    """
 
-    return types.float32(data, types.int64), code
+    hashes: npt.NDArray[np.uint32]
+    marked: npt.NDArray[np.uint8]
+    places: npt.NDArray[np.int64]
+    memory: npt.NDArray[np.float32]
+    waiting: npt.NDArray[np.int64]
+    sums: npt.NDArray[np.float32]
 
 
 @lean_kernel
 def _mix(state: Any, byte: Any) -> Any:
     """One more byte for the hash, as a signed one."""
-    wide = np.uint64(byte)
-    if wide >= 128:
-        wide |= NO_BYTE
-    return ((state ^ wide) * FNV_PRIME) & LOW_WORD
+    return ((state ^ np.uint64(np.int64(np.int8(byte)))) * FNV_PRIME) & LOW_WORD
 
 
 @lean_kernel
 def _add_row(network: Any, row: Any, sums: Any, at: Any) -> None:
     """Add a row of the input matrix."""
     dim = network.numbers[DIM]
-    begin = network.numbers[ROWS_AT] + row * dim * 4
-    rows = network.rows
-    for i in range(dim):
-        sums[at + i] += _float_at(rows, begin + i * 4)
+    add_bytes(sums, at, network.rows, network.numbers[ROWS_AT] + row * dim * 4, dim)
 
 
 @lean_kernel
-def _add_bucket(network: Any, bucket: Any, sums: Any, at: Any) -> Any:
-    """Add the row of a bucket, if it has one. Returns how many rows that were."""
+def _bucket_row(network: Any, bucket: Any) -> Any:
+    """The row of a bucket, counted from after the words, and whether it has one; the row of zeros if not."""
     numbers = network.numbers
-    row = np.int64(bucket)
-    if numbers[PRUNED]:
-        keys = network.kept_keys
-        mask = len(keys) - 1
-        slot = (row * 0x9E3779B1 >> 8) & mask
-        while keys[slot] != row:
-            if keys[slot] < 0:
-                return 0
-            slot = (slot + 1) & mask
-        row = np.int64(network.kept_rows[slot])
-    _add_row(network, numbers[NUM_WORDS] + row, sums, at)
-    return 1
+    if numbers[PRUNED] == 0:
+        return np.int64(bucket), 1
+    # Without a branch: which n-grams have a row cannot be foreseen.
+    pair = np.int64(bucket >> np.uint64(6)) * 2
+    bits, bit = network.kept[pair], np.uint64(1) << (bucket & np.uint64(63))
+    row = np.int64(network.kept[pair + 1] + count_bits(bits & (bit - np.uint64(1))))
+    found = 1 if bits & bit else 0
+    return row if found else numbers[NO_ROW], found
 
 
 @lean_kernel
@@ -158,33 +156,31 @@ def _word(network: Any, data: Any, start: Any, stop: Any, hashed: Any) -> Any:
 
 
 @lean_kernel
-def _byte(data: Any, start: Any, stop: Any, at: Any) -> Any:
-    """A byte of the word with its marks, `<word>`."""
-    if at < start:
-        return BELOW
-    return data[at] if at < stop else ABOVE
-
-
-@lean_kernel
-def _add_subwords(network: Any, data: Any, start: Any, stop: Any, sums: Any, out: Any) -> Any:
+def _add_subwords(network: Any, data: Any, start: Any, stop: Any, marked: Any, sums: Any, out: Any) -> Any:
     """Add the rows of a word's character n-grams. Returns how many those were."""
     numbers = network.numbers
-    minn, maxn, bucket, found = numbers[MINN], numbers[MAXN], np.uint64(max(numbers[BUCKET], 1)), 0
-    first, last = start - 1, stop + 1
-    for i in range(first, last):
-        if _byte(data, start, stop, i) & 0xC0 == 0x80:
+    minn, maxn, found = numbers[MINN], numbers[MAXN], 0
+    bucket, magic = np.uint64(numbers[BUCKET]), np.uint64(numbers[MAGIC])
+    size = stop - start + 2
+    marked[0], marked[size - 1] = BELOW, ABOVE
+    for i in range(start, stop):
+        marked[i - start + 1] = data[i]
+    for i in range(size):
+        if marked[i] & 0xC0 == 0x80:
             continue
         state, j = FNV_BASIS, i
-        for size in range(1, maxn + 1):
-            if j >= last:
+        for chars in range(1, maxn + 1):
+            if j >= size:
                 break
-            state = _mix(state, _byte(data, start, stop, j))
+            state = _mix(state, marked[j])
             j += 1
-            while j < last and _byte(data, start, stop, j) & 0xC0 == 0x80:
-                state = _mix(state, data[j])
+            while j < size and marked[j] & 0xC0 == 0x80:
+                state = _mix(state, marked[j])
                 j += 1
-            if size >= minn and not (size == 1 and (i == first or j == last)):
-                found += _add_bucket(network, state % bucket, sums, out)
+            if chars >= minn and not (chars == 1 and (i == 0 or j == size)):
+                row, is_there = _bucket_row(network, remainder(state, bucket, magic))
+                _add_row(network, numbers[NUM_WORDS] + row, sums, out)
+                found += is_there
     return found
 
 
@@ -203,18 +199,13 @@ def _is_label(data: Any, start: Any, stop: Any) -> Any:
 
 
 @lean_kernel
-def _add_word(network: Any, data: Any, start: Any, stop: Any, hashed: Any, sums: Any, out: Any) -> Any:
-    """Add the rows of a word that is not `</s>`. Returns how many those were, -1 for what is a label and no word."""
-    word = _word(network, data, start, stop, hashed)
-    if word >= network.numbers[NUM_WORDS] or (word < 0 and _is_label(data, start, stop)):
-        return -1
+def _add_word(network: Any, data: Any, start: Any, stop: Any, word: Any, marked: Any, sums: Any, out: Any) -> Any:
+    """Add the rows of a word, whose number is -1 if it is not in the dictionary. Returns how many those were."""
     found = 0
     if word >= 0:
         _add_row(network, word, sums, out)
         found = 1
-    if network.numbers[MAXN] > 0:
-        found += _add_subwords(network, data, start, stop, sums, out)
-    return found
+    return found + _add_subwords(network, data, start, stop, marked, sums, out)
 
 
 @lean_kernel
@@ -236,16 +227,65 @@ def _remembered(data: Any, start: Any, size: Any, slot: Any, places: Any) -> Any
 
 
 @lean_kernel
-def _sum_up(network: Any, eos: Any, data: Any, start: Any, stop: Any, hashes: Any, places: Any, memory: Any, sums: Any) -> Any:
-    """Add up the rows of a text in `sums`. Returns how many those were."""
-    numbers = network.numbers
-    dim, ngrams = numbers[DIM], numbers[WORD_NGRAMS]
+def _known(network: Any, data: Any, start: Any, stop: Any, hashed: Any) -> Any:
+    """The number of a word, NO_WORD if the dictionary lacks it, NO_PART for what is a label and no word of the text."""
+    word = _word(network, data, start, stop, hashed)
+    if word >= network.numbers[NUM_WORDS] or (word < 0 and _is_label(data, start, stop)):
+        return NO_PART
+    return word
+
+
+@lean_kernel
+def _look_up(network: Any, data: Any, start: Any, stop: Any, state: Any, scratch: Any) -> Any:
+    """The place in the memory of a word, which is looked up, and its rows added up, if it is not remembered."""
+    dim, places = network.numbers[DIM], scratch.places
     mask = len(places) // 3 - 2  # the last place is for words too long to be remembered
-    found, num_hashes, at = 0, 0, start
+    size = stop - start
+    slot = np.int64(state) & mask if size <= LONGEST_REMEMBERED else mask + 1
+    if slot <= mask and _remembered(data, start, size, slot, places):
+        return slot
+    places[slot * 3], places[slot * 3 + 1] = start, size
+    word = _known(network, data, start, stop, state)
+    if word != NO_PART and network.numbers[MAXN] > 0:
+        for i in range(dim):
+            scratch.memory[slot * dim + i] = 0
+        word = _add_word(network, data, start, stop, word, scratch.marked, scratch.memory, slot * dim)
+    places[slot * 3 + 2] = word
+    return slot
+
+
+@lean_kernel
+def _add_ngrams(network: Any, scratch: Any, num_hashes: Any) -> Any:
+    """Add the rows of the runs of words. Returns how many those were."""
+    numbers, hashes, waiting, sums = network.numbers, scratch.hashes, scratch.waiting, scratch.sums
+    dim, num_words, ngrams, bucket = numbers[DIM], numbers[NUM_WORDS], numbers[WORD_NGRAMS], np.uint64(numbers[BUCKET])
+    found, num = 0, 0
+    for i in range(num_hashes):
+        state = np.uint64(np.int64(np.int32(hashes[i])))
+        for j in range(i + 1, min(num_hashes, i + ngrams)):
+            state = state * WORD_FACTOR + np.uint64(np.int64(np.int32(hashes[j])))
+            row, is_there = _bucket_row(network, state % bucket)
+            if is_there == 0:
+                continue
+            if num == len(waiting):
+                add_rows(sums, network.rows, numbers[ROWS_AT], dim, waiting, num)
+                num = 0
+            waiting[num] = num_words + row
+            num += 1
+            found += 1
+    add_rows(sums, network.rows, numbers[ROWS_AT], dim, waiting, num)
+    return found
+
+
+@lean_kernel
+def _sum_up(network: Any, eos: Any, data: Any, start: Any, stop: Any, scratch: Any) -> Any:
+    """Add up the rows of a text in `scratch.sums`. Returns how many those were."""
+    numbers, places, waiting, sums = network.numbers, scratch.places, scratch.waiting, scratch.sums
+    dim, ngrams, maxn = numbers[DIM], numbers[WORD_NGRAMS], numbers[MAXN]
+    found, num_hashes, num, at = 0, 0, 0, start
     for i in range(dim):
         sums[i] = 0
-    ended = False
-    while at < stop and not ended:
+    while at < stop:
         if _is_space(data[at]):
             at += 1
             continue
@@ -254,38 +294,32 @@ def _sum_up(network: Any, eos: Any, data: Any, start: Any, stop: Any, hashes: An
             state = _mix(state, data[at])
             at += 1
         if _is_eos(data, begin, at):
-            ended = True
             break
-        size, slot = at - begin, np.int64(state) & mask
-        keeps = size <= LONGEST_REMEMBERED
-        if not (keeps and _remembered(data, begin, size, slot, places)):
-            slot = slot if keeps else mask + 1
-            for i in range(dim):
-                memory[slot * dim + i] = 0
-            places[slot * 3], places[slot * 3 + 1] = begin, size
-            places[slot * 3 + 2] = _add_word(network, data, begin, at, state, memory, slot * dim)
+        slot = _look_up(network, data, begin, at, state, scratch)
         rows = places[slot * 3 + 2]
-        if rows < 0:
+        if rows == NO_PART:
             continue
-        found += rows
-        for i in range(dim):
-            sums[i] += memory[slot * dim + i]
+        if maxn > 0:
+            found += rows
+            add_floats(sums, 0, scratch.memory, slot * dim, dim)
+        elif rows != NO_WORD:
+            if num == len(waiting):
+                add_rows(sums, network.rows, numbers[ROWS_AT], dim, waiting, num)
+                num = 0
+            waiting[num] = rows
+            num += 1
+            found += 1
         if ngrams > 1:
-            hashes[num_hashes] = state
+            scratch.hashes[num_hashes] = state
             num_hashes += 1
+    add_rows(sums, network.rows, numbers[ROWS_AT], dim, waiting, num)
     # The line feed that ends every text is a word of its own.
     if eos[1] >= 0:
         _add_row(network, eos[1], sums, 0)
         found += 1
     if ngrams > 1:
-        hashes[num_hashes] = eos[0]
-        num_hashes += 1
-        bucket = np.uint64(max(numbers[BUCKET], 1))
-        for i in range(num_hashes):
-            state = np.uint64(np.int64(np.int32(hashes[i])))
-            for j in range(i + 1, min(num_hashes, i + ngrams)):
-                state = state * WORD_FACTOR + np.uint64(np.int64(np.int32(hashes[j])))
-                found += _add_bucket(network, state % bucket, sums, 0)
+        scratch.hashes[num_hashes] = eos[0]
+        found += _add_ngrams(network, scratch, num_hashes + 1)
     return found
 
 
@@ -384,24 +418,32 @@ def predict(
     """
     numbers = network.numbers
     dim, num_labels, num_rows = numbers[DIM], numbers[NUM_LABELS], len(valid)
+    has_parts, has_runs = numbers[MAXN] > 0, numbers[WORD_NGRAMS] > 1
     longest, remembered = 0, 1
     for row in range(num_rows):
         longest = max(longest, offsets[row + 1] - offsets[row])
-    while remembered < MAX_REMEMBERED and remembered * 2 * dim <= MEMORY_FLOATS and remembered < (offsets[num_rows] - offsets[0]) // 8:
+    most_floats = MEMORY_FLOATS // dim if has_parts else MAX_REMEMBERED
+    while remembered * 2 <= min(MAX_REMEMBERED, most_floats) and remembered < (offsets[num_rows] - offsets[0]) // 8:
         remembered *= 2
-    hashes = np.empty(longest // 2 + 2 if numbers[WORD_NGRAMS] > 1 else 1, np.uint32)
-    places, memory = np.full((remembered + 1) * 3, -1, np.int64), np.empty((remembered + 1) * dim, np.float32)
-    sums, outputs, logs = np.empty(dim, np.float32), np.empty(num_labels, np.float32), np.empty(2 * num_labels, np.float32)
+    scratch = Scratch(
+        np.empty(longest // 2 + 2 if has_runs else 1, np.uint32),
+        np.empty(longest + 2 if has_parts else 1, np.uint8),
+        np.full((remembered + 1) * 3, -1, np.int64),
+        np.empty((remembered + 1) * dim if has_parts else 1, np.float32),
+        np.empty(MAX_WAITING, np.int64),
+        np.empty(dim, np.float32),
+    )
+    outputs, logs = np.empty(num_labels, np.float32), np.empty(2 * num_labels, np.float32)
     for row in range(num_rows):
         best[row], scores[row], passed[row] = -1, 0, False
         for i in range(len(wanted)):
             chosen[row * len(wanted) + i] = 0
         if not valid[row]:
             continue
-        found = _sum_up(network, eos, data, offsets[row], offsets[row + 1], hashes, places, memory, sums)
+        found = _sum_up(network, eos, data, offsets[row], offsets[row + 1], scratch)
         if found == 0:
             continue
-        _score(network, sums, found, outputs, logs)
+        _score(network, scratch.sums, found, outputs, logs)
         most, base = np.float32(-np.inf), np.int64(kinds[row]) * num_labels
         for i in range(num_labels):
             label = network.leaves[i]

@@ -17,7 +17,6 @@ from operators.kernels.lean import lean_kernel
 from operators.kernels.lines import next_break, strip
 from operators.kernels.ngrams import (
     PAD,
-    bits_for,
     cells_bits,
     chars_of,
     count_byte,
@@ -29,6 +28,7 @@ from operators.kernels.ngrams import (
     pick,
     repeated_chars,
     repeated_parts,
+    table_bits,
     top_bound,
     top_chars,
 )
@@ -137,14 +137,14 @@ def repetition(
         if start == stop:
             code = np.int64(EMPTY)
         else:
-            need = np.int64(1) << bits_for(2 * (1 + count_byte(data, start, stop, LINE_FEED)))
+            need = np.int64(1) << table_bits(1 + count_byte(data, start, stop, LINE_FEED))
             if need > len(slots):
                 slots = np.empty(need, np.uint64)
             length = np.float64(length_of(data, start, stop))
             code = _judge_parts(data, start, stop, length, limit, value, every, starts, ends, slots)
             if every or (code == 0 and _wants_words(limit)):
                 num_words = split_words(modes[profile[row]], english_rules, word_tables, tables, data, start, stop, starts, ends)
-                need = np.int64(1) << bits_for(2 * num_words)
+                need = np.int64(1) << table_bits(num_words)
                 if need > len(slots):
                     slots = np.empty(need, np.uint64)
                 if num_words > len(hashes):

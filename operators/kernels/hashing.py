@@ -17,6 +17,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
+from operators.kernels.buffers import text_buffers
 from operators.kernels.jit import kernel
 
 U64 = npt.NDArray[np.uint64]
@@ -140,13 +141,7 @@ def _fold(first: U64, second: U64, tag: np.uint64, hi: U64, lo: U64, valid: Bool
 def hash_bytes(values: pa.Array) -> tuple[U64, U64]:
     """MurmurHash3 x64_128 (seed 0) of each string or binary value, zero where null; the two words in the reference's order."""
     values = _large(values)
-    num_rows = len(values)
-    _, offsets, data = values.buffers()
-    if num_rows == 0:
-        return np.zeros(0, np.uint64), np.zeros(0, np.uint64)
-    bounds = np.frombuffer(offsets, np.int64, num_rows + 1, values.offset * 8)
-    content = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
-    hashes: tuple[U64, U64] = _hash_slices(bounds, content, _valid(values))
+    hashes: tuple[U64, U64] = _hash_slices(*text_buffers(values), _valid(values))
     return hashes
 
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from operators.kernels.jit import kernel
 from operators.kernels.lean import lean_kernel
-from operators.kernels.vectors import LINE, TOGETHER, add_line, add_ten
+from operators.kernels.vectors import LINE, TOGETHER, add_lines, add_tens, two_bytes
 
 SHARED: Final = 65536
 """Where the rows begin in the table: before them lie the entries that are equal in all rows, by the last two bytes."""
@@ -37,11 +37,13 @@ STREAMS: Final = 8
 TILE_BYTES: Final = 1 << 20
 TILE_DOCS: Final = 1024
 LOGS: Final = 4096
+FEW: Final = 16.0
 NEGLIGIBLE: Final = -30.0
 LOW: Final = np.uint64(0xFFFFFFFF)
 HALF_WORD: Final = np.uint64(32)
 BYTE_BITS: Final = np.uint64(8)
 LAST_BYTE: Final = np.uint64(255)
+ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN, EIGHT = (np.uint64(number) for number in range(1, 9))
 
 
 class Model(NamedTuple):
@@ -49,9 +51,8 @@ class Model(NamedTuple):
 
     Attributes:
         entries: uint32, (row << 8) | which of its states: `SHARED` shared ones, then the rows piece by piece.
-        slots: uint64 by (last byte << 8) | byte: where the entry lies, and in the upper half whether the row counts.
-        special: uint8, a bit by state: it has no n-gram, or another state has the same.
-        rows: int32 by state: its n-gram's row of weights; if it is special that other state, or -1.
+        slots: uint64 by (byte << 8) | byte before it: where the entry lies, and in the upper half whether the row counts.
+        rows: uint32 by state: its n-gram's row of weights, the last one for none.
         weights: uint16, flat, by piece, row and class: weight above the class's least in units of 1/512; the last row is zero.
         least: float64 by class: its least weight.
         prior: float64 by class.
@@ -62,8 +63,7 @@ class Model(NamedTuple):
 
     entries: npt.NDArray[np.uint32]
     slots: npt.NDArray[np.uint64]
-    special: npt.NDArray[np.uint8]
-    rows: npt.NDArray[np.int32]
+    rows: npt.NDArray[np.uint32]
     weights: npt.NDArray[np.uint16]
     least: npt.NDArray[np.float64]
     prior: npt.NDArray[np.float64]
@@ -72,9 +72,14 @@ class Model(NamedTuple):
     start: npt.NDArray[np.int64]
 
 
+def num_grams(model: Model) -> int:
+    """How many n-grams a model has, and one for none: the length of the counts that `score` needs."""
+    return len(model.weights) // WIDTH
+
+
 @lean_kernel
 def _entry(entries: Any, slots: Any, entry: Any, pair: Any) -> Any:
-    """The entry after one more byte; `pair` is the byte before it and itself."""
+    """The entry after one more byte; `pair` is that byte, shifted, and the one before it."""
     slot = slots[pair]
     return np.uint64(entries[((entry >> BYTE_BITS) & (slot >> HALF_WORD)) + (slot & LOW)])
 
@@ -86,15 +91,22 @@ def _state(entries: Any, entry: Any) -> Any:
 
 
 @lean_kernel
+def _enter(model: Any, data: Any, at: Any) -> Any:
+    """The entry after a first byte."""
+    return _entry(model.entries, model.slots, np.uint64(model.start[0]), np.uint64(data[at]) << BYTE_BITS)
+
+
+@lean_kernel
 def _walk(model: Any, data: Any, begin: Any, first: Any, stop: Any, out: Any, at: Any) -> Any:
-    """Walk from `begin` to `stop` and note the states from `first` on."""
+    """Walk from `begin` to `stop`, which is behind it, and note the states from `first` on."""
     entries, slots = model.entries, model.slots
-    entry, before = np.uint64(model.start[0]), np.uint64(0)
-    for i in range(begin, stop):
-        byte = np.uint64(data[i])
-        entry = _entry(entries, slots, entry, before | byte)
-        before = byte << BYTE_BITS
-        if i >= first:
+    entry = _enter(model, data, begin)
+    if begin >= first:
+        out[at] = _state(entries, entry)
+        at += 1
+    for i in range(begin, stop - 1):
+        entry = _entry(entries, slots, entry, two_bytes(data, i))
+        if i + 1 >= first:
             out[at] = _state(entries, entry)
             at += 1
     return at
@@ -104,138 +116,111 @@ def _walk(model: Any, data: Any, begin: Any, first: Any, stop: Any, out: Any, at
 def _walk_apart(model: Any, data: Any, start: Any, stop: Any, out: Any, begin: Any) -> Any:
     """Note the state after each byte, in any order; eight places are walked at once. Returns how many."""
     entries, slots, depth = model.entries, model.slots, model.start[1]
-    part = (stop - start) // STREAMS
+    part = (stop - start - 1) // STREAMS
+    if start == stop:
+        return 0
     if part <= depth:
         return _walk(model, data, start, start, stop, out, begin) - begin
-    zero = np.uint64(0)
-    root = np.uint64(model.start[0])
-    e0, e1, e2, e3, e4, e5, e6, e7 = root, root, root, root, root, root, root, root
-    b0, b1, b2, b3, b4, b5, b6, b7 = zero, zero, zero, zero, zero, zero, zero, zero
-    s1 = start + part
-    s2, s3, s4, s5, s6, s7 = s1 + part, s1 + 2 * part, s1 + 3 * part, s1 + 4 * part, s1 + 5 * part, s1 + 6 * part
-    at = begin
-    for i in range(-depth, part):
+    # A place is that of the byte before: two bytes are read with each step. The first state noted is the one after byte `s1 + 1`, which
+    # depends on `depth` bytes.
+    back = max(depth - 2, 0)
+    s0, s1, s2, s3 = start, start + part, start + 2 * part, start + 3 * part
+    s4, s5, s6, s7 = start + 4 * part, start + 5 * part, start + 6 * part, start + 7 * part
+    e0, e1 = _enter(model, data, s0), _enter(model, data, s1 - back)
+    e2, e3 = _enter(model, data, s2 - back), _enter(model, data, s3 - back)
+    e4, e5 = _enter(model, data, s4 - back), _enter(model, data, s5 - back)
+    e6, e7 = _enter(model, data, s6 - back), _enter(model, data, s7 - back)
+    out[begin] = _state(entries, e0)
+    at = np.uint64(begin + 1)
+    for i in range(-back, part):
+        e1 = _entry(entries, slots, e1, two_bytes(data, s1 + i))
+        e2 = _entry(entries, slots, e2, two_bytes(data, s2 + i))
+        e3 = _entry(entries, slots, e3, two_bytes(data, s3 + i))
+        e4 = _entry(entries, slots, e4, two_bytes(data, s4 + i))
+        e5 = _entry(entries, slots, e5, two_bytes(data, s5 + i))
+        e6 = _entry(entries, slots, e6, two_bytes(data, s6 + i))
+        e7 = _entry(entries, slots, e7, two_bytes(data, s7 + i))
         if i >= 0:
-            c0 = np.uint64(data[start + i])
-            e0 = _entry(entries, slots, e0, b0 | c0)
-            b0 = c0 << BYTE_BITS
-        c1 = np.uint64(data[s1 + i])
-        e1 = _entry(entries, slots, e1, b1 | c1)
-        b1 = c1 << BYTE_BITS
-        c2 = np.uint64(data[s2 + i])
-        e2 = _entry(entries, slots, e2, b2 | c2)
-        b2 = c2 << BYTE_BITS
-        c3 = np.uint64(data[s3 + i])
-        e3 = _entry(entries, slots, e3, b3 | c3)
-        b3 = c3 << BYTE_BITS
-        c4 = np.uint64(data[s4 + i])
-        e4 = _entry(entries, slots, e4, b4 | c4)
-        b4 = c4 << BYTE_BITS
-        c5 = np.uint64(data[s5 + i])
-        e5 = _entry(entries, slots, e5, b5 | c5)
-        b5 = c5 << BYTE_BITS
-        c6 = np.uint64(data[s6 + i])
-        e6 = _entry(entries, slots, e6, b6 | c6)
-        b6 = c6 << BYTE_BITS
-        c7 = np.uint64(data[s7 + i])
-        e7 = _entry(entries, slots, e7, b7 | c7)
-        b7 = c7 << BYTE_BITS
-        if i >= 0:
-            out[at], out[at + 1] = _state(entries, e0), _state(entries, e1)
-            out[at + 2], out[at + 3] = _state(entries, e2), _state(entries, e3)
-            out[at + 4], out[at + 5] = _state(entries, e4), _state(entries, e5)
-            out[at + 6], out[at + 7] = _state(entries, e6), _state(entries, e7)
-            at += 8
-    rest = start + STREAMS * part
-    return _walk(model, data, rest - depth, rest, stop, out, at) - begin
+            e0 = _entry(entries, slots, e0, two_bytes(data, s0 + i))
+            out[at], out[at + ONE] = _state(entries, e0), _state(entries, e1)
+            out[at + TWO], out[at + THREE] = _state(entries, e2), _state(entries, e3)
+            out[at + FOUR], out[at + FIVE] = _state(entries, e4), _state(entries, e5)
+            out[at + SIX], out[at + SEVEN] = _state(entries, e6), _state(entries, e7)
+            at += EIGHT
+    rest = start + 1 + STREAMS * part
+    if rest == stop:
+        return np.int64(at) - begin
+    return _walk(model, data, rest + 1 - depth, rest, stop, out, np.int64(at)) - begin
 
 
 @lean_kernel
 def _count(model: Any, visits: Any, begin: Any, end: Any, counts: Any, touched: Any) -> Any:
-    """Count how often each n-gram was found; `touched` gets the state of each once, and some with a count of zero. Returns how many."""
-    special, rows = model.special, model.rows
-    num = 0
-    for i in range(begin, end):
-        state = visits[i]
-        seen = counts[state]
-        touched[num] = state
-        counts[state] = seen + 1
-        num += seen == 0
-    for i in range(num):
-        state = touched[i]
-        if (special[state >> 3] >> (state & 7)) & 1:
-            same = rows[state]  # another state that stands for the same n-gram, or none
-            if same >= 0:
-                touched[num] = same
-                num += counts[same] == 0
-                counts[same] += counts[state]
-            counts[state] = 0
+    """Count how often each n-gram was found; `touched` gets each one's row once, and perhaps that of none. Returns how many."""
+    rows = model.rows
+    num = np.uint64(0)
+    for i in range(np.uint64(begin), np.uint64(end)):
+        row = rows[visits[i]]
+        seen = counts[row]
+        touched[num] = row
+        counts[row] = seen + np.uint32(1)
+        num += np.uint64(seen == 0)
+    counts[len(counts) - 1] = 0
     return num
 
 
 @lean_kernel
-def _sort(model: Any, counts: Any, touched: Any, num: Any, found: Any, at: Any, more: Any, sizes: Any, doc: Any) -> Any:
-    """Clear the counts and note each n-gram's row by its count: 1, 2, 3, each filled up to groups, then more with the count beside it.
+def _sort(model: Any, counts: Any, touched: Any, num: Any, found: Any, at: Any, often: Any, apart: Any, sizes: Any, doc: Any) -> Any:
+    """Clear the counts and note each n-gram's row by its count: 1, 2, 3, each filled up to groups, then more with the factor beside it.
 
-    Returns the place after them.
+    `apart` is room for three lists. Returns the place after them, and the sum of all factors.
     """
-    rows, none = model.rows, np.uint32(len(model.weights) // (PIECES * PIECE) - 1)
-    n1, n2, n3, n4 = 0, 0, 0, 0
+    logs, none = model.logs, np.uint32(len(counts) - 1)
+    room = np.uint64(len(apart) // 4)
+    n1, n2, n3, n4 = np.uint64(at), np.uint64(0), room, TWO * room
+    # Each row is written to all the lists, and stays on the one whose length then grows: no branch that a processor could not foresee.
     for i in range(num):
-        seen = counts[touched[i]]
-        n1 += seen == 1
-        n2 += seen == 2
-        n3 += seen == 3
-        n4 += seen > 3
-    sizes[doc * 4], sizes[doc * 4 + 1], sizes[doc * 4 + 2], sizes[doc * 4 + 3] = n1, n2, n3, n4
-    end1 = at + _whole(n1)
-    end2 = end1 + _whole(n2)
-    end3 = end2 + _whole(n3)
-    end4 = end3 + n4
-    n1, n2, n3, n4 = at, end1, end2, end3
-    # What is written behind the last of a list is written over by the next one: last come those that fill it up.
+        row = touched[i]
+        seen = counts[row]
+        counts[row] = 0
+        found[n1], apart[n2], apart[n3], apart[n4], apart[n4 + room] = row, row, row, row, seen
+        n1 += np.uint64(seen == 1)
+        n2 += np.uint64(seen == 2)
+        n3 += np.uint64(seen == 3)
+        n4 += np.uint64(seen > 3)
+    num1, num2, num3, num4 = np.int64(n1) - at, np.int64(n2), np.int64(n3 - room), np.int64(n4 - TWO * room)
+    sizes[doc * 4], sizes[doc * 4 + 1], sizes[doc * 4 + 2], sizes[doc * 4 + 3] = num1, num2, num3, num4
+    end = _fill(found, at + num1, num1, none)
+    end = _fill(found, _copy(apart, 0, num2, found, end), num2, none)
+    end = _fill(found, _copy(apart, np.int64(room), num3, found, end), num3, none)
+    factors = num1 * np.float64(logs[1]) + num2 * np.float64(logs[2]) + num3 * np.float64(logs[3])
+    for i in range(num4):
+        found[end] = apart[2 * np.int64(room) + i]
+        often[end] = _log(logs, apart[3 * np.int64(room) + i])
+        factors += often[end]
+        end += 1
+    return end, factors
+
+
+@lean_kernel
+def _copy(rows: Any, begin: Any, num: Any, out: Any, at: Any) -> Any:
     for i in range(num):
-        state = touched[i]
-        seen = counts[state]
-        counts[state] = 0
-        row = np.uint32(rows[state])
-        found[n1 if seen == 1 else n2 if seen == 2 else n3 if seen == 3 else n4 if seen > 3 else end4] = row
-        more[n4] = seen
-        n1 += seen == 1
-        n2 += seen == 2
-        n3 += seen == 3
-        n4 += seen > 3
-    for i in range(n1, end1):
-        found[i] = none
-    for i in range(n2, end2):
-        found[i] = none
-    for i in range(n3, end3):
-        found[i] = none
-    return end4
+        out[at + i] = rows[begin + i]
+    return at + num
+
+
+@lean_kernel
+def _fill(found: Any, at: Any, num: Any, none: Any) -> Any:
+    """Fill a list up to whole groups with the row that weighs nothing. Returns the place behind it."""
+    for _ in range(_whole(num) - num):
+        found[at] = none
+        at += 1
+    return at
 
 
 @lean_kernel
 def _whole(num: Any) -> Any:
     """The number filled up to whole groups."""
     return (num + TOGETHER - 1) // TOGETHER * TOGETHER
-
-
-@lean_kernel
-def _add(weights: Any, base: Any, rows: Any, begin: Any, end: Any, factor: Any, sums: Any, out: Any) -> None:
-    """Add one piece of the rows, all with one factor."""
-    for i in range(begin, end, TOGETHER):
-        add_ten(weights, base, rows, i, factor, sums, out)
-
-
-@lean_kernel
-def _add_each(weights: Any, base: Any, rows: Any, counts: Any, begin: Any, end: Any, logs: Any, sums: Any, out: Any) -> Any:
-    """Add one piece of the rows, each with the log1p of its count. Returns the sum of these."""
-    total = 0.0
-    for i in range(begin, end):
-        factor = _log(logs, counts[i])
-        total += factor
-        add_line(weights, base + np.int64(rows[i]) * PIECE, factor, sums, out)
-    return total
 
 
 @lean_kernel
@@ -249,7 +234,11 @@ def _decide(model: Any, sums: Any, base: Any, factors: Any, num_bytes: Any, chan
     """The first of the likeliest classes and its probability; `factors` is the sum of all rows' factors, 0 if nothing was found."""
     num, best = len(model.prior), -np.inf
     for j in range(num):
-        raw = sums[base + j] / UNIT + factors * model.least[j] + model.prior[j] if factors > 0 else 0.0
+        raw = sums[base + j] / UNIT + factors * model.least[j]
+        if factors < FEW:  # in short texts classes tie in the library's float32, and it takes the first
+            raw = np.float64(np.float32(np.float32(raw) + np.float32(model.prior[j]))) if factors > 0 else 0.0
+        else:
+            raw += model.prior[j]
         chances[j] = raw
         best = max(best, raw)
     scale, total = 1.0 / np.sqrt(np.float64(max(num_bytes, 1))), 0.0
@@ -270,7 +259,7 @@ def _decide(model: Any, sums: Any, base: Any, factors: Any, num_bytes: Any, chan
 
 
 @lean_kernel
-def _add_all(model: Any, num_docs: Any, begins: Any, sizes: Any, found: Any, more: Any, sums: Any, factors: Any) -> None:
+def _add_all(model: Any, num_docs: Any, begins: Any, sizes: Any, found: Any, often: Any, sums: Any) -> None:
     """The sums of all documents of a tile, piece by piece, so that a piece's rows stay in the processor's cache."""
     weights, logs = model.weights, model.logs
     num_rows = len(weights) // (PIECES * PIECE)
@@ -280,15 +269,11 @@ def _add_all(model: Any, num_docs: Any, begins: Any, sizes: Any, found: Any, mor
         base = piece * num_rows * PIECE
         for doc in range(num_docs):
             at, out = begins[doc], doc * WIDTH + piece * PIECE
-            factor = 0.0
             for seen in range(1, 4):
-                num = sizes[doc * 4 + seen - 1]
-                end = at + _whole(num)
-                _add(weights, base, found, at, end, logs[seen], sums, out)
-                factor += num * np.float64(logs[seen])
+                end = at + _whole(sizes[doc * 4 + seen - 1])
+                add_tens(weights, base, found, at, end, logs[seen], sums, out)
                 at = end
-            factor += _add_each(weights, base, found, more, at, at + sizes[doc * 4 + 3], logs, sums, out)
-            factors[doc] = factor
+            add_lines(weights, base, found, at, at + sizes[doc * 4 + 3], often, sums, out)
 
 
 @kernel
@@ -305,8 +290,9 @@ def score(model: Any, offsets: Any, data: Any, todo: Any, counts: Any, classes: 
     room = longest + min(TILE_BYTES, offsets[num_rows] - offsets[0])
     docs = min(TILE_DOCS, num_rows)
     visits, found = np.empty(room, np.uint32), np.empty(room + docs * 3 * TOGETHER + 1, np.uint32)
-    more = np.empty(len(found), np.uint32)
-    touched = np.empty(min(longest, len(counts)) * 2 + 1, np.uint32)
+    often = np.empty(len(found), np.float32)
+    touched = np.empty(min(longest, len(counts)) + 1, np.uint32)
+    apart = np.empty(4 * len(touched), np.uint32)
     which, starts, begins, sizes = (
         np.empty(docs, np.int64),
         np.empty(docs + 1, np.int64),
@@ -327,8 +313,8 @@ def score(model: Any, offsets: Any, data: Any, todo: Any, counts: Any, classes: 
             for doc in range(num):
                 begins[doc] = at
                 distinct = _count(model, visits, starts[doc], starts[doc + 1], counts, touched)
-                at = _sort(model, counts, touched, distinct, found, at, more, sizes, doc)
-            _add_all(model, num, begins, sizes, found, more, sums, factors)
+                at, factors[doc] = _sort(model, counts, touched, distinct, found, at, often, apart, sizes, doc)
+            _add_all(model, num, begins, sizes, found, often, sums)
             for doc in range(num):
                 mine = which[doc]
                 num_bytes = offsets[mine + 1] - offsets[mine]

@@ -44,12 +44,12 @@ def laid_out(nextmove: U32, rows: I64, outputs: I64, weights: Any, prior: Any, n
     last[moves.ravel()] = np.tile(np.arange(256), len(moves))
     last[0] = 0
     places = _Places(moves, rows, last, np.where(outputs >= 0, usual[outputs], 0.0))
-    special, row_of, flat = _weights(weights, outputs, usual, places.numbers)
+    row_of, flat = _weights(weights, outputs, usual, places.numbers)
     fold = np.array([names.index(name) for name in names], np.int32)
     least = _integers(weights).min(0) / UNIT
     logs = np.log1p(np.arange(LOGS, dtype=np.float32))
     start = np.array([places.start, depth], np.int64)
-    return Model(places.entries, places.slots, special, row_of, flat, least, prior.astype(np.float64), fold, logs, start)
+    return Model(places.entries, places.slots, row_of, flat, least, prior.astype(np.float64), fold, logs, start)
 
 
 def _depth(moves: I64, rows: I64) -> int:
@@ -100,8 +100,8 @@ def _integers(weights: npt.NDArray[np.float32]) -> I32:
     return scaled.astype(np.int32)
 
 
-def _weights(weights: npt.NDArray[np.float32], outputs: I64, usual: Any, numbers: I64) -> tuple[npt.NDArray[np.uint8], I32, U16]:
-    """By a state's new number whether it is special, and its row; and the rows of weights, usual ones together."""
+def _weights(weights: npt.NDArray[np.float32], outputs: I64, usual: Any, numbers: I64) -> tuple[U32, U16]:
+    """The row of each state, by its new number; and the rows of weights, usual ones together, last one of zeros for no n-gram."""
     integers = _integers(weights)
     above = integers - integers.min(0)
     if above.max() * TOGETHER > np.iinfo(np.uint16).max:
@@ -109,16 +109,12 @@ def _weights(weights: npt.NDArray[np.float32], outputs: I64, usual: Any, numbers
     order = np.argsort(-usual, kind="stable")
     flat = np.zeros((len(weights) + 1, WIDTH), np.uint16)
     flat[:-1, : weights.shape[1]] = above[order]
-    place = np.empty(len(weights), np.int32)
+    place = np.full(len(weights) + 1, len(weights), np.uint32)
     place[order] = np.arange(len(weights))
-    has = np.flatnonzero(outputs >= 0)
-    _, first, inverse = np.unique(outputs[has], return_index=True, return_inverse=True)
-    alone = has[first][inverse] == has
-    rows, special = np.full(len(outputs), -1, np.int32), np.ones(len(outputs), np.bool_)
-    rows[numbers[has]] = np.where(alone, place[outputs[has]], numbers[has[first][inverse]])
-    special[numbers[has[alone]]] = False
+    rows = np.empty(len(outputs), np.uint32)
+    rows[numbers] = place[outputs]  # -1 is the last one
     pieces = flat.reshape(-1, PIECES, PIECE).transpose(1, 0, 2)
-    return np.packbits(special, bitorder="little"), rows, np.ascontiguousarray(pieces).ravel()
+    return rows, np.ascontiguousarray(pieces).ravel()
 
 
 class _Places:
@@ -180,4 +176,4 @@ class _Places:
             after = self._after(moves[content[mine]][:, used], used)
             entries[where[byte, used] + mine[:, None] * LANE] = after
         self.entries = entries
-        self.slots = (where.astype(np.uint64) | (differs.astype(np.uint64) * LOW << HALF_WORD)).ravel()
+        self.slots = (where.astype(np.uint64) | (differs.astype(np.uint64) * LOW << HALF_WORD)).T.ravel()

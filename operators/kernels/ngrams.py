@@ -35,6 +35,9 @@ PAD: Final = 80
 MOST_CELLS_BITS: Final = 22
 """Counts of a very large document share cells; then more places are looked at exactly than need be."""
 
+LARGE: Final = 1 << 20
+"""Entries from which on a table is filled up to four fifths: 50 MB of marks, each a word, would else need 1 GiB for it."""
+
 
 inlined = njit(inline="always", error_model="numpy")
 """For what is done with every word: a call, with its arrays of seven words each, would cost more than the work."""
@@ -81,6 +84,12 @@ def bits_for(count: Any) -> Any:
 
 
 @lean_kernel
+def table_bits(count: Any) -> Any:
+    """The exponent of the number of slots of an exact table for so many entries; it grows with their number."""
+    return bits_for(2 * count if count < LARGE else count + count // 4)
+
+
+@lean_kernel
 def repeated_parts(data: Any, start: Any, stop: Any, least: Any, firsts: Any, lasts: Any, slots: Any) -> Any:
     """Parts of a text between runs of at least `least` line feeds: how many, how many that occurred before, and the characters of those.
 
@@ -91,7 +100,7 @@ def repeated_parts(data: Any, start: Any, stop: Any, least: Any, firsts: Any, la
         least: 1: lines, as a split at runs of line feeds has them; 2: paragraphs.
         firsts: int32 scratch, with room for every part: where each begins, relative to `start`.
         lasts: int32 scratch: where each ends.
-        slots: uint64 scratch, `2 ** bits_for(2 * number of parts)`.
+        slots: uint64 scratch, `2 ** table_bits(number of parts)`.
     """
     count, at, begin = np.int64(0), np.int64(start), np.int64(start)
     while True:
@@ -114,7 +123,7 @@ def repeated_parts(data: Any, start: Any, stop: Any, least: Any, firsts: Any, la
 
 @lean_kernel
 def _repeats(data: Any, start: Any, count: Any, firsts: Any, lasts: Any, slots: Any) -> Any:
-    mask = (np.int64(1) << bits_for(2 * count)) - 1
+    mask = (np.int64(1) << table_bits(count)) - 1
     slots[: mask + 1] = 0
     num_repeats, chars = np.int64(0), np.int64(0)
     for part in range(count):
@@ -241,14 +250,14 @@ def top_chars(joined: Any, starts: Any, ends: Any, hashes: Any, num_words: Any, 
         num_words: How many words there are; at least `n`.
         n: At least 2.
         counts: What `count_pairs` wrote.
-        slots: uint64 scratch, `2 ** bits_for(2 * num_words)`.
+        slots: uint64 scratch, `2 ** table_bits(num_words)`.
         tally: int32 scratch, one a word.
     """
     num_runs = num_words - n + 1
     picked = np.int64(0)
     for word in range(num_runs):
         picked += min(counts[word], counts[word + n - 2]) > 1
-    mask = (np.int64(1) << bits_for(2 * picked)) - 1
+    mask = (np.int64(1) << table_bits(picked)) - 1
     slots[: mask + 1] = 0
     best, place = np.int32(1), np.int64(0)
     for word in range(num_runs):
@@ -358,7 +367,7 @@ def repeated_chars(
         picked: What `pick` wrote.
         num_picked: What it returned, or this function did for a smaller `n`.
         reach: What it wrote there.
-        slots: uint64 scratch, `2 ** bits_for(2 * num_picked)`.
+        slots: uint64 scratch, `2 ** table_bits(num_picked)`.
     """
     num_left = np.int64(0)
     for index in range(num_picked):
@@ -368,7 +377,7 @@ def repeated_chars(
         num_left += word + n <= num_words and behind - np.int64(starts[word]) < reach[word]
     if num_left < 2:
         return np.int64(0), num_left
-    mask = (np.int64(1) << bits_for(2 * num_left)) - 1
+    mask = (np.int64(1) << table_bits(num_left)) - 1
     slots[: mask + 1] = 0
     chars, following = np.int64(0), np.int64(0)
     for index in range(num_left):

@@ -6,18 +6,16 @@ form.
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from functools import cache
-from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from operators.kernels.hashing import murmur128
-from operators.kernels.jit import cache_folder, kernel
+from operators.kernels.jit import kernel
+from operators.kernels.kept import kept
 from operators.kernels.lean import lean_kernel
 from operators.kernels.unicode import NUM_CODES, decode, encode
 
@@ -106,9 +104,9 @@ def folded(char: str) -> tuple[int, ...]:
     that take no space, format characters and apostrophes are ignored ("don't" is "dont"), everything else separates words.
     """
     chars = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold())
-    kept = [each for each in chars if each not in APOSTROPHES and _is_kept(each)]
-    if kept:
-        return tuple(ord(each) | (ALONE if _is_alone(ord(each)) else 0) for each in kept)
+    chosen = [each for each in chars if each not in APOSTROPHES and _is_kept(each)]
+    if chosen:
+        return tuple(ord(each) | (ALONE if _is_alone(ord(each)) else 0) for each in chosen)
     ignored = all(each in APOSTROPHES or unicodedata.category(each) in ("Mn", "Me", "Mc", "Cf") for each in chars)
     return (IGNORED if ignored else SEPARATES,)
 
@@ -125,24 +123,10 @@ def _is_alone(code: int) -> bool:
 @cache
 def folding() -> Folding:
     """The table of `folded` for this Python's Unicode version, from this node's cache, or made and put there (about a second)."""
-    source = sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    path = cache_folder() / f"folding-{unicodedata.unidata_version}-{source}.npy"
-    if not path.exists():
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as file:
-            np.save(file, _made(), allow_pickle=False)
-        temporary.replace(path)
-    flat = np.load(path, allow_pickle=False)
-    num_pages, flat = int(flat[0]), flat[1:]
-    pages, values, longer = np.split(flat, [NUM_CODES >> 8, (NUM_CODES >> 8) + num_pages * 256])
-    found = Folding(pages.astype(np.uint16), values.astype(np.int32), longer.astype(np.int32))
-    for array in found:
-        array.flags.writeable = False
-    return found
+    return Folding(**kept("folding", __file__, unicodedata.unidata_version.encode(), _made))
 
 
-def _made() -> npt.NDArray[np.int32]:
-    """Number of pages, pages, values and longer ones in one array."""
+def _made() -> dict[str, npt.NDArray[Any]]:
     values, longer = np.zeros(NUM_CODES, np.int32), [0]
     for code in range(NUM_CODES):
         if unicodedata.category(chr(code)) in ("Cn", "Co", "Cs"):
@@ -152,7 +136,7 @@ def _made() -> npt.NDArray[np.int32]:
         if len(codes) > 1:
             longer += [len(codes), *codes]
     both, pages = np.unique(values.reshape(-1, 256), axis=0, return_inverse=True)
-    return np.concatenate([[len(both)], pages.ravel(), both.ravel(), longer]).astype(np.int32)
+    return {"pages": pages.ravel().astype(np.uint16), "values": both.ravel(), "longer": np.array(longer, np.int32)}
 
 
 @kernel

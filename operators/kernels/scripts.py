@@ -15,6 +15,7 @@ import numpy.typing as npt
 from operators.kernels.kept import kept
 from operators.kernels.lean import lean_kernel
 from operators.kernels.unicode import NUM_CODES, decode
+from operators.kernels.vectors import LINE_BYTES, line_is_ascii
 
 _NAMES: Final = """
 ADLAM:Adlm ARABIC:Arab ARMENIAN:Armn AVESTAN:Avst BALINESE:Bali BAMUM:Bamu BATAK:Batk BENGALI:Beng BOPOMOFO:Bopo BRAHMI:Brah BUGINESE:Bugi
@@ -47,21 +48,32 @@ class Scripts(NamedTuple):
 
 
 @lean_kernel
+def _is_latin(byte: Any) -> Any:
+    """1 for an ASCII letter, else 0."""
+    return np.int64(np.uint8((byte | np.uint8(32)) - np.uint8(97)) < 26)
+
+
+@lean_kernel
 def main_scripts(offsets: Any, data: Any, scripts: Any, counts: Any, found: Any) -> None:
     """The number of the script that most letters of each text are in, the lowest one of equals; `counts` is int64, by script."""
     for row in range(len(found)):
         for i in range(len(counts)):
             counts[i] = 0
-        at, stop = offsets[row], offsets[row + 1]
+        at, stop, latin = offsets[row], offsets[row + 1], 0
         while at < stop:
             if data[at] < 0x80:
-                letter = data[at] | 32
-                counts[LATIN] += (letter >= 97) & (letter <= 122)
-                at += 1
+                while at + LINE_BYTES <= stop and line_is_ascii(data, at):
+                    for i in range(at, at + LINE_BYTES):
+                        latin += _is_latin(data[i])
+                    at += LINE_BYTES
+                while at < stop and data[at] < 0x80:
+                    latin += _is_latin(data[at])
+                    at += 1
             else:
                 code, size = decode(data, at, stop)
                 counts[scripts.numbers[(np.int64(scripts.pages[code >> 8]) << 8) | (code & 255)]] += 1
                 at += size
+        counts[LATIN] += latin
         kana = counts[HIRAGANA] + counts[KATAKANA]
         if kana * KANA_SHARE > kana + counts[HAN]:
             counts[JAPANESE] = kana + counts[HAN]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from operators.kernels.buffers import text_buffers
 from operators.kernels.jit import kernel
 
 Bytes = npt.NDArray[np.uint8]
@@ -76,9 +77,7 @@ def collapse_spaces(values: pa.LargeStringArray) -> pa.LargeStringArray:
     num_rows = len(values)
     if num_rows == 0:
         return values
-    _, offset_buffer, data_buffer = values.buffers()
-    offsets = np.frombuffer(offset_buffer, np.int64, num_rows + 1, values.offset * 8)
-    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
+    offsets, data = text_buffers(values)
     out_offsets = np.zeros(num_rows + 1, np.int64)
     out = np.empty(int(offsets[-1] - offsets[0]), np.uint8)
     size = _collapse(offsets, data, out_offsets, out)

@@ -6,18 +6,16 @@ that a text touches stay in the processor's cache. Tables are made once a node a
 
 from __future__ import annotations
 
-import os
 import sys
 import unicodedata
 from functools import cache
-from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from operators.kernels.jit import cache_folder, kernel
+from operators.kernels.jit import kernel
+from operators.kernels.kept import kept
 
 # Classes of a code point; each is what the method of `str` says of the one-character string.
 SPACE: Final = 1  # str.isspace, what str.split() splits at and str.strip() strips
@@ -145,28 +143,14 @@ def num_chars(data: Any, start: Any, stop: Any) -> Any:
 @cache
 def tables() -> Tables:
     """The tables of this Python's Unicode version, from this node's cache, or made and put there."""
-    source = sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    path = cache_folder() / f"unicode-{unicodedata.unidata_version}-{source}.npy"
-    if not path.exists():
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as file:
-            np.save(file, _made(), allow_pickle=False)
-        temporary.replace(path)
-    flat = np.load(path, allow_pickle=False)
-    num_pages = (len(flat) - (NUM_CODES >> 8)) // 512
-    pages, classes, lower = np.split(flat, [NUM_CODES >> 8, (NUM_CODES >> 8) + num_pages * 256])
-    found = Tables(pages.astype(np.uint16), classes.astype(np.uint16), lower.astype(np.int32))
-    for array in found:
-        array.flags.writeable = False
-    return found
+    return Tables(**kept("unicode", __file__, unicodedata.unidata_version.encode(), _made))
 
 
-def _made() -> npt.NDArray[np.int32]:
-    """Pages, classes and lower case in one array."""
+def _made() -> dict[str, npt.NDArray[Any]]:
     classes = np.fromiter(map(_classes, range(NUM_CODES)), np.int32, NUM_CODES).reshape(-1, 256)
     lower = np.fromiter(map(_lower, range(NUM_CODES)), np.int32, NUM_CODES).reshape(-1, 256)
     both, pages = np.unique(np.hstack([classes, lower]), axis=0, return_inverse=True)
-    return np.concatenate([pages.ravel().astype(np.int32), both[:, :256].ravel(), both[:, 256:].ravel()])
+    return {"pages": pages.ravel().astype(np.uint16), "classes": both[:, :256].ravel().astype(np.uint16), "lower": both[:, 256:].ravel()}
 
 
 def _classes(code: int) -> int:

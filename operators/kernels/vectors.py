@@ -14,8 +14,9 @@ from numba.extending import intrinsic
 
 LINE: Final = 32
 """16-bit integers in a cache line of 64 bytes."""
+LINE_BYTES: Final = 64
 TOGETHER: Final = 10
-"""Rows that `add_ten` adds before their sum is widened: it must fit 16 bits."""
+"""Rows that `add_tens` adds before their sum is widened: it must fit 16 bits."""
 
 _SHORTS = ir.VectorType(ir.IntType(16), LINE)
 _FLOATS = ir.VectorType(ir.FloatType(), LINE)
@@ -32,66 +33,83 @@ def _vector(builder: Any, pointer: Any, kind: Any, align: int) -> Any:
     return found
 
 
-def _accumulate(context: Any, builder: Any, kind: Any, sums: Any, out: Any, shorts: Any, factor: Any) -> None:
-    """sums[out:out + LINE] += factor * shorts."""
-    place = builder.bitcast(_address(context, builder, kind, sums, out), _FLOATS.as_pointer())
+def _accumulate(builder: Any, total: Any, shorts: Any, factor: Any) -> None:
+    """Add factor * shorts to the total."""
     one = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), factor, ir.Constant(ir.IntType(32), 0))
     mask = ir.Constant(ir.VectorType(ir.IntType(32), LINE), [0] * LINE)
     product = builder.fmul(builder.uitofp(shorts, _FLOATS), builder.shuffle_vector(one, one, mask))
+    builder.store(builder.fadd(builder.load(total), product), total)
+
+
+def _sum_of_lines(context: Any, builder: Any, kinds: Any, arguments: Any, step: int) -> Any:
+    """sums[out:out + LINE] += the sum over groups of `step` rows; the total stays in registers meanwhile."""
+    weights, base, rows, begin, end, factors, sums, out = arguments
+    place = builder.bitcast(_address(context, builder, kinds[6], sums, out), _FLOATS.as_pointer())
+    total = cgutils.alloca_once(builder, _FLOATS)
     before = builder.load(place)
     before.align = 4
-    builder.store(builder.fadd(before, product), place).align = 4
+    builder.store(before, total)
+    width = ir.IntType(64)
+    with cgutils.for_range_slice(builder, begin, end, ir.Constant(width, step), width) as (at, _):
+        group = None
+        for i in range(step):
+            row = builder.load(_address(context, builder, kinds[2], rows, builder.add(at, ir.Constant(width, i))))
+            index = builder.add(base, builder.mul(builder.zext(row, width), ir.Constant(width, LINE)))
+            line = _vector(builder, _address(context, builder, kinds[0], weights, index), _SHORTS, 2)
+            group = line if group is None else builder.add(group, line)
+        factor = factors if step > 1 else builder.load(_address(context, builder, kinds[5], factors, at))
+        _accumulate(builder, total, group, factor)
+    builder.store(builder.load(total), place).align = 4
+    return context.get_dummy_value()
 
 
 @intrinsic
-def add_ten(typing_context: Any, weights: Any, base: Any, rows: Any, at: Any, factor: Any, sums: Any, out: Any) -> Any:  # noqa: ARG001
-    """`sums[out:out + LINE] += factor * (the sum of lines rows[at:at + TOGETHER] of weights from base on)`.
+def add_tens(typing_context: Any, weights: Any, base: Any, rows: Any, begin: Any, end: Any, factor: Any, sums: Any, out: Any) -> Any:  # noqa: ARG001
+    """`sums[out:out + LINE] += factor * (the sum of the lines rows[begin:end] of weights from base on)`, `TOGETHER` lines at a time.
 
-    Needs uint16 weights and uint32 rows, a float32 factor and sums, int64 places. Nothing is checked.
+    Needs uint16 weights and uint32 rows, a float32 factor and sums, int64 places; whole groups. Nothing is checked.
     """
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        weights, base, rows, at, factor, sums, out = arguments
-        kinds = signature.args
-        total = None
-        for i in range(TOGETHER):
-            place = builder.add(at, ir.Constant(at.type, i))
-            row = builder.zext(builder.load(_address(context, builder, kinds[2], rows, place)), ir.IntType(64))
-            index = builder.add(base, builder.mul(row, ir.Constant(ir.IntType(64), LINE)))
-            line = _vector(builder, _address(context, builder, kinds[0], weights, index), _SHORTS, 2)
-            total = line if total is None else builder.add(total, line)
-        _accumulate(context, builder, kinds[5], sums, out, total, factor)
-        return context.get_dummy_value()
+        return _sum_of_lines(context, builder, signature.args, arguments, TOGETHER)
 
-    return types.void(weights, types.int64, rows, types.int64, types.float32, sums, types.int64), code
+    place = types.int64
+    return types.void(weights, place, rows, place, place, types.float32, sums, place), code
 
 
 @intrinsic
-def add_line(typing_context: Any, weights: Any, index: Any, factor: Any, sums: Any, out: Any) -> Any:  # noqa: ARG001
-    """`sums[out:out + LINE] += factor * weights[index:index + LINE]`, of the types of `add_ten`. Nothing is checked."""
+def add_lines(typing_context: Any, weights: Any, base: Any, rows: Any, begin: Any, end: Any, factors: Any, sums: Any, out: Any) -> Any:  # noqa: ARG001
+    """`add_tens` with a factor for each line: `factors[begin:end]`, float32."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        weights, index, factor, sums, out = arguments
-        kinds = signature.args
-        line = _vector(builder, _address(context, builder, kinds[0], weights, index), _SHORTS, 2)
-        _accumulate(context, builder, kinds[3], sums, out, line, factor)
-        return context.get_dummy_value()
+        return _sum_of_lines(context, builder, signature.args, arguments, 1)
 
-    return types.void(weights, types.int64, types.float32, sums, types.int64), code
+    place = types.int64
+    return types.void(weights, place, rows, place, place, factors, sums, place), code
 
 
 @intrinsic
-def prefetch(typing_context: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
-    """Ask for the cache line of an item that will be needed soon."""
+def two_bytes(typing_context: Any, data: Any, index: Any) -> Any:  # noqa: ARG001
+    """Two bytes of a uint8 array as one uint64, the second one shifted. Nothing is checked."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _address(context, builder, signature.args[0], *arguments)
-        byte = builder.bitcast(pointer, cgutils.voidptr_t)
-        word = ir.IntType(32)
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word, word]), "llvm.prefetch.p0"
-        )
-        builder.call(function, [byte, ir.Constant(word, 0), ir.Constant(word, 3), ir.Constant(word, 1)])
-        return context.get_dummy_value()
+        pointer = builder.bitcast(_address(context, builder, signature.args[0], *arguments), ir.IntType(16).as_pointer())
+        found = builder.load(pointer)
+        found.align = 1
+        return builder.zext(found, ir.IntType(64))
 
-    return types.void(array, types.int64), code
+    return types.uint64(data, types.int64), code
+
+
+@intrinsic
+def line_is_ascii(typing_context: Any, data: Any, index: Any) -> Any:  # noqa: ARG001
+    """Whether the 64 bytes of a uint8 array from a place on are below 0x80. Nothing is checked."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.VectorType(ir.IntType(8), LINE_BYTES)
+        line = _vector(builder, _address(context, builder, signature.args[0], *arguments), kind, 1)
+        high = builder.icmp_signed("<", line, ir.Constant(kind, [0] * LINE_BYTES))
+        bits = builder.bitcast(high, ir.IntType(LINE_BYTES))
+        return builder.icmp_unsigned("==", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(data, types.int64), code

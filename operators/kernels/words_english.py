@@ -329,7 +329,6 @@ def _split(numbers: Any, data: Any, start: Any, stop: Any, starts: Any, ends: An
             continue
         first = at
         if kind & LETTER_BYTE:
-            kind = SPACE_BYTE
             at += 1
             while at < stop:
                 kind = numbers[KINDS + data[at]]
@@ -338,7 +337,7 @@ def _split(numbers: Any, data: Any, start: Any, stop: Any, starts: Any, ends: An
                 at += 1
             # Most chunks: letters, or letters and one mark, that are no special case.
             if not numbers[KEYS + key_of(data, first, at)] >> min(at - first, MAX_SPECIAL + 1) & 1:
-                if kind & SPACE_BYTE:
+                if at == stop or kind & SPACE_BYTE:
                     starts[count] = first - base
                     ends[count] = at - base
                     count += 1

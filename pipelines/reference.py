@@ -1,0 +1,64 @@
+"""The reference of all operators as one Markdown page, made from what they say of themselves.
+
+`python -m pipelines.reference > docs/operators.md` writes it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+from operators.catalogue import Description, describe_all
+
+HEAD = """# Operators
+
+Made by `python -m pipelines.reference` from the operators themselves; `shardmill operators NAME` shows the same for one. How to choose
+among them is in [filters.md](filters.md), web pages are in [web.md](web.md).
+"""
+
+
+def page() -> str:
+    """The page."""
+    listed = describe_all()
+    index = _table(("operator", "what it does"), ((f"[`{about.type}`](#{about.type})", about.promise) for about in listed))
+    return "\n".join([HEAD, *index, *(line for about in listed for line in _section(about))]) + "\n"
+
+
+def _section(about: Description) -> Iterator[str]:
+    yield from ("", f"## {about.type}", "", about.doc, "")
+    rows = [
+        (f"`{each.name}`", ", ".join(filter(None, (each.type, each.range))), "required" if each.required else _code(each.default), each.doc)
+        for each in about.settings
+    ]
+    yield from _table(("setting", "value", "default", "meaning"), rows)
+    if about.signals:
+        yield ""
+        signals = [(f"`{signal.name}`", signal.unit, signal.doc, signal.source) for signal in about.signals]
+        yield from _table(("signal", "unit", "meaning", "source"), signals)
+    if about.presets:
+        yield from _presets(about)
+    if about.sources:
+        yield from ("", f"Sources: {about.sources}.")
+
+
+def _presets(about: Description) -> Iterator[str]:
+    names = dict.fromkeys(name for preset in about.presets.values() for name in preset.values)
+    rows = [(f"`{name}`", *(_code(preset.values.get(name)) for preset in about.presets.values())) for name in names]
+    yield ""
+    yield from _table(("preset", *(f"`{name}`" for name in about.presets)), rows)
+    yield ""
+    yield from (f"- `{name}`: {preset.source}" for name, preset in about.presets.items())
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    for line in (heads, ["---"] * len(heads), *rows):
+        yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |"
+
+
+def _code(value: object) -> str:
+    return f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
