@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from operators.kernels.buffers import check_offsets
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 OPERATOR_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
 """An operator's name; by default its type, which for a custom one is `module:Class`."""
@@ -189,17 +191,20 @@ def text_of(batch: pa.RecordBatch, column: str) -> pa.LargeStringArray:
 
 
 def column_of(batch: pa.RecordBatch, name: str) -> pa.Array:
-    """A column by name.
+    """A column by name; a string column can be looked into.
 
     Raises:
         OperatorError: There is no such column.
+        InvalidOffsetsError: It holds strings that lie outside of its data.
     """
     index = batch.schema.get_field_index(name)
     if index < 0:
         near = difflib.get_close_matches(name, batch.schema.names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"the columns are: {', '.join(batch.schema.names)}"
         raise OperatorError(f"there is no column {name!r}; {hint}")
-    return batch.column(index)
+    values = batch.column(index)
+    check_offsets(values, name)
+    return values
 
 
 def null_text_errors(text: pa.LargeStringArray) -> dict[int, RowError]:

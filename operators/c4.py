@@ -6,7 +6,7 @@ Owns the two operators, their presets and what their signals mean; what is done 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,13 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from operators.base import Assets, BatchFn, BatchOperator, Result, null_text_errors, text_of
-from operators.kernels import c4 as kernels
 from operators.kernels.buffers import text_array, text_buffers
-from operators.kernels.sentence_starts import Lexicon, lexicon
 from operators.quality import Judge, Judged, Preset, QualityOperator, Signal
 from operators.thresholds import Profiles
+
+if TYPE_CHECKING:
+    from operators.kernels.c4 import C4Rules
+    from operators.kernels.sentence_starts import Lexicon
 
 PAPER = "Raffel et al., JMLR 21 (2020) 140, section 2.2"
 TFDS = "https://github.com/tensorflow/datasets/blob/master/tensorflow_datasets/text/c4_utils.py"
@@ -110,6 +112,8 @@ class C4Quality(QualityOperator):
 
     def judge(self, profiles: Profiles) -> Judge:
         """Load characters, words and sentences."""
+        from operators.kernels.sentence_starts import lexicon
+
         rules, known = self._rules(), lexicon()
 
         def judged(text: pa.LargeStringArray, profile: npt.NDArray[np.int32], *, all_signals: bool) -> Judged:
@@ -117,8 +121,10 @@ class C4Quality(QualityOperator):
 
         return judged
 
-    def _rules(self) -> kernels.C4Rules:
-        return kernels.C4Rules(
+    def _rules(self) -> C4Rules:
+        from operators.kernels.c4 import C4Rules
+
+        return C4Rules(
             split_paragraph=int(self.split_paragraph),
             remove_citations=int(self.remove_citations),
             filter_no_terminal_punct=int(self.filter_no_terminal_punct),
@@ -137,7 +143,9 @@ def _limit(value: int | None) -> int:
     return -1 if value is None else value
 
 
-def _judged(text: pa.LargeStringArray, modes: npt.NDArray[np.int8], known: Lexicon, rules: kernels.C4Rules, *, all_signals: bool) -> Judged:
+def _judged(text: pa.LargeStringArray, modes: npt.NDArray[np.int8], known: Lexicon, rules: C4Rules, *, all_signals: bool) -> Judged:
+    from operators.kernels import c4 as kernels
+
     offsets, data = text_buffers(text)
     num_rows, size = len(text), int(offsets[-1] - offsets[0])
     found = 0 if rules.split_paragraph else int(kernels.most_sentences(offsets, data, known.marks))
@@ -168,12 +176,13 @@ class C4Paragraph(BatchOperator):
     min_paragraph_len: int = Field(default=200, ge=0, description="Fewest characters (code points) of a long line. [mC4]")
 
     def open(self, assets: Assets) -> BatchFn:
-        """Return the function that counts and judges; nothing is loaded."""
+        """Return the function that counts and judges; no file is loaded."""
+        from operators.kernels.c4 import count_long_lines
 
         def judge(batch: pa.RecordBatch) -> Result:
             text = text_of(batch, assets.text_column)
             num_long = np.zeros(len(text), np.int64)
-            kernels.count_long_lines(*text_buffers(text), self.min_paragraph_len, num_long)
+            count_long_lines(*text_buffers(text), self.min_paragraph_len, num_long)
             is_short = pc.less(pa.array(num_long), pa.scalar(self.min_paragraphs, pa.int64()))
             reasons = pc.if_else(is_short, pa.scalar("too_few_paragraphs"), pa.scalar(None, pa.string()))
             return Result(batch, reasons, null_text_errors(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, null_text_errors, text_of, with_column
-from operators.fasttext_model import PREFIX, FastTextModel, load_fasttext
+from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, RowError, null_text_errors, text_of, with_column
+
+if TYPE_CHECKING:
+    from operators.fasttext_model import FastTextModel
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -21,10 +23,35 @@ Judge = Callable[[pa.RecordBatch, pa.LargeStringArray], tuple[pa.RecordBatch, pa
 
 
 def prepared(text: pa.LargeStringArray, *, lowercase: bool, max_chars: int | None) -> pa.LargeStringArray:
-    """Texts as a model reads them, when it is trained and when it judges. Line feeds are spaces to it, whatever is done here."""
+    """Texts as a model reads them, when it is trained and when it judges. Line feeds are spaces to it, whatever is done here.
+
+    Raises:
+        ArrowInvalid: A text whose characters are looked at is not UTF-8.
+    """
     if max_chars is not None:
         text = pc.utf8_slice_codeunits(text, 0, max_chars)
     return pc.utf8_lower(text) if lowercase else text
+
+
+def ready(text: pa.LargeStringArray, *, lowercase: bool, max_chars: int | None) -> tuple[pa.LargeStringArray, dict[int, RowError]]:
+    """Prepared texts, null in place of those that cannot be, and an error for each of these and for each null."""
+    errors = null_text_errors(text)
+    try:
+        return prepared(text, lowercase=lowercase, max_chars=max_chars), errors
+    except pa.ArrowInvalid:
+        # Each by itself: what is behind `max_chars` may be anything, beside whatever text.
+        legible = np.array([_is_legible(text.slice(row, 1), lowercase, max_chars) for row in range(len(text))])
+    message = "the text holds bytes that are not UTF-8, so that its characters cannot be told; write the file again as UTF-8"
+    errors |= {int(row): RowError("invalid_utf8", message) for row in np.flatnonzero(~legible)}
+    return prepared(pc.if_else(pa.array(legible), text, pa.scalar(None, text.type)), lowercase=lowercase, max_chars=max_chars), errors
+
+
+def _is_legible(text: pa.LargeStringArray, lowercase: bool, max_chars: int | None) -> bool:
+    try:
+        prepared(text, lowercase=lowercase, max_chars=max_chars)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 class Classifier(BatchOperator):
@@ -88,6 +115,8 @@ class Classifier(BatchOperator):
         Raises:
             OperatorError: The model cannot be read, or has no such label.
         """
+        from operators.fasttext_model import load_fasttext
+
         try:
             model = load_fasttext(assets.path(self.model), self.model)
         except OperatorError as error:
@@ -95,9 +124,9 @@ class Classifier(BatchOperator):
         judge = self._judge(model)
 
         def classify(batch: pa.RecordBatch) -> Result:
-            text = text_of(batch, assets.text_column)
-            found, reasons = judge(batch, prepared(text, lowercase=self.lowercase, max_chars=self.max_chars))
-            return Result(found, None if self.annotate else reasons, null_text_errors(text))
+            text, errors = ready(text_of(batch, assets.text_column), lowercase=self.lowercase, max_chars=self.max_chars)
+            found, reasons = judge(batch, text)
+            return Result(found, None if self.annotate else reasons, errors)
 
         return classify
 
@@ -169,6 +198,8 @@ class Classifier(BatchOperator):
         Raises:
             OperatorError: The model does not have one.
         """
+        from operators.fasttext_model import PREFIX
+
         places = []
         for label in labels:
             plain = label.removeprefix(PREFIX)

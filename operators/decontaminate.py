@@ -86,7 +86,7 @@ class Decontaminate(BatchOperator):
         """URI of each set by its name."""
         if isinstance(self.evals, dict):
             return self.evals
-        return {PurePosixPath(uri.rstrip("/")).name.split(".")[0]: uri for uri in self.evals}
+        return {PurePosixPath(uri.partition("?")[0].rstrip("/")).name.split(".")[0]: uri for uri in self.evals}
 
     def asset_uris(self) -> tuple[str, ...]:
         """The sets' files."""

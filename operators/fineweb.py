@@ -13,10 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from operators.kernels import fineweb as kernels
 from operators.kernels.buffers import text_buffers
 from operators.kernels.marks import TERMINAL_PUNCTUATION
-from operators.kernels.sentence_starts import lexicon
 from operators.quality import ByLanguage, Judge, Judged, Preset, QualityOperator, Signal, threshold
 from operators.thresholds import Profiles
 
@@ -105,6 +103,9 @@ class FineWebQuality(QualityOperator):
 
     def judge(self, profiles: Profiles) -> Judge:
         """Load characters and words."""
+        from operators.kernels import fineweb as kernels
+        from operators.kernels.sentence_starts import lexicon
+
         known = lexicon()
         suffixes = kernels.Suffixes.of(tuple(TERMINAL_PUNCTUATION) if self.stop_chars is None else self.stop_chars)
         rules = kernels.LineRules(int(self.line_punct_exclude_zero), self.short_line_length)

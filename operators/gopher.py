@@ -14,13 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from operators.kernels import gopher as kernels
 from operators.kernels.buffers import text_buffers
-from operators.kernels.punctuation import character_kinds
-from operators.kernels.stop_words import stop_word_tables
-from operators.kernels.unicode import tables
-from operators.kernels.words_english import english_rules
-from operators.kernels.words_unicode import word_tables
 from operators.quality import ByLanguage, Judge, Judged, Preset, QualityOperator, Signal, Threshold, threshold
 from operators.thresholds import Profiles
 
@@ -59,6 +53,10 @@ Runs = dict[int, float | None]
 
 PresetName = Literal["datatrove@0.10", "fineweb2@by-language", "fineweb@v1", "gopher@paper"]
 
+TOP_SIZES = (2, 3, 4)
+DUP_SIZES = (5, 6, 7, 8, 9, 10)
+"""Numbers of words in the runs that the kernel counts, in its order."""
+
 REPETITION_SIGNALS = (
     Signal("dup_para_frac", "fraction", "Paragraphs (between empty lines) that are the same as an earlier one, of all.", PAPER),
     Signal("dup_para_char_frac", "fraction", "Characters of those paragraphs, of the text's.", PAPER),
@@ -68,11 +66,11 @@ REPETITION_SIGNALS = (
         Signal(
             f"top_{n}_gram", "fraction", f"Characters of the most frequent {n} words in a row times their frequency, of the text's.", PAPER
         )
-        for n in kernels.TOP_SIZES
+        for n in TOP_SIZES
     ),
     *(
         Signal(f"duplicated_{n}_n_grams", "fraction", f"Characters of {n} words in a row that occurred before, of the text's.", PAPER)
-        for n in kernels.DUP_SIZES
+        for n in DUP_SIZES
     ),
 )
 
@@ -162,23 +160,28 @@ class GopherRepetition(QualityOperator):
     @field_validator("top_n_grams")
     @classmethod
     def _tops_are_known(cls, value: Runs | ByLanguage | None) -> Runs | ByLanguage | None:
-        return _known_sizes(value, kernels.TOP_SIZES)
+        return _known_sizes(value, TOP_SIZES)
 
     @field_validator("dup_n_grams")
     @classmethod
     def _dups_are_known(cls, value: Runs | ByLanguage | None) -> Runs | ByLanguage | None:
-        return _known_sizes(value, kernels.DUP_SIZES)
+        return _known_sizes(value, DUP_SIZES)
 
     def profile_values(self, values: Mapping[str, Any]) -> tuple[float, ...]:
         """Thresholds in the order of the signals."""
         plain = (values[name] or None for name in ("dup_para_frac", "dup_para_char_frac", "dup_line_frac", "dup_line_char_frac"))
         tops, dups = values["top_n_grams"] or {}, values["dup_n_grams"] or {}
         return tuple(
-            map(threshold, [*plain, *(tops.get(n) for n in kernels.TOP_SIZES), *(dups.get(n) for n in kernels.DUP_SIZES)]),
+            map(threshold, [*plain, *(tops.get(n) for n in TOP_SIZES), *(dups.get(n) for n in DUP_SIZES)]),
         )
 
     def judge(self, profiles: Profiles) -> Judge:
         """Load what words are."""
+        from operators.kernels import gopher as kernels
+        from operators.kernels.unicode import tables
+        from operators.kernels.words_english import english_rules
+        from operators.kernels.words_unicode import word_tables
+
         known = (english_rules(), word_tables(), tables())
 
         def judged(text: pa.LargeStringArray, profile: npt.NDArray[np.int32], *, all_signals: bool) -> Judged:
@@ -292,6 +295,13 @@ class GopherQuality(QualityOperator):
 
     def judge(self, profiles: Profiles) -> Judge:
         """Load what words are, and make the tables of stop words."""
+        from operators.kernels import gopher as kernels
+        from operators.kernels.punctuation import character_kinds
+        from operators.kernels.stop_words import stop_word_tables
+        from operators.kernels.unicode import tables
+        from operators.kernels.words_english import english_rules
+        from operators.kernels.words_unicode import word_tables
+
         known = (english_rules(), word_tables(), tables(), character_kinds())
         stop_words = stop_word_tables([settings["stop_words"] for settings in profiles.settings])
 

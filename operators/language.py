@@ -178,7 +178,8 @@ def _one_kind(text: pa.LargeStringArray) -> Ints:
 def _script_finder() -> Callable[[pa.LargeStringArray], Ints]:
     """The function that finds the script of each text."""
     from operators.kernels.buffers import text_buffers
-    from operators.kernels.scripts import SCRIPTS, main_scripts, scripts
+    from operators.kernels.script_names import SCRIPTS
+    from operators.kernels.scripts import main_scripts, scripts
 
     known = scripts()
 

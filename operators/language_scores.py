@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.base import Assets, OperatorError
-from operators.kernels.scripts import SCRIPTS
+from operators.kernels.script_names import SCRIPTS
 from operators.languages import individual, script_of, uses_wikipedia_codes
 
 KEY: Final = "language_score"
@@ -91,7 +91,7 @@ def score_table(assets: Assets, uri: str, who: str) -> dict[str, float]:
     Raises:
         OperatorError: The file holds something else, or nothing.
     """
-    name = uri.lower()
+    name = uri.partition("?")[0].lower()
     try:
         if name.endswith(".json"):
             rows = json.loads(Path(assets.path(uri)).read_text(encoding="utf-8"))

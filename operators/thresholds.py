@@ -105,11 +105,15 @@ class Profiles:
         """The line of each row; `NO_PROFILE` where its language is null or has no line.
 
         Raises:
-            OperatorError: The column of languages is not there.
+            OperatorError: The column of languages is not there, or holds no strings.
         """
         if self.column is None:
             return np.zeros(batch.num_rows, np.int32)
-        languages = pc.cast(column_of(batch, self.column), pa.string()).dictionary_encode()
+        column = column_of(batch, self.column)
+        try:
+            languages = pc.cast(column, pa.string()).dictionary_encode()
+        except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+            raise OperatorError(f"column {self.column!r} is {column.type}; languages must be strings") from error
         found = [self._line(language) for language in languages.dictionary.to_pylist()]
         indices = pc.fill_null(languages.indices, len(found)).to_numpy(zero_copy_only=False)
         lines: Ints = np.array([*found, self._line(None)], np.int32)[indices]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 16 << 20
 GZIP = b"\x1f\x8b"
+BOM = b"\xef\xbb\xbf"
 
 Entries = list[str]
 
@@ -72,7 +73,8 @@ class UrlFilter(BatchOperator):
     @model_validator(mode="after")
     def _something_can_be_dropped(self) -> Self:
         lists = (self.domains, self.urls, self.words, self.soft_words, self.subwords)
-        if not any((*lists, *self.asset_uris())) and self.missing == "keep":
+        files = (self.domain_lists, self.url_lists, self.word_lists, self.soft_word_lists, self.subword_lists)
+        if not any((*lists, *files)) and self.missing == "keep":
             raise ValueError("no list is given; no URL could be dropped: name files in `domain_lists` or another list")
         return self
 
@@ -173,16 +175,20 @@ class UrlFilter(BatchOperator):
                 count += len(first)
                 yield first, second
             if count == 0:
-                raise OperatorError(f"{self.type}: list {uri!r} holds no entry; expected one a line; remove it, or name another")
+                raise self._no_entry(uri)
 
     def _subwords(self, assets: Assets) -> list[str]:
         """Parts of words, of letters and digits alone, in lower case, each once."""
-        lines = [entry for entry in self.subwords if not entry.startswith("#")]
+        parts = dict.fromkeys(_subwords_of(self.subwords))
         for uri in self.subword_lists:
-            text = b"".join(self._lines(uri, assets)).decode("utf-8", "replace")
-            lines.extend(line for line in text.split("\n") if not line.startswith("#"))
-        parts = ("".join(char for char in line if char.isascii() and char.isalnum()).lower() for line in lines)
-        return list(dict.fromkeys(part for part in parts if part))
+            found = _subwords_of(b"".join(self._lines(uri, assets)).decode("utf-8", "replace").split("\n"))
+            if not found:
+                raise self._no_entry(uri)
+            parts |= dict.fromkeys(found)
+        return list(parts)
+
+    def _no_entry(self, uri: str) -> OperatorError:
+        return OperatorError(f"{self.type}: list {uri!r} holds no entry; expected one a line; remove it, or name another")
 
     def _lines(self, uri: str, assets: Assets) -> Iterator[bytes]:
         """A list file in pieces that end where lines do, so that one of any size is never in memory whole."""
@@ -191,7 +197,7 @@ class UrlFilter(BatchOperator):
             with path.open("rb") as file:
                 is_gzip = file.read(2) == GZIP
             with gzip.open(path, "rb") if is_gzip else path.open("rb") as file:
-                rest = b""
+                rest = file.read(len(BOM)).removeprefix(BOM)
                 while chunk := file.read(CHUNK_BYTES):
                     lines, newline, after = (rest + chunk).rpartition(b"\n")
                     rest = after
@@ -202,3 +208,8 @@ class UrlFilter(BatchOperator):
             raise OperatorError(
                 f"{self.type}: list {uri!r} cannot be read ({error}); expected text of one entry a line, or gzip"
             ) from error
+
+
+def _subwords_of(lines: list[str]) -> list[str]:
+    plain = ("".join(char for char in line if char.isascii() and char.isalnum()).lower() for line in lines if not line.startswith("#"))
+    return [part for part in plain if part]

@@ -13,18 +13,21 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
 from pipelines.commit import new_attempt
 from pipelines.config_yaml import read_data
-from pipelines.errors import InputChanged, InputError, NotFound
+from pipelines.errors import InputChanged, InputError, NotFound, shown
+from pipelines.redaction import redact_uri
 from pipelines.storage import Sources
 
 CHUNK_BYTES = 32 << 20
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 TABLE_EXTENSIONS = (".yml", ".yaml")
 MAX_TABLE_BYTES = 16 << 20
+MAX_NAME_CHARS = 50
 
 _CHECKED: set[Path] = set()
 """Local copies whose content this process has checked: a machine that stopped may have left half of one."""
@@ -49,7 +52,7 @@ def local_asset(sources: Sources, uri: str, expected: str) -> Path:
         InputChanged: What lies at the uri has another content.
     """
     folder = _folder(expected)
-    path = folder / (uri.rstrip("/").rsplit("/", 1)[-1] or "asset")
+    path = folder / _name(uri)
     if path in _CHECKED:
         return path
     if not path.exists() or _file_digest(path) != expected:
@@ -67,17 +70,23 @@ def local_asset(sources: Sources, uri: str, expected: str) -> Path:
 def asset_tables(sources: Sources, uri: str, expected: str) -> Mapping[str, Mapping[str, Any]]:
     """The parsed YAML files of an archive or folder, by their names without extension, in alphabetical order; parsed once a machine.
 
+    Keys that are numbers become strings.
+
     Raises:
-        InputError: It is neither, or one of its files is no YAML table.
+        InputError: It is neither, one of its files is no YAML table, or two have one name.
         InputChanged: What lies at the uri has another content.
     """
     archive = local_asset(sources, uri, expected)
     parsed = archive.with_name(f"{archive.name}.tables.json")
-    if not parsed.exists():
+    tables: Mapping[str, Mapping[str, Any]]
+    try:
+        tables = orjson.loads(parsed.read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):  # the latter: a machine that stopped left half of it
+        content = orjson.dumps(_tables(archive, redact_uri(uri)), option=orjson.OPT_NON_STR_KEYS)
         temporary = archive.with_name(f".{new_attempt()}")
-        temporary.write_bytes(orjson.dumps(dict(sorted(_tables(archive, uri)))))
+        temporary.write_bytes(content)
         temporary.replace(parsed)
-    tables: Mapping[str, Mapping[str, Any]] = orjson.loads(parsed.read_bytes())
+        tables = orjson.loads(content)
     return tables
 
 
@@ -90,7 +99,7 @@ def _fetch(sources: Sources, uri: str, expected: str, path: Path) -> None:
     found = state.hexdigest()
     if found != expected:
         raise InputChanged(
-            f"asset {uri} changed while the run was going on: sha256 {found[:12]}…, planned with {expected[:12]}…; run again"
+            f"asset {redact_uri(uri)} changed while the run was going on: sha256 {found[:12]}…, planned with {expected[:12]}…; run again"
         )
 
 
@@ -121,22 +130,32 @@ def _archive(sources: Sources, uri: str) -> Iterator[bytes]:
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def _tables(archive: Path, uri: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _tables(archive: Path, uri: str) -> dict[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = {}
     try:
         with tarfile.open(archive) as opened:
             for member in opened:
                 name = member.name.rsplit("/", 1)[-1]
-                if member.isfile() and name.endswith(TABLE_EXTENSIONS) and not name.startswith("."):
-                    yield name.rsplit(".", 1)[0], _table(opened, member, uri)
+                if not member.isfile() or not name.endswith(TABLE_EXTENSIONS) or name.startswith("."):
+                    continue
+                table = name.rsplit(".", 1)[0]
+                if table in found:
+                    raise InputError(f"{uri}: {member.name}: there is another file {table!r} in it; expected one a language; remove one")
+                found[table] = _table(opened, member, uri)
     except (tarfile.TarError, EOFError, OSError) as error:
         expected = f"a folder of YAML files or an archive of them ({', '.join(ARCHIVES)})"
-        raise InputError(f"{uri}: it is no archive that can be read ({error}); expected {expected}") from error
+        raise InputError(f"{uri}: it is no archive that can be read ({shown(error)}); expected {expected}") from error
+    return dict(sorted(found.items()))
 
 
 def _table(opened: tarfile.TarFile, member: tarfile.TarInfo, uri: str) -> Mapping[str, Any]:
     file = opened.extractfile(member)
     assert file is not None
-    data = read_data(io.TextIOWrapper(file, "utf-8").read(MAX_TABLE_BYTES), f"{uri}: {member.name}")
+    try:
+        text = io.TextIOWrapper(file, "utf-8").read(MAX_TABLE_BYTES)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{uri}: {member.name}: it is not UTF-8: {shown(error)}") from error
+    data = read_data(text, f"{uri}: {member.name}")
     if not isinstance(data, dict):
         raise InputError(f"{uri}: {member.name}: found no table; expected YAML keys and values")
     return data
@@ -148,6 +167,12 @@ def _file_digest(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             state.update(chunk)
     return state.hexdigest()
+
+
+def _name(uri: str) -> str:
+    """Name of the local copy: the last part of the path. A signed URL's query is a secret, and longer than a file name may be."""
+    path = urlsplit(uri).path if "://" in uri else uri
+    return path.rstrip("/").rsplit("/", 1)[-1][-MAX_NAME_CHARS:] or "asset"
 
 
 def _folder(digest: str) -> Path:

@@ -17,10 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, RowError
-from pipelines.columns import plain_schema
+from operators.kernels.buffers import InvalidOffsetsError, check_offsets
+from pipelines.columns import is_text, plain_schema, plain_type
 from pipelines.conform import plain_batch
 from pipelines.errors import LedgerImbalance, ShardmillError, UnitError, shown
 from pipelines.ledger import Ledger
+from pipelines.redaction import redact_uri
 from pipelines.rows import DropTable, Rows, UnitFiles, quarantined_rows
 
 OnError = Literal["fail", "quarantine"]
@@ -62,16 +64,26 @@ def open_chain(operators: Sequence[BatchOperator], schema: pa.Schema, assets: As
         try:
             apply = operator.open(assets)
             empty = apply(pa.RecordBatch.from_pylist([], schema=schema)).batch
+            _check_text_is_left(schema, empty.schema, assets.text_column)
             schema = plain_schema(empty.schema)
             _plain(empty, schema)
         except ShardmillError:
             raise
         except OperatorError as error:
-            raise UnitError(f"operator {name!r}: {error}") from error
+            raise UnitError(f"operator {name!r}: {redact_uri(str(error))}") from error
         except Exception as error:
             raise UnitError(f"operator {name!r} cannot be opened: {type(error).__name__}: {bounded(error)}") from error
         opened.append(OpenedOperator(name, apply, empty.schema, schema))
     return opened
+
+
+def _check_text_is_left(taken: pa.Schema, given: pa.Schema, name: str) -> None:
+    """Refuse an operator that puts something else in the place of the text, such as signals under a name that the text has."""
+    if min(taken.get_field_index(name), given.get_field_index(name)) < 0:
+        return
+    before, after = plain_type(taken.field(name).type), plain_type(given.field(name).type)
+    if is_text(before) and not is_text(after):
+        raise OperatorError(f"it would replace the text in column {name!r} by {shown(after)}; give the operator another `name` or `column`")
 
 
 class Chain:
@@ -181,6 +193,11 @@ def _check_contract(operator: OpenedOperator, expected: int, result: Result) -> 
         raise UnitError(
             f"operator {operator.name!r} gave other columns than it gives for an empty batch: found {found}, expected {promised}"
         )
+    try:
+        for name, column in zip(result.batch.schema.names, result.batch.columns, strict=True):
+            check_offsets(column, name)
+    except InvalidOffsetsError as error:
+        raise UnitError(f"operator {operator.name!r} gave {error}") from error
 
 
 def _difference(found: pa.Schema, expected: pa.Schema) -> tuple[str, str]:
@@ -229,11 +246,12 @@ def _culprits(apply: BatchFn, batch: pa.RecordBatch, first: int) -> dict[int, Ro
 
 def bounded(error: BaseException) -> str:
     """An error's message on one line, bounded, without the secrets of this process."""
-    return without_secrets(shown(error) or type(error).__name__)
+    return without_secrets(" ".join(str(error).split()) or type(error).__name__)
 
 
 def without_secrets(message: str) -> str:
-    """The message with the value of every secret-looking environment variable replaced, bounded."""
+    """The message without the passwords and signatures of URIs and the values of secret-looking environment variables, bounded."""
+    message = redact_uri(message)
     for name, value in os.environ.items():
         if len(value) >= 8 and any(word in name.upper() for word in ("SECRET", "TOKEN", "PASSWORD", "ACCESS_KEY", "CREDENTIAL")):
             message = message.replace(value, "[redacted]")

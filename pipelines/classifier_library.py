@@ -54,20 +54,25 @@ def train(lines: Path, model: Path, settings: Mapping[str, Any], quantize: Mappi
     """
     job = {"lines": str(lines), "model": str(model), "settings": dict(settings), "quantize": quantize, "progress": progress}
     tunables = ":".join(filter(None, (os.environ.get("GLIBC_TUNABLES"), ZEROED)))
-    done = subprocess.run(  # noqa: S603  our own module, by this interpreter
+    with subprocess.Popen(  # noqa: S603  our own module, by this interpreter
         [sys.executable, "-m", "pipelines.classifier_library", json.dumps(job)],
         env=os.environ | {"GLIBC_TUNABLES": tunables},
         stdout=subprocess.PIPE,
         stderr=None if progress else subprocess.PIPE,
         text=True,
         errors="replace",
-        check=False,
-    )
-    if done.returncode == FAILED:
-        raise ShardmillError(f"fastText cannot train: {shown(done.stdout)}{_remedy(done.stdout)}")
-    if done.returncode:
+    ) as process:
+        try:
+            out, err = process.communicate()
+        finally:
+            # Interrupted, it must be gone before its folder is removed; `subprocess.run` would not wait for that.
+            process.kill()
+            process.wait()
+    if process.returncode == FAILED:
+        raise ShardmillError(f"fastText cannot train: {shown(out)}{_remedy(out)}")
+    if process.returncode:
         raise ShardmillError(
-            f"fastText's process ended with status {done.returncode}: {shown((done.stderr or done.stdout)[-200:]) or 'it said nothing'}; "
+            f"fastText's process ended with status {process.returncode}: {shown((err or out)[-200:]) or 'it said nothing'}; "
             "if the machine has no memory left, choose a smaller --bucket or --dim"
         )
 

@@ -19,6 +19,7 @@ from pipelines.cli_classifier import COMMANDS as TRAINING
 from pipelines.cli_later import COMMANDS as LATER
 from pipelines.cli_run import COMMANDS as RUNNING
 from pipelines.errors import ConfigError, ShardmillError, shown
+from pipelines.redaction import redact_uri
 
 INTERRUPTED = 130
 
@@ -93,12 +94,12 @@ def _failed(error: Exception, status: int, session: Session) -> int:
     if session.debug:
         traceback.print_exception(error)
     if isinstance(error, ConfigError):
-        click.echo(error.message, err=True)  # each line begins with file:line, which editors and terminals can follow
+        click.echo(redact_uri(error.message), err=True)  # each line begins with file:line, which editors and terminals can follow
     elif isinstance(error, ShardmillError):
-        click.echo(f"shardmill: {error.message}", err=True)
+        click.echo(f"shardmill: {redact_uri(error.message)}", err=True)
     else:
         hint = "" if session.debug else "; this is a bug in shardmill: run again with --debug and report the traceback"
-        click.echo(f"shardmill: {type(error).__name__}: {shown(error)}{hint}", err=True)
+        click.echo(f"shardmill: {type(error).__name__}: {shown(redact_uri(str(error)))}{hint}", err=True)
     return status
 
 

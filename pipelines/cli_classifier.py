@@ -12,6 +12,7 @@ import click
 
 from pipelines.cli_authoring import json_option
 from pipelines.cli_output import write_json, write_table
+from pipelines.cli_signals import terminable
 from pipelines.errors import ConfigError, shown
 
 Command = Callable[..., None]
@@ -134,7 +135,8 @@ def train_classifier(
         holdout=holdout,
     )
     show = not quiet and sys.stderr.isatty()
-    about = train(request, lambda line: None if quiet else click.echo(f"{line}…", err=True), progress=show)
+    with terminable():
+        about = train(request, lambda line: None if quiet else click.echo(f"{line}…", err=True), progress=show)
     if as_json:
         write_json(about)
     else:

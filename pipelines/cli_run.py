@@ -5,7 +5,6 @@ Owns what they print: progress and messages on standard error, results on standa
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import click
 
 from pipelines.cli_authoring import json_option, pipeline_options
 from pipelines.cli_output import write_json
+from pipelines.cli_signals import terminable
 from pipelines.errors import CheckFailed, NotFound, StorageError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bool
     from pipelines.run import run as run_pipeline  # noqa: PLC0415
 
     config = load(file, overrides)
-    with _terminable(), _watching(quiet=quiet) as watch:
+    with terminable(), _watching(quiet=quiet) as watch:
         result = run_pipeline(config, limit=limit, watch=watch)
     if as_json:
         if result.was_finished:
@@ -164,17 +164,3 @@ def _watching(*, quiet: bool) -> Iterator[Watch]:
         yield watch
     finally:
         watch.close()
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: tasks are cancelled and the lease is given back."""
-
-    def interrupt(number: int, frame: object) -> None:  # noqa: ARG001
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

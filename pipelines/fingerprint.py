@@ -25,6 +25,7 @@ from operators.base import Operator
 from operators.custom import is_custom, source_files
 from pipelines.commit import digest
 from pipelines.errors import shown
+from pipelines.redaction import redact_uri
 
 ENGINE_MODULES: Final = (
     "chain",
@@ -50,6 +51,9 @@ ENGINE_MODULES: Final = (
 """Modules of this package that decide bytes of the output."""
 ENGINE_LIBRARIES: Final = ("brotli", "numpy", "orjson", "pyarrow", "resiliparse", "zstandard")
 
+SHOWN_DIGITS: Final = 8
+"""Of the digest of a text that may be secret: two such texts differ, and neither can be told from it."""
+
 Facts = dict[str, Any]
 """A fingerprint's parts, JSON-able, so that two can be compared."""
 
@@ -64,7 +68,7 @@ def operator_facts(operator: Operator, assets: Mapping[str, str], seed: int) -> 
     facts: Facts = {
         "name": operator.name,
         "settings": settings(operator),
-        "assets": {uri: assets[uri] for uri in operator.asset_uris()},
+        "assets": _asset_facts(operator, assets),
         **operator_code(operator),
     }
     if operator.seeded:
@@ -72,10 +76,34 @@ def operator_facts(operator: Operator, assets: Mapping[str, str], seed: int) -> 
     return facts
 
 
+def _asset_facts(operator: Operator, assets: Mapping[str, str]) -> dict[str, str]:
+    """sha256 of the operator's assets by their uris without secrets; two that then look alike are told apart."""
+    found: dict[str, str] = {}
+    for uri in operator.asset_uris():
+        plain = redact_uri(uri)
+        while plain in found:
+            plain += "'"
+        found[plain] = assets[uri]
+    return found
+
+
 def settings(operator: Operator) -> Facts:
-    """The settings of an operator, the same for the same values in every process."""
-    dumped: Facts = canonical(operator.model_dump(mode="python", exclude={"name"}))
+    """The settings of an operator, the same for the same values in every process, without passwords and signatures of URIs.
+
+    How an asset is reached decides nothing, its content does: a new signature is no change. Of another URI it is.
+    """
+    dumped: Facts = _without_secrets(canonical(operator.model_dump(mode="python", exclude={"name"})), frozenset(operator.asset_uris()))
     return dumped
+
+
+def _without_secrets(value: Any, assets: frozenset[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(item, assets) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(item, assets) for item in value]
+    if not isinstance(value, str) or (plain := redact_uri(value)) == value:
+        return value
+    return plain if value in assets else f"{plain} {digest(value)[:SHOWN_DIGITS]}"
 
 
 def canonical(value: Any) -> Any:

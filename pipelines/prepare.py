@@ -23,6 +23,7 @@ from pipelines.formats import ReadOptions
 from pipelines.inventory import Inventory, take_inventory
 from pipelines.ledger import most_allowed
 from pipelines.plan import Ingredients, cut
+from pipelines.redaction import redact_uri
 from pipelines.storage import Sources
 from pipelines.unit import MADE_ID
 
@@ -77,9 +78,9 @@ def asset_digests(config: PipelineConfig, sources: Sources) -> dict[str, str]:
             try:
                 digests[uri] = asset_digest(sources, uri)
             except NotFound:
-                problems.append(f"operator {operator.name!r}: there is no file {uri}; give a path or URL that can be read")
+                problems.append(f"operator {operator.name!r}: there is no file {redact_uri(uri)}; give a path or URL that can be read")
             except ShardmillError as error:
-                problems.append(f"operator {operator.name!r}: {uri} cannot be read: {error.message}")
+                problems.append(f"operator {operator.name!r}: {redact_uri(uri)} cannot be read: {redact_uri(error.message)}")
     if problems:
         raise ConfigError("\n".join(problems))
     return digests

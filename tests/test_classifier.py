@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -119,6 +122,22 @@ def test_the_text_is_made_ready_as_it_is_said(small_fasttext):  # noqa: F811
     assert ready.column("classifier").to_pylist()[0] > 0.5
     assert plain.column("classifier").to_pylist()[1] > 0.5 > ready.column("classifier").to_pylist()[1]
     assert ready.column("text").equals(batch.column("text"))
+
+
+@pytest.mark.parametrize("settings", [{"max_chars": 30}, {"lowercase": True}, {"lowercase": True, "max_chars": 30}])
+def test_a_text_that_is_not_utf_8_is_an_error_of_its_own(small_fasttext, settings):  # noqa: F811
+    """Where characters are counted or changed, the row that has none is an error, and the rows beside it are judged as ever."""
+    texts = [PROSE.encode(), b"caf\xe9 " + PROSE.encode(), PROSE.encode() + b"\xff", None, b""]
+    batch = pa.RecordBatch.from_pydict({"text": pa.array(texts, pa.large_binary()).view(pa.large_string())})
+    function = opened(Classifier(model=str(small_fasttext), label="en", min_score=0.5, **settings))
+    alone = [function(batch.slice(row, 1)) for row in range(5)]
+    found = function(batch)
+    illegible = [1] if "max_chars" in settings else [1, 2]
+    assert {row: error.error for row, error in found.errors.items()} == {**dict.fromkeys(illegible, "invalid_utf8"), 3: "null_text"}
+    assert [row for row in range(5) if alone[row].errors] == sorted(found.errors)
+    assert found.batch.column("classifier").to_pylist() == [each.batch.column("classifier")[0].as_py() for each in alone]
+    assert found.reasons.to_pylist() == [each.reasons[0].as_py() for each in alone]
+    assert found.batch.column("classifier")[0].as_py() > 0.5
 
 
 @pytest.mark.parametrize(
@@ -365,3 +384,50 @@ def test_training_runs_in_a_process_of_its_own(corpus):
     sys.modules.pop("fasttext", None)
     assert main([*SEA_AND_LAND, "--output", "sea.bin"]) == 0
     assert "fasttext" not in sys.modules
+
+
+TELLS = """
+import importlib, os, sys
+sys.path.remove({folder!r})
+del sys.modules["fasttext"]
+library = importlib.import_module("fasttext")
+train = library.train_supervised
+
+def told(**settings):
+    with open({fifo!r}, "w") as fifo:
+        fifo.write(str(os.getpid()))
+    return train(**settings)
+
+library.train_supervised = told
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_training_that_is_interrupted_leaves_nothing(corpus, number):
+    """Ctrl-C or SIGTERM ends the library's process too: status 130, one line, no model, no temporary file."""
+    before = sorted(path.name for path in corpus.iterdir())
+    tells, temporary, fifo = (corpus / name for name in ("tells", "temporary", "fifo"))
+    tells.mkdir()
+    temporary.mkdir()
+    os.mkfifo(fifo)
+    (tells / "fasttext.py").write_text(TELLS.format(folder=str(tells), fifo=str(fifo)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.cli", *SEA_AND_LAND, "--epochs", "100000000", "--output", "sea.bin"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tells), "TMPDIR": str(temporary)},
+        start_new_session=True,
+    )
+    try:
+        child = int(fifo.read_text())
+        os.killpg(process.pid, number) if number is signal.SIGINT else process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, out, err.strip()) == (130, "", "shardmill: interrupted")
+    assert list(temporary.iterdir()) == []
+    assert sorted(path.name for path in corpus.iterdir()) == sorted([*before, "fifo", "tells", "temporary"])

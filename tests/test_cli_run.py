@@ -409,6 +409,15 @@ def test_a_secret_in_the_pipeline_is_refused(shell, file, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_signature_in_an_asset_s_address_is_not_told(shell, file, tmp_path):
+    """The message says which file is not there, without what opens the door to it."""
+    signed = "memory://lists/absent.txt?X-Amz-Signature=0123456789abcdef"
+    pipeline(file, f"{tmp_path}/in/", tmp_path / "out", [{"type": "url_filter", "url_column": "id", "domain_lists": [signed]}])
+    _, err = shell("plan", file, status=2)
+    assert "absent.txt" in err
+    assert "0123456789abcdef" not in err
+
+
 def test_what_the_environment_fills_in_is_in_the_manifest_but_for_secrets(shell, file, tmp_path, monkeypatch):
     """`${NAME}` is replaced before the run, so that the manifest tells what was really done."""
     monkeypatch.setenv("SHARDMILL_TEST_MIN", "4")

@@ -284,3 +284,8 @@ def test_many_hits_in_a_batch_are_all_counted(small):
     judge = opened(Decontaminate(evals=[small], annotate=True))
     matches = judge(texts_of(*[LONG] * 2000)).batch["contamination"].to_pylist()
     assert matches == [[{"eval": "small", "item": "long", "ngrams_found": 8, "ngrams": 8}]] * 2000
+
+
+def test_a_set_behind_a_signed_url_is_named_by_its_path():
+    """Sets' names stand in the tables of dropped documents, signatures nowhere."""
+    assert list(Decontaminate(evals=["https://example.org/gsm8k?token=0123", "s3://evals/arc.test.jsonl"]).sets()) == ["gsm8k", "arc"]

@@ -64,7 +64,8 @@ def checkout(tmp_path) -> Path:
     (kernels.parent / "__init__.py").write_text("")
     (kernels / "__init__.py").write_text("")
     shutil.copy(ROOT / "operators" / "sources.py", kernels.parent)
-    shutil.copy(ROOT / "operators" / "kernels" / "jit.py", kernels)
+    for name in ("jit.py", "unused.py"):
+        shutil.copy(ROOT / "operators" / "kernels" / name, kernels)
     (kernels / "inner.py").write_text(INNER.format(number=1))
     (kernels / "outer.py").write_text(OUTER)
     return tmp_path / "checkout"
@@ -104,6 +105,24 @@ def test_a_copy_of_the_checkout_finds_the_code(checkout, tmp_path):
     assert result == "4"
     assert "1" in hits
     assert codes(cache) == before
+
+
+def test_code_that_nothing_uses_goes_when_other_code_is_kept(checkout, tmp_path):
+    """What earlier sources left behind goes with the next compilation, after it was long unused; loading alone removes nothing."""
+    cache = tmp_path / "cache"
+    called(checkout, cache)
+    before = codes(cache)
+    for path in cache.rglob("*.nbc"):
+        os.utime(path, (0, 0))
+    (checkout / "operators" / "kernels" / "inner.py").write_text(INNER.format(number=10))
+    assert called(checkout, cache)[0] == "22"
+    after = codes(cache)
+    assert len(after) == len(before) == 2
+    assert all(after.values())
+    for path in cache.rglob("*.nbc"):
+        os.utime(path, (0, 0))
+    assert called(checkout, cache)[0] == "22"
+    assert codes(cache) == dict.fromkeys(after, 0)
 
 
 def test_processes_that_start_together_compile_once(checkout, tmp_path):

@@ -17,7 +17,7 @@ from operators.base import OperatorError
 from operators.fineweb import FineWebQuality
 from operators.gopher import GopherQuality, GopherRepetition
 from operators.language import LanguageFilter
-from operators.language_scores import Labels, least_scores
+from operators.language_scores import Labels, least_scores, score_table
 from operators.languages import individual, iso639_3, script_of
 
 GERMAN = "Die Menschen in der Stadt waren auf dem Markt und haben Brot mitgebracht. "
@@ -230,3 +230,11 @@ def test_fineweb2_s_archive_decides_by_language(model):
     for operator in (GopherRepetition, GopherQuality, FineWebQuality):
         reasons = operator(preset="fineweb2@by-language", thresholds=str(archive)).open(Tables())(result.batch).reasons.to_pylist()
         assert all(reason != "no_thresholds" for reason, is_listed in zip(reasons, listed, strict=True) if is_listed)
+
+
+def test_a_table_behind_a_signed_url_is_told_by_its_path(tmp_path):
+    """What follows the question mark says nothing of the format."""
+    path = tmp_path / "scores.json"
+    path.write_text('{"en": 0.9}')
+    uri = "https://example.org/scores.json?X-Amz-Signature=0123"
+    assert score_table(Tables(moved={uri: str(path)}), uri, "language_filter") == {"en": 0.9}

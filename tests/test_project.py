@@ -107,3 +107,20 @@ def test_the_three_packages_are_this_project():
     code = "import operators, cluster, pipelines; print(*(m.__path__[0] for m in (operators, cluster, pipelines)), sep='\\n')"
     out = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True).stdout
     assert [Path(line).resolve() for line in out.split()] == [ROOT / name for name in ("operators", "cluster", "pipelines")]
+
+
+READY_AT_ONCE = """
+import sys
+import operators
+assert "numba" not in sys.modules, "import operators"
+from pipelines.cli import main
+for command in (["validate", "configs/fineweb.yaml"], ["operators"], ["operators", "gopher_repetition"], ["schema"]):
+    assert main(command) == 0, command
+    assert not {"numba", "ray", "datatrove", "tokenizers", "trafilatura"} & set(sys.modules), command
+"""
+
+
+def test_commands_that_only_look_at_settings_load_no_compiler():
+    """Operators import what is heavy when they are opened: what only reads settings answers at once."""
+    done = subprocess.run([sys.executable, "-c", READY_AT_ONCE], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -244,3 +244,11 @@ def test_integers_and_fractions_keep_their_types():
     found = quality.signals_array(signals, values)
     assert found.to_pylist() == [{"words": 3, "share": 0.5}, {"words": None, "share": None}]
     assert found.type == pa.struct([("words", pa.int64()), ("share", pa.float64())])
+
+
+def test_languages_that_are_no_strings_are_told():
+    """A column of lists tells no document's language; the message names it."""
+    judge = GopherQuality(words="by_language").open(Tables())
+    batch = pa.record_batch({"text": pa.array([GERMAN], pa.large_string()), "language": pa.array([["de"]])})
+    with pytest.raises(OperatorError, match=r"column 'language' is list.*; languages must be strings"):
+        judge(batch)

@@ -84,8 +84,18 @@ return Result(batch, pa.array(["wet" if len(text) % 2 else None for text in text
         ),
         ("return Result(batch.select(['id']) if batch.num_rows else batch)", UnitError, "gave other columns"),
         ("return batch", UnitError, "AttributeError"),
+        (
+            """
+offsets = np.arange(batch.num_rows + 1, dtype=np.int64) * 20
+offsets[batch.num_rows // 2] = 0
+texts = pa.LargeStringArray.from_buffers(batch.num_rows, pa.py_buffer(offsets), pa.py_buffer(bytes(20 * batch.num_rows)))
+return Result(batch.set_column(batch.schema.get_field_index("text"), batch.schema.field("text"), texts))
+""",
+            UnitError,
+            "gave column 'text': the offsets of its",
+        ),
     ],
-    ids=["loses", "doubles", "too-few-reasons", "more-columns", "fewer-columns", "no-result"],
+    ids=["loses", "doubles", "too-few-reasons", "more-columns", "fewer-columns", "no-result", "offsets-that-go-back"],
 )
 def test_an_operator_that_breaks_the_contract_is_named(tmp_path, body, kind, words):
     """A row lost or made up, or columns that change between batches, are no data error: the run stops and names the operator."""

@@ -13,9 +13,12 @@ import pytest
 from corpora import Output, config_of, custom, differences, files_of, finished, write_jsonl
 from hypothesis import example, given
 from hypothesis import strategies as st
+from operator_samples import ASSETS
 from spoilt import message_of
 
 from operators.base import BatchOperator, Result
+from operators.c4 import C4Paragraph
+from operators.fineweb import FineWebQuality
 from pipelines import identity
 from pipelines.chain import open_chain
 from pipelines.errors import InputError, UnitError
@@ -145,7 +148,7 @@ def test_an_opened_operator_promises_plain_columns(kind):
         def open(self, assets):
             return lambda batch: Result(batch.append_column("x", ENCODED[kind].slice(0, batch.num_rows)))
 
-    (opened,) = open_chain([Encoding()], pa.schema([("id", pa.string())]), None)
+    (opened,) = open_chain([Encoding()], pa.schema([("id", pa.string())]), ASSETS)
     field = opened.schema.field("x")
     assert field.nullable
     assert not pa.types.is_run_end_encoded(field.type)
@@ -341,3 +344,12 @@ def test_children_at_other_places_of_the_same_memory_are_a_change():
     before, after = (pa.StructArray.from_arrays([values[start : start + 2]], names=["x"]) for start in (0, 1))
     assert before.equals(after)
     assert "s" in delta(rows_of(s=before), rows_of(s=after)).schema.names
+
+
+@pytest.mark.parametrize("settings", [{"name": "text", "annotate": True}, {"name": "text", "keep_signals": True}])
+def test_signals_never_take_the_place_of_the_text(settings):
+    """An operator that is called like the text's column would put its measurements there: the run does not start."""
+    schema = pa.schema([("id", pa.string()), ("text", pa.large_string())])
+    with pytest.raises(UnitError, match="operator 'text': it would replace the text in column 'text' by struct"):
+        open_chain([C4Paragraph(), FineWebQuality(**settings)], schema, ASSETS)
+    assert len(open_chain([FineWebQuality(**settings | {"name": "lines"})], schema, ASSETS)) == 1

@@ -254,16 +254,27 @@ def test_list_files_plain_gzipped_and_hosts(tmp_path):
     assert operator.asset_uris() == ("p", "z", "h")
 
 
+def test_entries_are_understood_as_they_are_written(tmp_path):
+    """A byte order mark, a name of hexadecimal letters before a comment, the address of a page: none costs its entry."""
+    listed = tmp_path / "list"
+    listed.write_bytes(b"\xef\xbb\xbffirst.org\nbad.cc # why\nhttps://page.org/a/b\n10.0.0.1 # a host\nfe80::1 six.org # x\n")
+    names = ["first.org", "bad.cc", "page.org", "10.0.0.1", "six.org", "why", "a", "b"]
+    found = judged(UrlFilter(domain_lists=[str(listed)]), [f"http://{name}/" for name in names])
+    assert [name for name, (reason, _) in zip(names, found, strict=True) if reason] == names[:5]
+
+
 def test_useless_lists_are_refused(tmp_path):
     """A filter that could drop nothing, a list that is empty or no text at all: each is an error that names itself."""
-    with pytest.raises(ValidationError, match="no list is given"):
-        UrlFilter()
+    for useless in ({}, {"allow_domains": ["a.org"]}, {"allow_domain_lists": ["allowed.txt"]}):
+        with pytest.raises(ValidationError, match="no list is given"):
+            UrlFilter(**useless)
     empty, torn = tmp_path / "empty", tmp_path / "torn"
     empty.write_text("# nothing\n")
     torn.write_bytes(gzip.compress(b"example.org\n" * 1000)[:-20])
     for path, message in ((empty, "holds no entry"), (torn, "cannot be read"), (tmp_path / "absent", "cannot be read")):
-        with pytest.raises(OperatorError, match=message):
-            opened(UrlFilter(domain_lists=[str(path)]))
+        for setting in ("domain_lists", "subword_lists"):
+            with pytest.raises(OperatorError, match=message):
+                opened(UrlFilter(**{setting: [str(path)]}))
 
 
 def test_long_and_odd_urls_go_through():

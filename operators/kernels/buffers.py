@@ -1,6 +1,8 @@
-"""The door between Arrow and kernels: offsets and bytes of a text column, checked, and columns made of them."""
+"""The door between Arrow and kernels: offsets and bytes of a text column, checked, and columns made of them. Imports no compiler."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,19 @@ Offsets = npt.NDArray[np.int64]
 
 
 class InvalidOffsetsError(ValueError):
-    """A text column's offsets go backwards or beyond its data: it was not made by Arrow, and no kernel may see it."""
+    """A text column's offsets go backwards or beyond its data: it was not made by Arrow, and nothing may look into it."""
+
+
+def check_offsets(values: pa.Array, name: str) -> None:
+    """Refuse a column of strings or binaries whose offsets go backwards; Arrow's own functions would read and write anywhere.
+
+    Raises:
+        InvalidOffsetsError: Offsets go backwards or beyond the data.
+    """
+    if pa.types.is_large_string(values.type) or pa.types.is_large_binary(values.type):
+        _bounds(values, np.int64, repr(name))
+    elif pa.types.is_string(values.type) or pa.types.is_binary(values.type):
+        _bounds(values, np.int32, repr(name))
 
 
 def text_buffers(values: pa.LargeStringArray) -> tuple[Offsets, Bytes]:
@@ -22,15 +36,24 @@ def text_buffers(values: pa.LargeStringArray) -> tuple[Offsets, Bytes]:
     Raises:
         InvalidOffsetsError: Offsets go backwards or beyond the data.
     """
-    num_rows = len(values)
-    _, offset_buffer, data_buffer = values.buffers()
-    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
-    offsets = np.frombuffer(offset_buffer, np.int64, num_rows + 1, values.offset * 8) if num_rows else np.zeros(1, np.int64)
-    if offsets[0] < 0 or offsets[-1] > len(data) or (offsets[1:] < offsets[:-1]).any():
-        raise InvalidOffsetsError(f"offsets of {num_rows} texts do not grow from 0 to at most {len(data)}; write the file again")
+    offsets, data = _bounds(values, np.int64, "of texts")
     # One type for the compiler, whoever made the buffers.
     data.flags.writeable = False
     offsets.flags.writeable = False
+    return offsets, data
+
+
+def _bounds(values: pa.Array, kind: type[np.integer[Any]], name: str) -> tuple[npt.NDArray[Any], Bytes]:
+    """The offsets, of a kind of integer, and bytes of a column, if the ones grow within the others."""
+    num_rows, width = len(values), np.dtype(kind).itemsize
+    _, offset_buffer, data_buffer = values.buffers()
+    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
+    offsets = np.frombuffer(offset_buffer, kind, num_rows + 1, values.offset * width) if num_rows else np.zeros(1, kind)
+    if offsets[0] < 0 or offsets[-1] > len(data) or (offsets[1:] < offsets[:-1]).any():
+        raise InvalidOffsetsError(
+            f"column {name}: the offsets of its {num_rows} rows do not grow from 0 to at most {len(data)}; expected what Arrow's own "
+            "functions make; make the column, or write the file, again"
+        )
     return offsets, data
 
 

@@ -45,8 +45,6 @@ DUP_LINE_CHARS: Final = 3
 TOP: Final = 4  # and two more: runs of 2, 3 and 4 words
 DUP_RUNS: Final = 7  # and five more: runs of 5 to 10 words
 NUM_REPETITION: Final = 13
-TOP_SIZES: Final = (2, 3, 4)
-DUP_SIZES: Final = (5, 6, 7, 8, 9, 10)
 EMPTY: Final = 1  # code
 
 # Thresholds of quality, in datatrove's order.

@@ -24,6 +24,7 @@ import numba
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
+from operators.kernels.unused import remove_unused
 from operators.sources import SourceTree
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -134,6 +135,7 @@ class _OnceCache(FunctionCache):  # type: ignore[misc]
             super().save_overload(sig, data)
         finally:
             self.release()
+        remove_unused(cache_folder())
 
     def release(self) -> None:
         """Let the others go on, whether the code was kept or compiling failed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import time
 import zipfile
@@ -15,9 +16,12 @@ from typing import Any
 import numpy as np
 
 from operators.kernels.jit import MAX_WAIT, POLL, cache_folder, source_digest
+from operators.kernels.unused import remove_unused
 
 Arrays = Mapping[str, Any]
 LINE_BYTES = 64
+NAMES = "names_of_all"
+"""An array of the names of the others: a damaged directory may leave one out."""
 
 
 def kept(name: str, module: str, source: bytes, make: Callable[[], Arrays]) -> Arrays:
@@ -42,8 +46,9 @@ def kept(name: str, module: str, source: bytes, make: Callable[[], Arrays]) -> A
 def _write(path: Path, arrays: dict[str, Any]) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays, **{NAMES: np.array(sorted(arrays))})
     temporary.replace(path)
+    remove_unused(path.parent)
 
 
 @contextlib.contextmanager
@@ -73,7 +78,16 @@ def _placed(array: Any) -> Any:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        with zipfile.ZipFile(path) as file:
+            names = _array(file, NAMES).tolist()
+            return {name: _array(file, name) for name in names}
+    except Exception:  # noqa: BLE001  damage shows in many ways, and each has the same remedy
         return None
+
+
+def _array(file: zipfile.ZipFile, name: str) -> Any:
+    """An array; it is read whole, so that its checksum is compared: a damaged header may say less than there is."""
+    data = io.BytesIO(file.read(f"{name}.npy"))
+    np.lib.format.read_magic(data)
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(data)
+    return np.ndarray(shape, dtype, data.getbuffer(), data.tell(), order="F" if is_fortran else "C")

@@ -3,7 +3,7 @@
 Owns the kernel and says how it wants the model, which langid_layout.py arranges.
 
 The automaton finds, after each byte, the longest of 100,000 byte n-grams that ends there. A document's score of a class is the sum,
-over the n-grams found in it, of log1p(times found) times the n-gram's weight there. Three things make that quick:
+over the n-grams found in it, of log1p(times found) times the n-gram's weight there. Four things make that quick:
 
 - An entry of the transition table holds the next row and which of the states with that row it is. Rows are cut into pieces of one cache
   line, the likeliest bytes after the row's last byte first; entries that are equal in all rows with one last byte are kept once.
@@ -11,6 +11,8 @@ over the n-grams found in it, of log1p(times found) times the n-gram's weight th
   places at once, which hides the memory's latency.
 - Weights are multiples of 1/512 less than 13 above the class's least. As 16-bit integers ten rows can be added exactly before the sum
   is weighted; n-grams found equally often share a weight.
+- Classes are judged in clusters of eight. A row of bytes says how much an n-gram can bring a class of each cluster at most; only clusters
+  of which one could come near the best one are added up, usually two or three of eighteen.
 """
 
 from __future__ import annotations
@@ -22,16 +24,19 @@ import numpy.typing as npt
 
 from operators.kernels.jit import kernel
 from operators.kernels.lean import lean_kernel
-from operators.kernels.vectors import LINE, TOGETHER, add_lines, add_tens, two_bytes
+from operators.kernels.vectors import TOGETHER, row_adder, two_bytes
 
 SHARED: Final = 65536
 """Where the rows begin in the table: before them lie the entries that are equal in all rows, by the last two bytes."""
 LANE: Final = 16
 """Entries of a row in one piece: a cache line of 64 bytes. The first one of the first piece is not an entry but the row's first state."""
-PIECE: Final = LINE
-"""Classes of a row of weights in one piece: a cache line of 64 bytes. A piece of all rows comes before the next piece."""
-PIECES: Final = 5
-WIDTH: Final = PIECE * PIECES
+CLUSTER: Final = 8
+"""Classes of a cluster, whose weights lie together: 16 bytes a row. A cluster of all rows comes before the next cluster."""
+CLUSTERS: Final = 18
+WIDTH: Final = CLUSTER * CLUSTERS
+BOUNDS: Final = 32
+"""Bounds of a row: one a cluster, and zeros."""
+BOUND_UNIT: Final = 16.0
 UNIT: Final = 512.0
 STREAMS: Final = 8
 TILE_BYTES: Final = 1 << 20
@@ -39,6 +44,8 @@ TILE_DOCS: Final = 1024
 LOGS: Final = 4096
 FEW: Final = 16.0
 NEGLIGIBLE: Final = -30.0
+NEAR: Final = 15.0
+"""A class whose logarithm is further below the best one's is left out: 142 of them together change a probability by 5e-5 at most."""
 LOW: Final = np.uint64(0xFFFFFFFF)
 HALF_WORD: Final = np.uint64(32)
 BYTE_BITS: Final = np.uint64(8)
@@ -53,7 +60,12 @@ class Model(NamedTuple):
         entries: uint32, (row << 8) | which of its states: `SHARED` shared ones, then the rows piece by piece.
         slots: uint64 by (byte << 8) | byte before it: where the entry lies, and in the upper half whether the row counts.
         rows: uint32 by state: its n-gram's row of weights, the last one for none.
-        weights: uint16, flat, by piece, row and class: weight above the class's least in units of 1/512; the last row is zero.
+        weights: uint16, flat, by cluster, row and place in it: weight above the class's least in units of 1/512; the last row is zero.
+        bounds: uint8, flat, by row and cluster: the greatest weight of its classes above `floor`, in units of 1/16, rounded up.
+        floor: float64 by cluster: the least of its classes' greatest weights.
+        most: float64 by cluster: its classes' greatest prior.
+        place: int32 by class: where its weights lie: cluster * 8 and the place in it.
+        classes: int32 by place: the class, -1 for none.
         least: float64 by class: its least weight.
         prior: float64 by class.
         fold: int32 by class: the class whose label it shares, itself if none comes before it.
@@ -65,11 +77,20 @@ class Model(NamedTuple):
     slots: npt.NDArray[np.uint64]
     rows: npt.NDArray[np.uint32]
     weights: npt.NDArray[np.uint16]
+    bounds: npt.NDArray[np.uint8]
+    floor: npt.NDArray[np.float64]
+    most: npt.NDArray[np.float64]
+    place: npt.NDArray[np.int32]
+    classes: npt.NDArray[np.int32]
     least: npt.NDArray[np.float64]
     prior: npt.NDArray[np.float64]
     fold: npt.NDArray[np.int32]
     logs: npt.NDArray[np.float32]
     start: npt.NDArray[np.int64]
+
+
+_bound_tens, _bound_each = row_adder(BOUNDS, together=True), row_adder(BOUNDS, together=False)
+_add_tens, _add_each = row_adder(CLUSTER, together=True), row_adder(CLUSTER, together=False)
 
 
 def num_grams(model: Model) -> int:
@@ -85,9 +106,9 @@ def _entry(entries: Any, slots: Any, entry: Any, pair: Any) -> Any:
 
 
 @lean_kernel
-def _state(entries: Any, entry: Any) -> Any:
-    """The number of the state that an entry leads to. It is read from the cache line that the next step most likely needs."""
-    return entries[SHARED + (entry >> BYTE_BITS)] + (entry & LAST_BYTE)
+def _row(entries: Any, rows: Any, entry: Any) -> Any:
+    """The row of the n-gram that an entry leads to. Its state's number is in the cache line that the next step most likely needs."""
+    return rows[entries[SHARED + (entry >> BYTE_BITS)] + (entry & LAST_BYTE)]
 
 
 @lean_kernel
@@ -98,24 +119,24 @@ def _enter(model: Any, data: Any, at: Any) -> Any:
 
 @lean_kernel
 def _walk(model: Any, data: Any, begin: Any, first: Any, stop: Any, out: Any, at: Any) -> Any:
-    """Walk from `begin` to `stop`, which is behind it, and note the states from `first` on."""
-    entries, slots = model.entries, model.slots
+    """Walk from `begin` to `stop`, which is behind it, and note the rows of the n-grams found from `first` on."""
+    entries, slots, rows = model.entries, model.slots, model.rows
     entry = _enter(model, data, begin)
     if begin >= first:
-        out[at] = _state(entries, entry)
+        out[at] = _row(entries, rows, entry)
         at += 1
     for i in range(begin, stop - 1):
         entry = _entry(entries, slots, entry, two_bytes(data, i))
         if i + 1 >= first:
-            out[at] = _state(entries, entry)
+            out[at] = _row(entries, rows, entry)
             at += 1
     return at
 
 
 @lean_kernel
 def _walk_apart(model: Any, data: Any, start: Any, stop: Any, out: Any, begin: Any) -> Any:
-    """Note the state after each byte, in any order; eight places are walked at once. Returns how many."""
-    entries, slots, depth = model.entries, model.slots, model.start[1]
+    """Note the row of the n-gram found after each byte, in any order; eight places are walked at once. Returns how many."""
+    entries, slots, rows, depth = model.entries, model.slots, model.rows, model.start[1]
     part = (stop - start - 1) // STREAMS
     if start == stop:
         return 0
@@ -130,7 +151,7 @@ def _walk_apart(model: Any, data: Any, start: Any, stop: Any, out: Any, begin: A
     e2, e3 = _enter(model, data, s2 - back), _enter(model, data, s3 - back)
     e4, e5 = _enter(model, data, s4 - back), _enter(model, data, s5 - back)
     e6, e7 = _enter(model, data, s6 - back), _enter(model, data, s7 - back)
-    out[begin] = _state(entries, e0)
+    out[begin] = _row(entries, rows, e0)
     at = np.uint64(begin + 1)
     for i in range(-back, part):
         e1 = _entry(entries, slots, e1, two_bytes(data, s1 + i))
@@ -142,10 +163,10 @@ def _walk_apart(model: Any, data: Any, start: Any, stop: Any, out: Any, begin: A
         e7 = _entry(entries, slots, e7, two_bytes(data, s7 + i))
         if i >= 0:
             e0 = _entry(entries, slots, e0, two_bytes(data, s0 + i))
-            out[at], out[at + ONE] = _state(entries, e0), _state(entries, e1)
-            out[at + TWO], out[at + THREE] = _state(entries, e2), _state(entries, e3)
-            out[at + FOUR], out[at + FIVE] = _state(entries, e4), _state(entries, e5)
-            out[at + SIX], out[at + SEVEN] = _state(entries, e6), _state(entries, e7)
+            out[at], out[at + ONE] = _row(entries, rows, e0), _row(entries, rows, e1)
+            out[at + TWO], out[at + THREE] = _row(entries, rows, e2), _row(entries, rows, e3)
+            out[at + FOUR], out[at + FIVE] = _row(entries, rows, e4), _row(entries, rows, e5)
+            out[at + SIX], out[at + SEVEN] = _row(entries, rows, e6), _row(entries, rows, e7)
             at += EIGHT
     rest = start + 1 + STREAMS * part
     if rest == stop:
@@ -154,12 +175,11 @@ def _walk_apart(model: Any, data: Any, start: Any, stop: Any, out: Any, begin: A
 
 
 @lean_kernel
-def _count(model: Any, visits: Any, begin: Any, end: Any, counts: Any, touched: Any) -> Any:
+def _count(visits: Any, begin: Any, end: Any, counts: Any, touched: Any) -> Any:
     """Count how often each n-gram was found; `touched` gets each one's row once, and perhaps that of none. Returns how many."""
-    rows = model.rows
     num = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
-        row = rows[visits[i]]
+        row = visits[i]
         seen = counts[row]
         touched[num] = row
         counts[row] = seen + np.uint32(1)
@@ -230,17 +250,64 @@ def _log(logs: Any, count: Any) -> Any:
 
 
 @lean_kernel
-def _decide(model: Any, sums: Any, base: Any, factors: Any, num_bytes: Any, chances: Any) -> Any:
+def _bound_all(model: Any, num_docs: Any, begins: Any, sizes: Any, found: Any, often: Any, factors: Any, bounds: Any) -> None:
+    """What a class of each cluster can reach at most in each document of a tile."""
+    for doc in range(num_docs):
+        at, out = begins[doc], doc * BOUNDS
+        for i in range(out, out + BOUNDS):
+            bounds[i] = 0
+        for seen in range(1, 4):
+            end = at + _whole(sizes[doc * 4 + seen - 1])
+            _bound_tens(model.bounds, np.int64(0), found, at, end, model.logs[seen], bounds, out)
+            at = end
+        _bound_each(model.bounds, np.int64(0), found, at, at + sizes[doc * 4 + 3], often, bounds, out)
+        for cluster in range(CLUSTERS):
+            reached = bounds[out + cluster] / BOUND_UNIT + factors[doc] * model.floor[cluster] + model.most[cluster]
+            bounds[out + cluster] = np.float32(reached)
+
+
+@lean_kernel
+def _add_cluster(model: Any, cluster: Any, at: Any, doc: Any, sizes: Any, found: Any, often: Any, sums: Any) -> None:
+    """The sums of a cluster's classes in a document, whose lists begin at `at`."""
+    weights, out = model.weights, doc * WIDTH + cluster * CLUSTER
+    base = cluster * (len(weights) // CLUSTERS)
+    for i in range(out, out + CLUSTER):
+        sums[i] = 0
+    for seen in range(1, 4):
+        end = at + _whole(sizes[doc * 4 + seen - 1])
+        _add_tens(weights, base, found, at, end, model.logs[seen], sums, out)
+        at = end
+    _add_each(weights, base, found, at, at + sizes[doc * 4 + 3], often, sums, out)
+
+
+@lean_kernel
+def _raw(model: Any, number: Any, weight: Any, factors: Any) -> Any:
+    """The logarithm of a class, from the sum of its weights and that of all rows' factors."""
+    found = weight / UNIT + factors * model.least[number]
+    if factors < FEW:  # in short texts classes tie in the library's float32, and it takes the first
+        return np.float64(np.float32(np.float32(found) + np.float32(model.prior[number]))) if factors > 0 else 0.0
+    return found + model.prior[number]
+
+
+@lean_kernel
+def _best_of(model: Any, cluster: Any, doc: Any, factors: Any, sums: Any) -> Any:
+    """The greatest logarithm of a cluster's classes."""
+    best = -np.inf
+    for place in range(cluster * CLUSTER, (cluster + 1) * CLUSTER):
+        number = model.classes[place]
+        if number >= 0:
+            best = max(best, _raw(model, number, sums[doc * WIDTH + place], factors))
+    return best
+
+
+@lean_kernel
+def _decide(model: Any, sums: Any, added: Any, doc: Any, factors: Any, num_bytes: Any, chances: Any) -> Any:
     """The first of the likeliest classes and its probability; `factors` is the sum of all rows' factors, 0 if nothing was found."""
     num, best = len(model.prior), -np.inf
     for j in range(num):
-        raw = sums[base + j] / UNIT + factors * model.least[j]
-        if factors < FEW:  # in short texts classes tie in the library's float32, and it takes the first
-            raw = np.float64(np.float32(np.float32(raw) + np.float32(model.prior[j]))) if factors > 0 else 0.0
-        else:
-            raw += model.prior[j]
-        chances[j] = raw
-        best = max(best, raw)
+        place = model.place[j]
+        chances[j] = _raw(model, j, sums[doc * WIDTH + place], factors) if added[doc * CLUSTERS + place // CLUSTER] else -np.inf
+        best = max(best, chances[j])
     scale, total = 1.0 / np.sqrt(np.float64(max(num_bytes, 1))), 0.0
     for j in range(num):
         power = (chances[j] - best) * scale
@@ -259,21 +326,40 @@ def _decide(model: Any, sums: Any, base: Any, factors: Any, num_bytes: Any, chan
 
 
 @lean_kernel
-def _add_all(model: Any, num_docs: Any, begins: Any, sizes: Any, found: Any, often: Any, sums: Any) -> None:
-    """The sums of all documents of a tile, piece by piece, so that a piece's rows stay in the processor's cache."""
-    weights, logs = model.weights, model.logs
-    num_rows = len(weights) // (PIECES * PIECE)
-    for i in range(num_docs * WIDTH):
-        sums[i] = 0
-    for piece in range(PIECES):
-        base = piece * num_rows * PIECE
+def _add_near(
+    model: Any,
+    num_docs: Any,
+    reach: Any,
+    begins: Any,
+    sizes: Any,
+    found: Any,
+    often: Any,
+    factors: Any,
+    bounds: Any,
+    best: Any,
+    added: Any,
+    sums: Any,
+) -> None:
+    """Add up the clusters of each document that may hold a class near the best one: `reach` is how near that is, by document.
+
+    The likeliest cluster of each comes first. The others are gone through one after the other for all documents, so that a cluster's rows
+    stay in the processor's cache.
+    """
+    for doc in range(num_docs):
+        first = 0
+        for cluster in range(CLUSTERS):
+            added[doc * CLUSTERS + cluster] = False
+            if bounds[doc * BOUNDS + cluster] > bounds[doc * BOUNDS + first]:
+                first = cluster
+        _add_cluster(model, first, begins[doc], doc, sizes, found, often, sums)
+        added[doc * CLUSTERS + first] = True
+        best[doc] = _best_of(model, first, doc, factors[doc], sums)
+    for cluster in range(CLUSTERS):
         for doc in range(num_docs):
-            at, out = begins[doc], doc * WIDTH + piece * PIECE
-            for seen in range(1, 4):
-                end = at + _whole(sizes[doc * 4 + seen - 1])
-                add_tens(weights, base, found, at, end, logs[seen], sums, out)
-                at = end
-            add_lines(weights, base, found, at, at + sizes[doc * 4 + 3], often, sums, out)
+            if not added[doc * CLUSTERS + cluster] and bounds[doc * BOUNDS + cluster] >= best[doc] - reach[doc]:
+                _add_cluster(model, cluster, begins[doc], doc, sizes, found, often, sums)
+                added[doc * CLUSTERS + cluster] = True
+                best[doc] = max(best[doc], _best_of(model, cluster, doc, factors[doc], sums))
 
 
 @kernel
@@ -299,7 +385,9 @@ def score(model: Any, offsets: Any, data: Any, todo: Any, counts: Any, classes: 
         np.empty(docs, np.int64),
         np.empty(docs * 4, np.int64),
     )
-    sums, factors = np.empty(docs * WIDTH, np.float32), np.empty(docs, np.float64)
+    sums, bounds = np.empty(docs * WIDTH, np.float32), np.empty(docs * BOUNDS, np.float32)
+    factors, best, reach = np.empty(docs, np.float64), np.empty(docs, np.float64), np.empty(docs, np.float64)
+    added = np.empty(docs * CLUSTERS, np.bool_)
     chances = np.empty(len(model.prior), np.float64)
     num, size = 0, 0
     for row in range(num_rows):
@@ -312,11 +400,13 @@ def score(model: Any, offsets: Any, data: Any, todo: Any, counts: Any, classes: 
             at = 0
             for doc in range(num):
                 begins[doc] = at
-                distinct = _count(model, visits, starts[doc], starts[doc + 1], counts, touched)
+                distinct = _count(visits, starts[doc], starts[doc + 1], counts, touched)
                 at, factors[doc] = _sort(model, counts, touched, distinct, found, at, often, apart, sizes, doc)
-            _add_all(model, num, begins, sizes, found, often, sums)
+                reach[doc] = NEAR * np.sqrt(np.float64(starts[doc + 1] - starts[doc]))
+            _bound_all(model, num, begins, sizes, found, often, factors, bounds)
+            _add_near(model, num, reach, begins, sizes, found, often, factors, bounds, best, added, sums)
             for doc in range(num):
-                mine = which[doc]
-                num_bytes = offsets[mine + 1] - offsets[mine]
-                classes[mine], scores[mine] = _decide(model, sums, doc * WIDTH, factors[doc], num_bytes, chances)
+                classes[which[doc]], scores[which[doc]] = _decide(
+                    model, sums, added, doc, factors[doc], starts[doc + 1] - starts[doc], chances
+                )
             num, size = 0, 0

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from operators.kernels.langid import HALF_WORD, LANE, LOGS, LOW, PIECE, PIECES, SHARED, UNIT, WIDTH, Model
+from operators.kernels.langid import BOUND_UNIT, BOUNDS, CLUSTER, CLUSTERS, HALF_WORD, LANE, LOGS, LOW, SHARED, UNIT, WIDTH, Model
 from operators.kernels.vectors import TOGETHER
 
 U16 = npt.NDArray[np.uint16]
@@ -44,12 +44,17 @@ def laid_out(nextmove: U32, rows: I64, outputs: I64, weights: Any, prior: Any, n
     last[moves.ravel()] = np.tile(np.arange(256), len(moves))
     last[0] = 0
     places = _Places(moves, rows, last, np.where(outputs >= 0, usual[outputs], 0.0))
-    row_of, flat = _weights(weights, outputs, usual, places.numbers)
+    order = np.argsort(-usual, kind="stable")
+    classes = _clusters(weights[order[:COMMON_GRAMS]])
+    row_of = _rows(order, outputs, places.numbers)
+    flat, bounds, floor, most = _weights(weights[order], prior, classes)
+    place = np.argsort(np.where(classes < 0, len(classes), classes), kind="stable")[: len(names)].astype(np.int32)
     fold = np.array([names.index(name) for name in names], np.int32)
     least = _integers(weights).min(0) / UNIT
     logs = np.log1p(np.arange(LOGS, dtype=np.float32))
     start = np.array([places.start, depth], np.int64)
-    return Model(places.entries, places.slots, row_of, flat, least, prior.astype(np.float64), fold, logs, start)
+    weighing = (flat, bounds, floor, most, place, classes, least, prior.astype(np.float64))
+    return Model(places.entries, places.slots, row_of, *weighing, fold, logs, start)
 
 
 def _depth(moves: I64, rows: I64) -> int:
@@ -86,6 +91,10 @@ COMMON: Final = {
 """About how many of a hundred web pages are in a language: for the order of things in memory, nothing else."""
 
 
+COMMON_GRAMS: Final = 20_000
+"""Of the most usual n-grams: those whose weights tell which classes are alike."""
+
+
 def _usual(weights: npt.NDArray[np.float32], names: list[str]) -> npt.NDArray[np.float64]:
     """About how usual each n-gram is on the web."""
     shares = np.array([COMMON.get(name, 0.1) for name in names])
@@ -100,21 +109,62 @@ def _integers(weights: npt.NDArray[np.float32]) -> I32:
     return scaled.astype(np.int32)
 
 
-def _weights(weights: npt.NDArray[np.float32], outputs: I64, usual: Any, numbers: I64) -> tuple[U32, U16]:
-    """The row of each state, by its new number; and the rows of weights, usual ones together, last one of zeros for no n-gram."""
+def _rows(order: I64, outputs: I64, numbers: I64) -> U32:
+    """The row of weights of each state, by its new number; the last one for no n-gram."""
+    place = np.full(len(order) + 1, len(order), np.uint32)
+    place[order] = np.arange(len(order))
+    rows = np.empty(len(outputs), np.uint32)
+    rows[numbers] = place[outputs]  # -1 is the last one
+    return rows
+
+
+def _clusters(weights: npt.NDArray[np.float32]) -> I32:
+    """The class in each place, so that classes that the same n-grams speak for are in one cluster; -1 where there is none.
+
+    Greedy: a cluster begins with a class and takes the one most like those it has, until it is full.
+    """
+    centred = weights - weights.mean(1, keepdims=True)
+    alike = np.round(np.corrcoef(centred.T.astype(np.float64)), 9)  # to the last bit, libraries differ
+    left = np.ones(len(alike), np.bool_)
+    places = np.full(WIDTH, -1, np.int32)
+    at = 0
+    while left.any():
+        rest = np.flatnonzero(left)
+        nearest = np.sort(alike[np.ix_(rest, rest)], axis=1)[:, -CLUSTER // 2 :].mean(1)
+        members = [int(rest[nearest.argmax()])]
+        left[members] = False
+        while len(members) < CLUSTER and left.any():
+            likeness = np.where(left, alike[members].max(0) + alike[members].mean(0), -np.inf)
+            members.append(int(likeness.argmax()))
+            left[members] = False
+        places[at : at + len(members)] = members
+        at += CLUSTER
+    return places
+
+
+def _weights(
+    weights: npt.NDArray[np.float32], prior: Any, classes: I32
+) -> tuple[U16, npt.NDArray[np.uint8], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Weights by cluster, row and place, with a last row of zeros; bounds by row and cluster; floor and greatest prior of each cluster."""
     integers = _integers(weights)
     above = integers - integers.min(0)
     if above.max() * TOGETHER > np.iinfo(np.uint16).max:
         raise LayoutError(f"weights differ by {above.max() / UNIT:.1f}, too much for sums of {TOGETHER} in 16 bits")
-    order = np.argsort(-usual, kind="stable")
     flat = np.zeros((len(weights) + 1, WIDTH), np.uint16)
-    flat[:-1, : weights.shape[1]] = above[order]
-    place = np.full(len(weights) + 1, len(weights), np.uint32)
-    place[order] = np.arange(len(weights))
-    rows = np.empty(len(outputs), np.uint32)
-    rows[numbers] = place[outputs]  # -1 is the last one
-    pieces = flat.reshape(-1, PIECES, PIECE).transpose(1, 0, 2)
-    return rows, np.ascontiguousarray(pieces).ravel()
+    flat[:-1, classes >= 0] = above[:, classes[classes >= 0]]
+    bounds = np.zeros((len(weights) + 1, BOUNDS), np.uint8)
+    floor, most = np.zeros(CLUSTERS), np.full(CLUSTERS, -np.inf)
+    for cluster, places in enumerate(classes.reshape(CLUSTERS, CLUSTER)):
+        members = places[places >= 0]
+        if len(members):
+            greatest = integers[:, members].max(1) / UNIT
+            floor[cluster], most[cluster] = greatest.min(), np.max(prior[members])
+            rounded = np.ceil((greatest - floor[cluster]) * BOUND_UNIT)
+            if rounded.max() > np.iinfo(np.uint8).max:
+                raise LayoutError(f"weights differ by {rounded.max() / BOUND_UNIT:.1f}, too much for bounds in 8 bits")
+            bounds[:-1, cluster] = rounded
+    by_cluster = flat.reshape(-1, CLUSTERS, CLUSTER).transpose(1, 0, 2)
+    return np.ascontiguousarray(by_cluster).ravel(), bounds.ravel(), floor, most
 
 
 class _Places:

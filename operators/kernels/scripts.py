@@ -14,29 +14,11 @@ import numpy.typing as npt
 
 from operators.kernels.kept import kept
 from operators.kernels.lean import lean_kernel
+from operators.kernels.script_names import BY_NAME, HAN, HIRAGANA, JAPANESE, KATAKANA, LATIN, LONGER, SCRIPTS
 from operators.kernels.unicode import NUM_CODES, decode
 from operators.kernels.vectors import LINE_BYTES, line_is_ascii
 
-_NAMES: Final = """
-ADLAM:Adlm ARABIC:Arab ARMENIAN:Armn AVESTAN:Avst BALINESE:Bali BAMUM:Bamu BATAK:Batk BENGALI:Beng BOPOMOFO:Bopo BRAHMI:Brah BUGINESE:Bugi
-BUHID:Buhd CANADIAN:Cans CHAKMA:Cakm CHAM:Cham CHEROKEE:Cher CJK:Hani COPTIC:Copt CUNEIFORM:Xsux CYRILLIC:Cyrl DESERET:Dsrt DEVANAGARI:Deva
-EGYPTIAN:Egyp ETHIOPIC:Ethi GEORGIAN:Geor GLAGOLITIC:Glag GOTHIC:Goth GREEK:Grek GUJARATI:Gujr GURMUKHI:Guru HANGUL:Hang HANIFI:Rohg
-HANUNOO:Hano HEBREW:Hebr HIRAGANA:Hira JAVANESE:Java KAITHI:Kthi KANNADA:Knda KATAKANA:Kana KAYAH:Kali KHMER:Khmr LAO:Laoo LATIN:Latn
-LEPCHA:Lepc LIMBU:Limb LISU:Lisu MALAYALAM:Mlym MANDAIC:Mand MEETEI:Mtei MENDE:Mend MIAO:Plrd MODI:Modi MONGOLIAN:Mong MYANMAR:Mymr
-NEWA:Newa NKO:Nkoo NYIAKENG:Hmnp OGHAM:Ogam OL:Olck ORIYA:Orya OSAGE:Osge OSMANYA:Osma PAHAWH:Hmng PHAGS-PA:Phag RUNIC:Runr SAMARITAN:Samr
-SAURASHTRA:Saur SHARADA:Shrd SINHALA:Sinh SUNDANESE:Sund SYLOTI:Sylo SYRIAC:Syrc TAGALOG:Tglg TAGBANWA:Tagb TAMIL:Taml TELUGU:Telu
-THAANA:Thaa THAI:Thai TIBETAN:Tibt TIFINAGH:Tfng TIRHUTA:Tirh VAI:Vaii WANCHO:Wcho WARANG:Wara YI:Yiii
-"""
-_BY_NAME: Final = dict(pair.split(":") for pair in _NAMES.split())
-_LONGER: Final = {"TAI LE": "Tale", "TAI THAM": "Lana", "TAI VIET": "Tavt", "NEW TAI": "Talu"}
 _WIDTHS: Final = ("FULLWIDTH ", "HALFWIDTH ")
-
-UNKNOWN: Final = "Zyyy"
-SCRIPTS: Final = (UNKNOWN, "Jpan", *sorted({*_BY_NAME.values(), *_LONGER.values()}))
-"""What `main_scripts` numbers: first the one of texts without letters, then Japanese, which is written in three."""
-LATIN: Final = SCRIPTS.index("Latn")
-HAN, HIRAGANA, KATAKANA = (SCRIPTS.index(script) for script in ("Hani", "Hira", "Kana"))
-JAPANESE: Final = 1
 KANA_SHARE: Final = 10  # of which one in ten characters is kana, is Japanese
 
 
@@ -105,5 +87,5 @@ def _number(code: int) -> int:
     for width in _WIDTHS:
         name = name.removeprefix(width)
     first, _, rest = name.partition(" ")
-    script = _LONGER.get(f"{first} {rest.partition(' ')[0]}") or _BY_NAME.get(first)
+    script = LONGER.get(f"{first} {rest.partition(' ')[0]}") or BY_NAME.get(first)
     return 0 if script is None else SCRIPTS.index(script)

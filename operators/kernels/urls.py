@@ -378,18 +378,23 @@ def _strip(data: Any, start: Any, stop: Any) -> Any:
 
 @lean_kernel
 def _listed_domain(data: Any, start: Any, stop: Any) -> Any:
-    """Bounds of the domain in a stripped line: of a hosts file behind the address, else the first word, without `*.` and dots around."""
-    end, is_address = start, True
-    while end < stop and data[end] > 32:
-        is_address = is_address and (48 <= data[end] <= 58 or data[end] == DOT or 97 <= data[end] <= 102)
-        end += 1
-    if is_address and end < stop:
-        start, stop = _strip(data, end, stop)
-        if start < stop and data[start] == 35:
-            return start, start
-        end = start
-        while end < stop and data[end] > 32:
-            end += 1
+    """Bounds of the domain in a stripped line: of a hosts file behind the address, of an address of the web its host, else the first word.
+
+    `*.` and dots around it are no part of it.
+    """
+    end = _word_end(data, start, stop)
+    if end < stop and _is_ip_address(data, start, end):
+        begin, _ = _strip(data, end, stop)
+        if data[begin] != 35:  # else a listed address and a comment
+            start, end = begin, _word_end(data, begin, stop)
+    for at in range(start, end - 2):
+        if data[at] == 58 and data[at + 1] == 47 and data[at + 2] == 47:  # ://
+            start = at + 3
+            break
+    for at in range(start, end):
+        if data[at] == 47:  # /
+            end = at
+            break
     if start < end and data[start] == 42:  # *
         start += 1
     while start < end and data[start] == DOT:
@@ -397,6 +402,29 @@ def _listed_domain(data: Any, start: Any, stop: Any) -> Any:
     while end > start and data[end - 1] == DOT:
         end -= 1
     return start, end
+
+
+@lean_kernel
+def _word_end(data: Any, start: Any, stop: Any) -> Any:
+    """Where the word that begins at `start` ends."""
+    while start < stop and data[start] > 32:
+        start += 1
+    return start
+
+
+@lean_kernel
+def _is_ip_address(data: Any, start: Any, end: Any) -> Any:
+    """Whether a word is an address such as a line of a hosts file begins with; `bad.cc` is none, though its letters are hexadecimal."""
+    has_letter, has_colon = False, False
+    for at in range(start, end):
+        byte = data[at]
+        if 97 <= byte <= 102:
+            has_letter = True
+        elif byte == 58:
+            has_colon = True
+        elif byte != DOT and not 48 <= byte <= 57:
+            return False
+    return has_colon or not has_letter
 
 
 @lean_kernel

@@ -1,25 +1,21 @@
-"""Sums of rows of 16-bit integers, a cache line at a time, in vectors whatever the compiler's own vectorizer makes of a loop.
+"""Sums of rows of small integers in vectors, whatever the compiler's own vectorizer makes of a loop.
 
-LLVM maps a vector of 32 numbers onto those that the processor has. Products and sums are not fused, so that every processor gives the
-same bits.
+LLVM maps a vector onto those that the processor has. Products and sums are not fused, so that every processor gives the same bits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-LINE: Final = 32
-"""16-bit integers in a cache line of 64 bytes."""
 LINE_BYTES: Final = 64
+"""A cache line."""
 TOGETHER: Final = 10
-"""Rows that `add_tens` adds before their sum is widened: it must fit 16 bits."""
-
-_SHORTS = ir.VectorType(ir.IntType(16), LINE)
-_FLOATS = ir.VectorType(ir.FloatType(), LINE)
+"""Rows that are added before their sum is widened: it must fit 16 bits."""
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
@@ -35,17 +31,20 @@ def _vector(builder: Any, pointer: Any, kind: Any, align: int) -> Any:
 
 def _accumulate(builder: Any, total: Any, shorts: Any, factor: Any) -> None:
     """Add factor * shorts to the total."""
-    one = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), factor, ir.Constant(ir.IntType(32), 0))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), LINE), [0] * LINE)
-    product = builder.fmul(builder.uitofp(shorts, _FLOATS), builder.shuffle_vector(one, one, mask))
+    floats = total.type.pointee
+    one = builder.insert_element(ir.Constant(floats, ir.Undefined), factor, ir.Constant(ir.IntType(32), 0))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), floats.count), [0] * floats.count)
+    product = builder.fmul(builder.uitofp(shorts, floats), builder.shuffle_vector(one, one, mask))
     builder.store(builder.fadd(builder.load(total), product), total)
 
 
-def _sum_of_lines(context: Any, builder: Any, kinds: Any, arguments: Any, step: int) -> Any:
-    """sums[out:out + LINE] += the sum over groups of `step` rows; the total stays in registers meanwhile."""
+def _sum_of_rows(context: Any, builder: Any, kinds: Any, arguments: Any, lanes: int, step: int) -> Any:
+    """sums[out:out + lanes] += the sum over groups of `step` rows; the total stays in registers meanwhile."""
     weights, base, rows, begin, end, factors, sums, out = arguments
-    place = builder.bitcast(_address(context, builder, kinds[6], sums, out), _FLOATS.as_pointer())
-    total = cgutils.alloca_once(builder, _FLOATS)
+    bits = kinds[0].dtype.bitwidth
+    shorts, floats = ir.VectorType(ir.IntType(16), lanes), ir.VectorType(ir.FloatType(), lanes)
+    place = builder.bitcast(_address(context, builder, kinds[6], sums, out), floats.as_pointer())
+    total = cgutils.alloca_once(builder, floats)
     before = builder.load(place)
     before.align = 4
     builder.store(before, total)
@@ -54,8 +53,9 @@ def _sum_of_lines(context: Any, builder: Any, kinds: Any, arguments: Any, step: 
         group = None
         for i in range(step):
             row = builder.load(_address(context, builder, kinds[2], rows, builder.add(at, ir.Constant(width, i))))
-            index = builder.add(base, builder.mul(builder.zext(row, width), ir.Constant(width, LINE)))
-            line = _vector(builder, _address(context, builder, kinds[0], weights, index), _SHORTS, 2)
+            index = builder.add(base, builder.mul(builder.zext(row, width), ir.Constant(width, lanes)))
+            line = _vector(builder, _address(context, builder, kinds[0], weights, index), ir.VectorType(ir.IntType(bits), lanes), bits // 8)
+            line = builder.zext(line, shorts) if bits < 16 else line
             group = line if group is None else builder.add(group, line)
         factor = factors if step > 1 else builder.load(_address(context, builder, kinds[5], factors, at))
         _accumulate(builder, total, group, factor)
@@ -63,29 +63,23 @@ def _sum_of_lines(context: Any, builder: Any, kinds: Any, arguments: Any, step: 
     return context.get_dummy_value()
 
 
-@intrinsic
-def add_tens(typing_context: Any, weights: Any, base: Any, rows: Any, begin: Any, end: Any, factor: Any, sums: Any, out: Any) -> Any:  # noqa: ARG001
-    """`sums[out:out + LINE] += factor * (the sum of the lines rows[begin:end] of weights from base on)`, `TOGETHER` lines at a time.
+def row_adder(lanes: int, *, together: bool) -> Callable[..., None]:
+    """The function that adds rows of `lanes` numbers: `add(weights, base, rows, begin, end, factor, sums, out)`.
 
-    Needs uint16 weights and uint32 rows, a float32 factor and sums, int64 places; whole groups. Nothing is checked.
+    It does `sums[out:out + lanes] += factor * (the sum of the rows[begin:end] of weights from base on)`, with `together` for whole
+    groups of `TOGETHER` rows with one factor, else with one of `factors[begin:end]` for each row. Weights are uint8 or uint16, rows uint32,
+    factors and sums float32, places int64. Nothing is checked.
     """
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _sum_of_lines(context, builder, signature.args, arguments, TOGETHER)
+    @intrinsic
+    def add(typing_context: Any, weights: Any, base: Any, rows: Any, begin: Any, end: Any, factors: Any, sums: Any, out: Any) -> Any:  # noqa: ARG001
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return _sum_of_rows(context, builder, signature.args, arguments, lanes, TOGETHER if together else 1)
 
-    place = types.int64
-    return types.void(weights, place, rows, place, place, types.float32, sums, place), code
+        place = types.int64
+        return types.void(weights, place, rows, place, place, types.float32 if together else factors, sums, place), code
 
-
-@intrinsic
-def add_lines(typing_context: Any, weights: Any, base: Any, rows: Any, begin: Any, end: Any, factors: Any, sums: Any, out: Any) -> Any:  # noqa: ARG001
-    """`add_tens` with a factor for each line: `factors[begin:end]`, float32."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _sum_of_lines(context, builder, signature.args, arguments, 1)
-
-    place = types.int64
-    return types.void(weights, place, rows, place, place, factors, sums, place), code
+    return add
 
 
 @intrinsic
