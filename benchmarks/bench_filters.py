@@ -9,7 +9,7 @@ record batches, datatrove's on its `Document` objects, made before. datatrove se
 ours all of them, as one takes minutes for what the other does in a second; rates are bytes of text a second. The recipe is timed from
 Parquet to Parquet: ours through the whole engine (commits, ledger, side tables, packing), datatrove's with its local executor.
 
-Language identification against py3langid and fastText's binding: documents of 3,000 to 5,500 bytes.
+Times are of the process's CPU. Language identification against py3langid and fastText's binding: documents of 3,000 to 5,500 bytes.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import glob
+import gzip
 import io
 import json
 import os
+import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -48,8 +51,9 @@ BATCH_ROWS = 2048
 LID_MODEL = SHARED / "assets" / "lid" / "lid.176.ftz"
 ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyOperator)
 
-Theirs = Callable[[], Callable[[list[str]], int]]
-"""Makes what processes texts and returns how many stay."""
+DOMAINS = SHARED / "assets" / "blocklists" / "ut1" / "gambling.domains.gz"
+BAD_WORDS = SHARED / "assets" / "blocklists" / "ldnoobw" / "en"
+BANNED = ["porn", "casino", "xxx"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,21 @@ class Worker:
         from pipelines.storage import Sources
 
         return asset_tables(Sources({}), uri, asset_digest(Sources({}), uri))
+
+
+class Few(NamedTuple):
+    """The documents that the others get."""
+
+    texts: list[str]
+    urls: list[str]
+
+    def num_bytes(self) -> int:
+        """Bytes of text."""
+        return sum(len(text.encode()) for text in self.texts)
+
+
+Theirs = Callable[[], Callable[[Few], int]]
+"""Makes what processes documents and returns how many stay."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +114,13 @@ class Case:
 def blocks(*made: Callable[[], Any]) -> Theirs:
     """Datatrove's filters and formatters, one after the other, each document dropped by the first that refuses it."""
 
-    def start() -> Callable[[list[str]], int]:
+    def start() -> Callable[[Few], int]:
         from datatrove.data import Document
 
         steps = [make() for make in made]
 
-        def process(texts: list[str]) -> int:
-            documents = [Document(text=text, id="", metadata={"url": "https://example.org/a"}) for text in texts]
+        def process(few: Few) -> int:
+            documents = [Document(text=text, id="", metadata={"url": url}) for text, url in zip(*few, strict=True)]
             return sum(all(_passes(step, document) for step in steps) for document in documents)
 
         return process
@@ -141,39 +160,63 @@ def language_block() -> Any:
     class OnDisk(FT176LID):
         """Loaded when it is first asked, as the executor copies its blocks."""
 
+        _loaded: Any = None
+
         @property
         def model(self) -> Any:
             """The library's model."""
-            if self._model is None:
-                self._model = _FastText(str(LID_MODEL))
-            return self._model
+            if self._loaded is None:
+                self._loaded = _FastText(str(LID_MODEL))
+            return self._loaded
 
     made = LanguageFilter("en", language_threshold=0.65)
     made.model = OnDisk(made.model.languages, made.model.k)
     return made
 
 
-def py3langid() -> Callable[[list[str]], int]:
+def py3langid() -> Callable[[Few], int]:
     """py3langid, as its users call it."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    return lambda texts: sum(identifier.classify(text)[1] > 0.65 for text in texts)
+    return lambda few: sum(identifier.classify(text)[1] > 0.65 for text in few.texts)
 
 
-def fasttext_binding() -> Callable[[list[str]], int]:
+def fasttext_binding() -> Callable[[Few], int]:
     """FastText's Python binding, as its users call it."""
     from fasttext.FastText import _FastText
 
     model = _FastText(str(LID_MODEL))
-    return lambda texts: sum(float(model.predict(text.replace("\n", " "))[1][0]) > 0.65 for text in texts)
+    return lambda few: sum(float(model.predict(text.replace("\n", " "))[1][0]) > 0.65 for text in few.texts)
 
 
-def ftfy_alone() -> Callable[[list[str]], int]:
+def url_block() -> Any:
+    """Datatrove's URL filter with UT1's domains and without its own lists, which it would download."""
+    from datatrove.pipeline.filters import URLFilter
+    from tldextract import TLDExtract
+
+    made = URLFilter(
+        extra_domains=gzip.decompress(DOMAINS.read_bytes()).decode().splitlines(), banned_words=BANNED, use_integrated_lists=False
+    )
+    made.tldextractor = TLDExtract(suffix_list_urls=())
+    return made
+
+
+def bad_words_block() -> Any:
+    """Datatrove's bad-word filter with its regular expression made from the list on the disk."""
+    from datatrove.pipeline.filters import C4BadWordsFilter
+
+    words = "|".join(re.escape(line.strip()) for line in BAD_WORDS.read_text().splitlines())
+    made = C4BadWordsFilter(default_language="en")
+    made._badwords_regex["en"] = re.compile(rf"(?:\W|^)({words})(?:\W|$)")  # noqa: SLF001  it knows no other way
+    return made
+
+
+def ftfy_alone() -> Callable[[Few], int]:
     """Ftfy on each text."""
     import ftfy
 
-    return lambda texts: sum(bool(ftfy.fix_text(text)) for text in texts)
+    return lambda few: sum(bool(ftfy.fix_text(text)) for text in few.texts)
 
 
 FOUR_BLOCKS = (
@@ -211,6 +254,12 @@ def cases() -> list[Case]:
         found.append(Case("language_filter, lid.176.ftz", [model], others, {"fastText": 3}, "4 kB"))
         classifier = {"type": "classifier", "model": str(LID_MODEL), "label": "en"}
         found.append(Case("classifier, lid.176.ftz", [classifier], {"fastText": fasttext_binding}, {}, "4 kB"))
+    if DOMAINS.exists():
+        listed = {"type": "url_filter", "domain_lists": [str(DOMAINS)], "words": BANNED}
+        found.append(Case("url_filter", [listed], {"datatrove": blocks(url_block)}))
+    if BAD_WORDS.exists():
+        words = {"type": "bad_words", "lists": {"en": str(BAD_WORDS)}}
+        found.append(Case("bad_words", [words], {"datatrove": blocks(bad_words_block)}))
     evals = SHARED / "evals" / "gsm8k-test.jsonl"
     if evals.exists():
         found.append(Case("decontaminate", [{"type": "decontaminate", "evals": [str(evals)]}]))
@@ -229,11 +278,12 @@ def documents(inputs: Sequence[Path], wanted: str) -> pa.Table:
     return table.set_column(1, "text", pc.cast(table["text"], pa.large_string()))
 
 
-def thinned(table: pa.Table, megabytes: float) -> list[str]:
-    """Texts from the whole table, evenly, of about so many bytes together."""
+def thinned(table: pa.Table, megabytes: float) -> Few:
+    """Documents from the whole table, evenly, of about so many bytes together."""
     step = max(1, round(text_bytes(table["text"]) / (megabytes * 1e6)))
-    texts: list[str] = table["text"].take(list(range(0, table.num_rows, step))).to_pylist()
-    return texts
+    chosen = table.take(list(range(0, table.num_rows, step)))
+    urls = [url or "https://example.org/a" for url in chosen["url"].to_pylist()]
+    return Few(chosen["text"].to_pylist(), urls)
 
 
 def text_bytes(texts: pa.ChunkedArray) -> int:
@@ -261,10 +311,10 @@ def opened(settings: Sequence[Mapping[str, Any]]) -> Callable[[Sequence[pa.Recor
     return process
 
 
-def timed(function: Callable[[Any], int], argument: Any) -> float:
-    """CPU seconds of one call: other work on the machine does not count."""
+def timed(function: Callable[..., Any], *arguments: Any) -> float:
+    """CPU seconds of one call: other work on the machine, and waiting for its disk, do not count."""
     start = time.process_time()
-    function(argument)
+    function(*arguments)
     return time.process_time() - start
 
 
@@ -273,12 +323,12 @@ def measure(case: Case, inputs: Sequence[Path], megabytes: float, rounds: int) -
     table = documents(inputs, case.documents)
     batches = table.to_batches(BATCH_ROWS)
     few = thinned(table, megabytes)
-    size, few_size = text_bytes(table["text"]), sum(len(text.encode()) for text in few)
+    size, few_size = text_bytes(table["text"]), few.num_bytes()
     ours = opened(case.ours)
     theirs = {name: start() for name, start in case.theirs.items()}
     ours(batches[:1])
     for function in theirs.values():
-        function(few[:20])
+        function(Few(few.texts[:20], few.urls[:20]))
     seconds: dict[str, list[float]] = {name: [] for name in ("ours", *theirs)}
     for _ in range(rounds):
         seconds["ours"] += [timed(ours, batches) for _ in range(3)]
@@ -297,12 +347,12 @@ def measure(case: Case, inputs: Sequence[Path], megabytes: float, rounds: int) -
 # --- the recipe, from Parquet to Parquet
 
 
-def recipe_operators() -> list[dict[str, Any]]:
-    """FineWeb's order of language, four filters and PII."""
+def recipe_operators(model: Path | None) -> list[dict[str, Any]]:
+    """FineWeb's order of language, four filters and PII, with a fastText model or py3langid's."""
     language: dict[str, Any] = {"type": "language_filter", "languages": ["en"], "min_score": 0.65}
-    if LID_MODEL.exists():
-        language["model"] = str(LID_MODEL)
-    return [language, *map(dict, FOUR), {"type": "pii_redact", "preset": "fineweb"}]
+    if model is not None:
+        language["model"] = str(model)
+    return [language, *(dict(each) for each in FOUR), {"type": "pii_redact", "preset": "fineweb"}]
 
 
 def alone(files: Sequence[str], folder: Path) -> int:
@@ -317,14 +367,14 @@ def alone(files: Sequence[str], folder: Path) -> int:
     return size
 
 
-def through(files: Sequence[str], folder: Path) -> None:
+def through(files: Sequence[str], folder: Path, model: Path | None) -> None:
     """The recipe through the engine, to a finished version."""
     file = folder / "recipe.json"
     pipeline = {
         "name": "recipe",
         "input": {"uri": list(files)},
-        "operators": recipe_operators(),
-        "output": {"uri": str(folder / "out")},
+        "operators": recipe_operators(model),
+        "output": {"uri": str(folder / f"out-{model and model.stem}")},
         "execution": {"max_quarantined_fraction": 1.0},
         "cluster": {"type": "inline"},
     }
@@ -344,9 +394,10 @@ def theirs(source: Path, folder: Path) -> None:
     LocalPipelineExecutor(pipeline, tasks=1, workers=1, skip_completed=False, logging_dir=str(folder / "logs")).run()
 
 
-def measure_recipe(files: Sequence[str], megabytes: float, rounds: int) -> dict[str, Any]:
-    """Rates from Parquet to Parquet: ours, datatrove's, and reading and writing alone."""
-    seconds: dict[str, list[float]] = {"ours": [], "datatrove": [], "read and write": []}
+def measure_recipe(files: Sequence[str], megabytes: float, rounds: int) -> list[dict[str, Any]]:
+    """Rates from Parquet to Parquet: ours with either model, datatrove's, and reading and writing alone."""
+    ours = {"FineWeb recipe, py3langid's model": None} | ({"FineWeb recipe, lid.176.ftz": LID_MODEL} if LID_MODEL.exists() else {})
+    seconds: dict[str, list[float]] = {}
     size = few_size = 0
     for _ in range(rounds + 1):  # the first warms up
         with tempfile.TemporaryDirectory() as name:
@@ -354,34 +405,32 @@ def measure_recipe(files: Sequence[str], megabytes: float, rounds: int) -> dict[
             (folder / "few").mkdir()
             (folder / "alone").mkdir()
             few_size = _write_few(files, megabytes, folder / "few" / "few.parquet")
-            for kind, function in (
-                ("read and write", lambda: alone(files, folder / "alone")),  # noqa: B023  called at once
-                ("ours", lambda: through(files, folder)),  # noqa: B023
-                ("datatrove", lambda: theirs(folder / "few" / "few.parquet", folder)),  # noqa: B023
-            ):
-                if kind == "datatrove" and not LID_MODEL.exists():
-                    continue
-                start = time.perf_counter()
+            size = alone(files, folder / "alone")
+            runs: dict[str, Callable[[], Any]] = {"read and write": partial(alone, files, folder / "alone")}
+            runs |= {name: partial(through, files, folder, model) for name, model in ours.items()}
+            if LID_MODEL.exists():
+                runs["datatrove"] = partial(theirs, folder / "few" / "few.parquet", folder)
+            for case, function in runs.items():
                 with contextlib.redirect_stderr(io.StringIO()):  # datatrove reports there
-                    found = function()
-                seconds[kind].append(time.perf_counter() - start)
-                size = found or size
-    rate = {kind: (few_size if kind == "datatrove" else size) / 1e6 / min(each[1:]) for kind, each in seconds.items() if each[1:]}
-    return {
-        "case": "FineWeb recipe, Parquet to Parquet",
-        "text_bytes": size,
-        "mb_per_second": {name: round(value, 3) for name, value in rate.items()},
-        "ratios": {name: round(rate["ours"] / rate[name], 3) for name in rate if name != "ours"},
-        "floors": {"datatrove": 100, "read and write": 0.10},
-    }
+                    seconds.setdefault(case, []).append(timed(function))
+    rate = {name: (few_size if name == "datatrove" else size) / 1e6 / min(each[1:]) for name, each in seconds.items()}
+    floors = {"datatrove": 100, "read and write": 0.10}
+    return [
+        {
+            "case": name,
+            "text_bytes": size,
+            "mb_per_second": {"ours": round(rate[name], 3)} | {other: round(rate[other], 3) for other in floors if other in rate},
+            "ratios": {other: round(rate[name] / rate[other], 3) for other in floors if other in rate},
+            "floors": floors,
+        }
+        for name in ours
+    ]
 
 
 def _write_few(files: Sequence[str], megabytes: float, to: Path) -> int:
-    table = pa.concat_tables([pq.read_table(file, columns=["id", "text"]) for file in files], promote_options="default")
-    table = table.filter(pc.greater(pc.binary_length(table["text"]), 0))
-    texts = thinned(table.set_column(1, "text", pc.cast(table["text"], pa.large_string())).combine_chunks(), megabytes)
-    pq.write_table(pa.table({"id": [str(number) for number in range(len(texts))], "text": texts}), to)
-    return sum(len(text.encode()) for text in texts)
+    few = thinned(documents([Path(file) for file in files], "all"), megabytes)
+    pq.write_table(pa.table({"id": [str(number) for number in range(len(few.texts))], "text": few.texts}), to)
+    return few.num_bytes()
 
 
 # --- what is told
@@ -421,7 +470,7 @@ def main() -> None:
             print(json.dumps(results[-1]), file=sys.stderr, flush=True)
     if options.only is None or "recipe" in options.only:
         files = sorted(glob.glob(options.recipe_input)) if options.recipe_input else [str(path) for path in options.input]  # noqa: PTH207
-        results.append(measure_recipe(files, options.megabytes, options.rounds))
+        results += measure_recipe(files, options.megabytes, options.rounds)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps({"cores": 1, "results": results}, indent=1) + "\n")
     print("\n".join(markdown(results)))

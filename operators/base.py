@@ -98,6 +98,8 @@ class Operator(BaseModel, ABC):
         libraries: Distribution names whose version decides the result (part of the stage's fingerprint).
         sources: Where the defaults come from (paper, specification, code), for `shardmill operators NAME`.
         explains: True if results have `details`: the tables of dropped documents then have a column `detail`.
+        by_kind: Settings that are mappings whose keys name kinds of data: `secret` is such a kind, and what stands beside it no secret,
+            so plans and manifests keep it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
@@ -106,6 +108,7 @@ class Operator(BaseModel, ABC):
     libraries: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[str] = ""
     explains: ClassVar[bool] = False
+    by_kind: ClassVar[tuple[str, ...]] = ()
 
     type: str
     name: str | None = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -101,9 +102,22 @@ class Classifier(BatchOperator):
             raise ValueError(f"{' and '.join(given)} are different scores; give one of them")
         if given and self.keep_labels is not None:
             raise ValueError(f"keep_labels asks for the likeliest label, {given[0]} for another score; give one of them")
+        for name in ("min_score", "max_score"):
+            self._check_bound(name, getattr(self, name))
         if self.min_score is not None and self.max_score is not None and self.max_score < self.min_score:
             raise ValueError(f"max_score ({self.max_score}) is below min_score ({self.min_score}); no document could pass")
         return self
+
+    def _check_bound(self, name: str, bound: float | None) -> None:
+        """Refuse what no score reaches. A mean of numbers may be any number; several labels sum above 1 where a model's are independent."""
+        if bound is None:
+            return
+        if not math.isfinite(bound):
+            raise ValueError(f"{name} is {bound}; expected a number, or null for no bound")
+        if not self.expected and bound < 0:
+            raise ValueError(f"{name} is {bound}; a probability is never below 0")
+        if not self.expected and bound > 1 and len(self.labels or ()) < 2:
+            raise ValueError(f"{name} is {bound}; a probability is never above 1; for labels that are numbers set `expected: true`")
 
     def asset_uris(self) -> tuple[str, ...]:
         """The model."""

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from operators.kernels.buffers import text_buffers
 from operators.kernels.marks import TERMINAL_PUNCTUATION
-from operators.quality import ByLanguage, Judge, Judged, Preset, QualityOperator, Signal, threshold
+from operators.quality import ByLanguage, Fraction, Judge, Judged, Limit, Preset, QualityOperator, Signal, threshold
 from operators.thresholds import Profiles
 
 PAPER = "Penedo et al., The FineWeb Datasets, arXiv:2406.17557, section 3.6"
@@ -34,8 +34,6 @@ LINES = {
     "new_line_ratio": 0.3,
     "words": "english",
 }
-
-Ratio = Annotated[float, Field(ge=0)]
 
 
 class FineWebQuality(QualityOperator):
@@ -58,8 +56,8 @@ class FineWebQuality(QualityOperator):
     REASONS: ClassVar[tuple[str, ...]] = ("empty", "line_punct_ratio", "short_line_ratio", "char_dup_ratio", "list_ratio")
     PRESETS: ClassVar[Mapping[str, Preset]] = {
         "datatrove@0.10": Preset(LINES, DATATROVE),
-        "fineweb@paper": Preset(LINES | {"stop_chars": V1_STOP_CHARS, "char_duplicates_ratio": 0.1}, PAPER),
-        "fineweb@v1-code": Preset(LINES | {"stop_chars": V1_STOP_CHARS}, FINEWEB),
+        "fineweb@paper": Preset(LINES | {"stop_chars": list(V1_STOP_CHARS), "char_duplicates_ratio": 0.1}, PAPER),
+        "fineweb@v1-code": Preset(LINES | {"stop_chars": list(V1_STOP_CHARS)}, FINEWEB),
         "fineweb2@by-language": Preset(
             LINES
             | {
@@ -77,22 +75,23 @@ class FineWebQuality(QualityOperator):
     preset: Literal["datatrove@0.10", "fineweb@paper", "fineweb@v1-code", "fineweb2@by-language"] = Field(
         default="datatrove@0.10", description="Where settings that are not given come from."
     )
-    line_punct_thr: Ratio | ByLanguage | None = Field(
+    line_punct_thr: Fraction[float | ByLanguage | None] = Field(
         default=0.12, description="Least share of lines that end with one of `stop_chars`; null: not tested. [FineWeb]"
     )
     line_punct_exclude_zero: bool = Field(
         default=False, description="Documents in which no line ends with one of `stop_chars` pass that test. [datatrove]"
     )
-    stop_chars: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
+    stop_chars: list[Annotated[str, Field(min_length=1)]] | None = Field(
         default=None,
+        min_length=1,
         description="What a line should end with; null: the 159 terminal marks of all scripts. [datatrove; FineWeb . ' \" ! ?]",
     )
-    short_line_thr: Ratio | None = Field(default=0.67, description="Largest share of short lines; null: not tested. [FineWeb]")
+    short_line_thr: Limit[float | None] = Field(default=0.67, description="Largest share of short lines; null: not tested. [FineWeb]")
     short_line_length: int = Field(default=30, ge=0, description="Most characters (code points) of a short line. [FineWeb]")
-    char_duplicates_ratio: Ratio | None = Field(
+    char_duplicates_ratio: Fraction[float | None] = Field(
         default=0.01, description="Largest share of characters in repeated lines; null: not tested. [FineWeb's code; its paper 0.1]"
     )
-    new_line_ratio: Ratio | ByLanguage | None = Field(
+    new_line_ratio: Limit[float | ByLanguage | None] = Field(
         default=0.3, description="Most line feeds to a word; null: not tested. [FineWeb's code]"
     )
 
@@ -107,7 +106,7 @@ class FineWebQuality(QualityOperator):
         from operators.kernels.sentence_starts import lexicon
 
         known = lexicon()
-        suffixes = kernels.Suffixes.of(tuple(TERMINAL_PUNCTUATION) if self.stop_chars is None else self.stop_chars)
+        suffixes = kernels.Suffixes.of(tuple(TERMINAL_PUNCTUATION if self.stop_chars is None else self.stop_chars))
         rules = kernels.LineRules(int(self.line_punct_exclude_zero), self.short_line_length)
 
         def judged(text: pa.LargeStringArray, profile: npt.NDArray[np.int32], *, all_signals: bool) -> Judged:

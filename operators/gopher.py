@@ -5,17 +5,29 @@ Owns the two operators, their presets and what their signals mean; what is done 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from operators.kernels.buffers import text_buffers
-from operators.quality import ByLanguage, Judge, Judged, Preset, QualityOperator, Signal, Threshold, threshold
+from operators.quality import (
+    ByLanguage,
+    Judge,
+    Judged,
+    Preset,
+    QualityOperator,
+    Share,
+    Signal,
+    Threshold,
+    at_most_one,
+    no_truth_value,
+    not_negative,
+    threshold,
+)
 from operators.thresholds import Profiles
 
 PAPER = "Gopher, arXiv:2112.11446, appendix A.1.1 and table A1"
@@ -122,14 +134,12 @@ class GopherRepetition(QualityOperator):
 
     type: Literal["gopher_repetition"] = "gopher_repetition"
     preset: PresetName = Field(default="datatrove@0.10", description="Where settings that are not given come from.")
-    dup_para_frac: Threshold = Field(default=0.3, description="Largest share of repeated paragraphs; null or 0: any. [Gopher]")
-    dup_para_char_frac: Threshold = Field(
+    dup_para_frac: Share = Field(default=0.3, description="Largest share of repeated paragraphs; null or 0: any. [Gopher]")
+    dup_para_char_frac: Share = Field(
         default=0.2, description="Largest share of characters in repeated paragraphs; null or 0: any. [Gopher]"
     )
-    dup_line_frac: Threshold = Field(default=0.3, description="Largest share of repeated lines; null or 0: any. [Gopher]")
-    dup_line_char_frac: Threshold = Field(
-        default=0.2, description="Largest share of characters in repeated lines; null or 0: any. [Gopher]"
-    )
+    dup_line_frac: Share = Field(default=0.3, description="Largest share of repeated lines; null or 0: any. [Gopher]")
+    dup_line_char_frac: Share = Field(default=0.2, description="Largest share of characters in repeated lines; null or 0: any. [Gopher]")
     top_n_grams: Runs | ByLanguage | None = Field(
         default={2: 0.2, 3: 0.18, 4: 0.16},
         description="Largest share of characters in the most frequent run of 2, 3 and 4 words, by their number; one that is null or left "
@@ -141,31 +151,29 @@ class GopherRepetition(QualityOperator):
         "list of pairs does too. [Gopher]",
     )
 
-    @field_validator("dup_para_frac", "dup_para_char_frac", "dup_line_frac", "dup_line_char_frac")
-    @classmethod
-    def _is_share(cls, value: Threshold) -> Threshold:
-        return _not_negative(value)
-
     @field_validator("top_n_grams", "dup_n_grams", mode="before")
     @classmethod
     def _pairs_are_a_mapping(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
+        if isinstance(value, list | tuple):
+            if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value):
+                raise ValueError("expected a mapping such as {2: 0.2}, or a list of pairs [2, 0.2]")
+            if len({pair[0] for pair in value}) < len(value):
+                raise ValueError("a number of words is given twice")
+            value = dict(value)
+        if not isinstance(value, Mapping):
             return value
-        if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value):
-            raise ValueError("expected a mapping such as {2: 0.2}, or a list of pairs [2, 0.2]")
-        if len({pair[0] for pair in value}) < len(value):
-            raise ValueError("a number of words is given twice")
-        return dict(value)
+        # Keys are text in JSON, which is what a pipeline is read as.
+        return {int(n) if isinstance(n, str) and n.isdecimal() else n: no_truth_value(share) for n, share in value.items()}
 
     @field_validator("top_n_grams")
     @classmethod
-    def _tops_are_known(cls, value: Runs | ByLanguage | None) -> Runs | ByLanguage | None:
-        return _known_sizes(value, TOP_SIZES)
+    def _tops_are_known(cls, value: Runs | ByLanguage | None, info: ValidationInfo) -> Runs | ByLanguage | None:
+        return _known_sizes(value, TOP_SIZES, info)
 
     @field_validator("dup_n_grams")
     @classmethod
-    def _dups_are_known(cls, value: Runs | ByLanguage | None) -> Runs | ByLanguage | None:
-        return _known_sizes(value, DUP_SIZES)
+    def _dups_are_known(cls, value: Runs | ByLanguage | None, info: ValidationInfo) -> Runs | ByLanguage | None:
+        return _known_sizes(value, DUP_SIZES, info)
 
     def profile_values(self, values: Mapping[str, Any]) -> tuple[float, ...]:
         """Thresholds in the order of the signals."""
@@ -249,13 +257,13 @@ class GopherQuality(QualityOperator):
     max_symbol_word_ratio: Threshold = Field(
         default=0.1, description="Most hashes by word, and most ellipses by word; null or 0: any number. [Gopher]"
     )
-    max_bullet_lines_ratio: Threshold = Field(
+    max_bullet_lines_ratio: Share = Field(
         default=0.9, description="Largest share of lines that begin with a bullet; null or 0: any. [Gopher]"
     )
-    max_ellipsis_lines_ratio: Threshold = Field(
+    max_ellipsis_lines_ratio: Share = Field(
         default=0.3, description="Largest share of lines that end with an ellipsis; null or 0: any. [Gopher]"
     )
-    max_non_alpha_words_ratio: Threshold = Field(
+    max_non_alpha_words_ratio: Share = Field(
         default=0.8, description="Smallest share of words that have a letter (datatrove's name for it); null or 0: any. [Gopher]"
     )
     min_stop_words: Threshold = Field(default=2, description="Fewest different stop words in a document; null or 0: any number. [Gopher]")
@@ -263,20 +271,19 @@ class GopherQuality(QualityOperator):
         default=list(STOP_WORDS), description="The stop words, exactly as they stand in the text, capitals too. [Gopher]"
     )
 
-    @field_validator(
-        "min_doc_words",
-        "max_doc_words",
-        "min_avg_word_length",
-        "max_avg_word_length",
-        "max_symbol_word_ratio",
-        "max_bullet_lines_ratio",
-        "max_ellipsis_lines_ratio",
-        "max_non_alpha_words_ratio",
-        "min_stop_words",
-    )
-    @classmethod
-    def _is_number(cls, value: Threshold) -> Threshold:
-        return _not_negative(value)
+    @model_validator(mode="after")
+    def _documents_can_pass(self) -> Self:
+        for what in ("doc_words", "avg_word_length"):
+            least, most = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
+            if isinstance(least, int | float) and isinstance(most, int | float) and 0 < most < least:
+                raise ValueError(f"min_{what} ({least}) is above max_{what} ({most}); no document could pass")
+        least, given = self.min_stop_words, self.stop_words
+        if isinstance(least, int | float) and isinstance(given, list) and len(set(given)) < least:
+            raise ValueError(
+                f"stop_words has {len(set(given))} different words, min_stop_words asks for {least}; no document could pass; "
+                "give more words, or set min_stop_words: null"
+            )
+        return self
 
     def profile_values(self, values: Mapping[str, Any]) -> tuple[float, ...]:
         """Thresholds in the order of the tests."""
@@ -315,17 +322,11 @@ class GopherQuality(QualityOperator):
         return judged
 
 
-def _not_negative(value: Threshold) -> Threshold:
-    if isinstance(value, float) and not 0 <= value < math.inf:
-        raise ValueError(f"{value} is no threshold; expected a number of at least 0, or null for none")
-    return value
-
-
-def _known_sizes(value: Runs | ByLanguage | None, sizes: Iterable[int]) -> Runs | ByLanguage | None:
+def _known_sizes(value: Runs | ByLanguage | None, sizes: Iterable[int], info: ValidationInfo) -> Runs | ByLanguage | None:
     if not isinstance(value, dict):
         return value
     for n, share in value.items():
         if n not in sizes:
             raise ValueError(f"runs of {n} words are not measured; expected {', '.join(map(str, sizes))}")
-        _not_negative(share)
+        at_most_one(not_negative(share), info)
     return value

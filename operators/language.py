@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ Ints = npt.NDArray[np.int32]
 Verdicts = tuple[Ints, npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 """By document: the likeliest label, -1 for none; its score; whether a wanted label's score is high enough."""
 Judge = Callable[[pa.LargeStringArray, Ints], Verdicts]
+
+
+Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class LanguageFilter(BatchOperator):
@@ -44,7 +47,7 @@ class LanguageFilter(BatchOperator):
         description="Languages to keep, as the model labels them or in ISO 639 codes (`en`, `eng_Latn`); null: any.",
     )
     min_score: float = Field(default=0.65, ge=0, le=1, description="Documents need a score above this one (0 to 1); default: FineWeb's.")
-    min_scores: dict[str, float] = Field(
+    min_scores: dict[str, Score] = Field(
         default_factory=dict, description="Scores that documents in single languages need instead, by language; they win over `thresholds`."
     )
     thresholds: str | None = Field(
@@ -73,7 +76,8 @@ class LanguageFilter(BatchOperator):
         """Load the model.
 
         Raises:
-            OperatorError: The model or the table cannot be read, or the model does not know a requested language.
+            OperatorError: The model or the table cannot be read, the model does not know a requested language, or `min_scores` has one
+                that is not requested.
         """
         known, judge = self._open_model(assets)
         requested = self._requested(known)
@@ -154,10 +158,15 @@ class LanguageFilter(BatchOperator):
 
     def _least(self, known: Labels, assets: Assets) -> npt.NDArray[np.float64]:
         """By kind and label, the score to be above; inf for what is not requested."""
+        requested = self._requested(known)
         for language in self.min_scores:
-            self._matching(known, language)
+            if not (requested & self._matching(known, language)).any():
+                raise OperatorError(
+                    f"{self.type}: min_scores has {language!r}, which `languages` does not request ({', '.join(self.languages or ())}); "
+                    "add it there, or leave it out here"
+                )
         tables = [] if self.thresholds is None else [score_table(assets, self.thresholds, self.type)]
-        return np.where(self._requested(known), least_scores(known, self.min_score, [*tables, self.min_scores]), np.inf)
+        return np.where(requested, least_scores(known, self.min_score, [*tables, self.min_scores]), np.inf)
 
 
 def _judge_best(identify: Callable[[pa.LargeStringArray], tuple[Ints, npt.NDArray[np.float32]]], least: npt.NDArray[np.float64]) -> Judge:

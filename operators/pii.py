@@ -88,6 +88,7 @@ class PiiRedact(BatchOperator):
     keep_signals: bool = Field(default=False, description="Add `pii_counts`: how many matches of each kind the document had.")
     annotate: bool = Field(default=False, description="Leave the text as it is and add `pii_counts` and `pii_spans`.")
 
+    by_kind: ClassVar[tuple[str, ...]] = ("replacements",)
     sources: ClassVar[str] = (
         "decoys and preset: FineWeb (arXiv:2406.17557), datatrove 0.10 PIIFormatter; IANA special-purpose address registries; "
         "SWIFT IBAN registry; ISO/IEC 7812; ITU-T E.164; RFC 2606, 5737 and 3849"

@@ -6,26 +6,57 @@ test that fails; asked for the signals, it measures all of them and decides the 
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from operators.base import Assets, BatchFn, BatchOperator, Result, RowError, null_text_errors, text_of, with_column
-from operators.thresholds import NO_PROFILE, Profiles
+from operators.thresholds import FROM_TABLE, NO_PROFILE, Profiles
+
+T = TypeVar("T")
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int8]
 
+
+def no_truth_value(value: Any) -> Any:
+    """A limit as it was given. True and false would count as 1 and 0: they raise ValueError."""
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is no threshold; expected a number of at least 0, or null for none")  # noqa: TRY004
+    return value
+
+
+def not_negative(value: T) -> T:
+    """A limit that something can be compared with; what is below 0 or no number raises ValueError."""
+    if isinstance(value, int | float) and not 0 <= value < math.inf:
+        raise ValueError(f"{value} is no threshold; expected a number of at least 0, or null for none")
+    return value
+
+
+def at_most_one(value: T, info: ValidationInfo) -> T:
+    """A limit of a fraction; what is above 1 raises ValueError, unless a table says it."""
+    if isinstance(value, int | float) and value > 1 and info.context != FROM_TABLE:
+        raise ValueError(f"{value} is no share; expected a fraction of at least 0 and at most 1, or null for none")
+    return value
+
+
+Limit = Annotated[T, BeforeValidator(no_truth_value), AfterValidator(not_negative)]
+"""A number, or null: the test is not made."""
+Fraction = Annotated[T, BeforeValidator(no_truth_value), AfterValidator(not_negative), AfterValidator(at_most_one)]
+"""A limit of a signal that is a fraction."""
 ByLanguage = Literal["by_language"]
-Threshold = int | float | ByLanguage | None
-"""A number, what the table says for the document's language, or null: the test is not made."""
+Threshold = Limit[int | float | ByLanguage | None]
+"""A limit, or what the table says for the document's language."""
+Share = Fraction[int | float | ByLanguage | None]
+"""A threshold of a signal that is a fraction."""
 
 KEEP = 0
 NO_THRESHOLDS = "no_thresholds"

@@ -27,6 +27,9 @@ KEYS = {"stop_words": "stopwords"}
 NOT_TESTED = {"line_punct_thr": -1}
 """Numbers by which the table says that there is no such test for a language."""
 
+FROM_TABLE = "from_table"
+"""Context of validating what a table says: FineWeb-2's has shares above 1, by which nothing is tested; in a pipeline they are mistakes."""
+
 
 class ByLanguageSettings(Protocol):
     """What an operator says of its thresholds."""
@@ -141,10 +144,11 @@ def _resolved(operator: ByLanguageSettings, given: Mapping[str, Any], language: 
             raise OperatorError(f"{operator.type}: {language}.yml says no {key!r}; give `{name}` a value in the pipeline")
         found[name] = None if row[key] == NOT_TESTED.get(name) else row[key]
     try:
-        resolved = type(operator).model_validate(found)  # type: ignore[attr-defined]
+        resolved = type(operator).model_validate(found, context=FROM_TABLE)  # type: ignore[attr-defined]
     except ValidationError as error:
         first = error.errors()[0]
-        raise OperatorError(f"{operator.type}: {language}.yml: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        where = "".join(f"{part}: " for part in first["loc"][:1])
+        raise OperatorError(f"{operator.type}: {language}.yml: {where}{first['msg']}") from error
     return {name: getattr(resolved, name) for name in found}
 
 

@@ -101,12 +101,12 @@ COMMANDS: list[click.Command] = [init, validate, schema, operators]
 
 
 def _write_summary(file: Path, config: PipelineConfig) -> None:
-    from pipelines.redaction import redact  # noqa: PLC0415
+    from pipelines.redaction import redact_settings  # noqa: PLC0415
 
     click.echo(f"{file} is valid.")
     rows = [("name", config.name), *(("input", uri) for uri in config.redacted()["input"]["uri"])]
-    given = [operator.model_dump(mode="json", exclude_defaults=True) for operator in config.operators]
-    rows += [("operator", _operator_line(redact(settings))) for settings in given]
+    given = [(operator.model_dump(mode="json", exclude_defaults=True), operator.by_kind) for operator in config.operators]
+    rows += [("operator", _operator_line(redact_settings(settings, by_kind))) for settings, by_kind in given]
     rows += [("output", config.redacted()["output"]["uri"]), ("cluster", config.cluster.type)]
     write_table(("", ""), rows)
 

@@ -6,7 +6,7 @@ Owns the names of secret settings and the shapes of secrets in URIs. Knows nothi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -101,6 +101,13 @@ def redact(value: Any, *, in_storage_options: bool = False) -> Any:
     if isinstance(value, list | tuple):
         return [redact(entry, in_storage_options=in_storage_options) for entry in value]
     return value
+
+
+def redact_settings(settings: Mapping[str, Any], by_kind: Collection[str]) -> dict[str, Any]:
+    """The settings of an operator without their secrets. The keys of mappings named in `by_kind` are kinds of data, no names of secrets."""
+    kinds = {name: value for name, value in settings.items() if name in by_kind and isinstance(value, Mapping)}
+    redacted: dict[str, Any] = redact(settings)
+    return redacted | {name: {kind: redact(value) for kind, value in mapping.items()} for name, mapping in kinds.items()}
 
 
 def _redact_entry(key: str, value: Any, *, in_storage_options: bool) -> Any:

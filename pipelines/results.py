@@ -24,7 +24,7 @@ from pipelines.layers import Layers
 from pipelines.ledger import Ledger
 from pipelines.pack import File, FileJob, Form, cut, stretches
 from pipelines.plan import Plan
-from pipelines.redaction import redact
+from pipelines.redaction import redact, redact_settings
 from pipelines.rows import DUPLICATES, QUARANTINE
 from pipelines.version import Claim
 from pipelines.work import Work
@@ -237,7 +237,7 @@ def operator_entry(config: PipelineConfig, position: int, ledger: Ledger) -> dic
     return {
         "name": operator.name,
         "type": operator.type,
-        "settings": redact(operator.model_dump(mode="json", exclude={"name", "type"})),
+        "settings": redact_settings(operator.model_dump(mode="json", exclude={"name", "type"}), operator.by_kind),
         "rows_in": count.rows_in,
         "rows_out": count.rows_out,
         "seconds": round(count.seconds, 3),

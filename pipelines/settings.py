@@ -18,7 +18,7 @@ from operators.base import NAME, Operator
 from pipelines.config_places import is_pattern, local_path, reads_own_output, scheme_of
 from pipelines.config_sizes import PATTERN, parse_size, show_size
 from pipelines.errors import shown
-from pipelines.redaction import redact, secret_paths, variable_for
+from pipelines.redaction import redact, redact_settings, secret_paths, variable_for
 
 KIB, MIB = 1024, 1024**2
 MIN_SHARD_BYTES = KIB
@@ -265,7 +265,8 @@ class PipelineConfig(BaseModel):
         data = self.model_dump(mode="json")
         result = redact(data)
         assert isinstance(result, dict)
-        return result
+        settings = zip(self.operators, data["operators"], strict=True)
+        return result | {"operators": [redact_settings(given, operator.by_kind) for operator, given in settings]}
 
 
 def resolved_names(typed: list[tuple[str, str | None]]) -> list[str]:

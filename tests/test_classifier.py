@@ -163,12 +163,27 @@ def test_a_model_that_does_not_fit_is_refused_at_the_start(small_fasttext, setti
         {"label": "a", "keep_labels": ["a"]},
         {"min_score": 0.5, "max_score": 0.4},
         {"max_chars": 0},
+        {"min_score": float("nan")},
+        {"expected": True, "max_score": float("inf")},
+        {"label": "a", "min_score": 1.5},
+        {"labels": ["a"], "min_score": 3},
+        {"min_score": -0.1},
+        {"labels": ["a", "b"], "max_score": -0.1},
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings):
     """One score at a time, and one that some document can have."""
     with pytest.raises(ValidationError):
         Classifier(model="m.bin", **settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"expected": True, "min_score": -2, "max_score": 3}, {"labels": ["a", "b"], "max_score": 1.5}, {"min_score": 0, "max_score": 1}],
+)
+def test_bounds_are_in_the_unit_of_the_score(settings):
+    """A mean of numbers may be any number, and so may independent labels sum above 1."""
+    assert Classifier(model="m.bin", **settings).model_dump(include=set(settings)) == settings
 
 
 # The command

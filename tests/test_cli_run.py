@@ -116,6 +116,21 @@ def test_json_prints_one_object_and_nothing_else(shell, file, tmp_path):
     assert shell.json("gc", out) == {"objects": 0, "bytes": 0}
 
 
+def test_replacements_of_secrets_are_told(shell, tmp_path):
+    """The plan, the manifest and `validate` name what secrets were replaced with; the same pipeline is then finished."""
+    write_parquet(tmp_path / "in" / "a.parquet", [*documents(5, seed=1), {"id": "s", "text": "AKIA" + "QZ7W3E5R1T9Y2U4I"}])
+    operator = {"type": "pii_redact", "kinds": ["secret"], "replacements": {"secret": ["A_KEY_WAS_HERE"]}}
+    file = pipeline(tmp_path / "made.yaml", f"{tmp_path}/in/", tmp_path / "out", [operator])
+    shell("run", file)
+    manifest = output_of(tmp_path / "out").manifest
+    plan = json.loads((tmp_path / "out" / "_shardmill" / "plan.json").read_text())["body"]
+    for settings in (manifest["operators"][0]["settings"], manifest["config"]["operators"][0], plan["config"]["operators"][0]):
+        assert settings["replacements"] == operator["replacements"]
+    assert "A_KEY_WAS_HERE" in output_of(tmp_path / "out").texts()
+    assert "A_KEY_WAS_HERE" in shell("validate", file)[0]
+    assert "there is nothing to do" in shell("run", file)[0]
+
+
 def test_quiet_is_quiet(shell, file):
     """With `--quiet` nothing is on standard error."""
     assert shell("run", file, "--quiet")[1] == ""

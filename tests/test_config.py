@@ -78,6 +78,56 @@ def test_redacted_is_a_pipeline_file_again(loaded):
     assert list(config.redacted()) == list(yaml.safe_load(FULL))
 
 
+def test_replacements_of_secrets_are_no_secrets(loaded):
+    """What takes the place of secrets in documents stays in what is stored, which loads again; passwords in the same setting do not."""
+    text = """\
+name: p
+input: {uri: in}
+operators: [{type: pii_redact, replacements: {secret: [KEY, "https://me:hunter1@host/"], email: [MAIL]}}]
+output: {uri: out}
+"""
+    config = loaded(text)
+    stored = config.redacted()["operators"][0]["replacements"]
+    assert stored == {"secret": ["KEY", "https://[redacted]@host/"], "email": ["MAIL"]}
+    again = loaded(yaml.safe_dump(config.redacted(), sort_keys=False))
+    assert again.redacted() == config.redacted()
+    assert redact({"replacements": {"secret": ["hunter2"]}}) == {"replacements": {"secret": REDACTED}}
+
+
+@pytest.mark.parametrize(
+    ("operator", "read"),
+    [
+        ("{type: gopher_repetition, dup_n_grams: {5: 0.5, 6: null}}", {"dup_n_grams": {5: 0.5, 6: None}}),
+        ("{type: gopher_repetition, top_n_grams: [[2, 0.5]]}", {"top_n_grams": {2: 0.5}}),
+        ("{type: gopher_quality, stop_words: [the, of], min_doc_words: 5}", {"stop_words": ["the", "of"], "min_doc_words": 5}),
+        ("{type: fineweb_quality, stop_chars: [., '!']}", {"stop_chars": [".", "!"]}),
+        ("{type: fineweb_quality, preset: fineweb@v1-code, short_line_thr: 1}", {"short_line_thr": 1.0}),
+        ("{type: c4_quality}", {}),
+    ],
+)
+def test_quality_filters_are_set_in_a_file(loaded, operator, read):
+    """Lists and mappings of numbers are read from a file as they are given in Python, and again from what is stored."""
+    config = loaded(f"name: p\ninput: {{uri: in}}\noperators: [{operator}]\noutput: {{uri: out}}\n")
+    assert {name: getattr(config.operators[0], name) for name in read} == read
+    assert loaded(yaml.safe_dump(config.redacted(), sort_keys=False)).operators == config.operators
+
+
+@pytest.mark.parametrize(
+    ("operator", "message"),
+    [
+        ("{type: gopher_repetition, dup_n_grams: {5: 1.5}}", "gopher_repetition.dup_n_grams: 1.5 is no share; expected a fraction"),
+        ("{type: gopher_repetition, dup_n_grams: {five: 0.5}}", "gopher_repetition.dup_n_grams.five: found 0.5, expected a whole number"),
+        ("{type: fineweb_quality, stop_chars: []}", "fineweb_quality.stop_chars: found a list, expected at least 1 entry"),
+        ("{type: fineweb_quality, line_punct_thr: yes}", "fineweb_quality.line_punct_thr: "),
+        ("{type: language_filter, min_scores: {en: .nan}}", "language_filter.min_scores.en: "),
+    ],
+)
+def test_wrong_numbers_of_filters_are_told_by_line(loaded, operator, message):
+    """The message names the setting, and what was expected."""
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        loaded(f"name: p\ninput: {{uri: in}}\noperators: [{operator}]\noutput: {{uri: out}}\n")
+
+
 def test_operators_have_names(loaded):
     """An operator is named by its type, the second of a type gets a number, and a name that is given stays."""
     config = loaded(

@@ -78,7 +78,11 @@ def test_signals_are_what_plain_python_measures(texts):
 
 
 @settings(deadline=None, max_examples=200)
-@given(TEXTS, st.lists(st.text(min_size=1, max_size=2) | st.sampled_from([".", "...", "mark.", "\u3002"]), max_size=4), st.integers(0, 40))
+@given(
+    TEXTS,
+    st.lists(st.text(min_size=1, max_size=2) | st.sampled_from([".", "...", "mark.", "\u3002"]), min_size=1, max_size=4),
+    st.integers(0, 40),
+)
 def test_stop_chars_may_be_any_strings(text, stop_chars, short):
     """A line ends with one of the strings as `str.endswith` has it, and is short by its characters."""
     _, batch = applied([text], annotate=True, stop_chars=stop_chars, short_line_length=short)
@@ -161,10 +165,23 @@ def test_thresholds_by_language_are_each_documents_own():
 
 
 def test_settings_that_make_no_sense_are_refused():
-    """Negative thresholds, empty strings and unknown presets are errors."""
-    for wrong in ({"line_punct_thr": -1}, {"stop_chars": [""]}, {"preset": "fineweb@9"}, {"short_line_thr": "by_language"}):
+    """Negative thresholds, shares above 1, what is no number, no marks at all, empty strings and unknown presets are errors."""
+    for wrong in (
+        {"line_punct_thr": -1},
+        {"line_punct_thr": 12},
+        {"line_punct_thr": True},
+        {"char_duplicates_ratio": 1.01},
+        {"char_duplicates_ratio": float("nan")},
+        {"new_line_ratio": float("inf")},
+        {"stop_chars": []},
+        {"stop_chars": [""]},
+        {"preset": "fineweb@9"},
+        {"short_line_thr": "by_language"},
+    ):
         with pytest.raises(ValidationError):
             FineWebQuality.model_validate(wrong)
+    for right in ({"short_line_thr": 999}, {"new_line_ratio": 7.25}, {"line_punct_thr": 1}, {"char_duplicates_ratio": 0}):
+        assert FineWebQuality.model_validate(right).model_dump(include=set(right)) == right
 
 
 def test_null_is_an_error_and_disturbs_nobody():

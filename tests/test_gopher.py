@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from operator_samples import PROSE, TEXTS, FakeAssets, opened, real_documents
 
@@ -131,7 +131,7 @@ def test_repetition_signals_are_those_of_plain_python(words, mode, text):
 @settings(max_examples=400, deadline=None)
 def test_quality_signals_are_those_of_plain_python(words, mode, text, stop_words):
     """Every signal of any text is exactly what the definition says, given the words; whatever the stop words are."""
-    operator = GopherQuality(annotate=True, words=words, stop_words=stop_words)
+    operator = GopherQuality(annotate=True, words=words, stop_words=stop_words, min_stop_words=None)
     expected = quality_signals(text, words_of(text, mode), stop_words)
     assert signals_of(operator, text) == [expected]
 
@@ -170,6 +170,8 @@ def test_quality_drops_at_the_first_test_that_fails(text, data):
         ),
     }
     limit = data.draw(st.fixed_dictionaries(number))
+    for what in ("doc_words", "avg_word_length"):
+        assume(not limit[f"max_{what}"] or (limit[f"min_{what}"] or 0) <= limit[f"max_{what}"])
     num_words, named, mean, hashes, ellipses, bullets, ends, alphas, stops = quality_signals(text, words_of(text))
     tests = [
         ("min_doc_words", lambda least: named < least),
@@ -255,6 +257,12 @@ def test_few_stop_words_are_found_wherever_they_stand():
         ({"dup_n_grams": [5, 6]}, "list of pairs"),
         ({"dup_line_frac": -0.1}, "at least 0"),
         ({"dup_n_grams": {5: -1}}, "at least 0"),
+        ({"dup_line_frac": -1}, "at least 0"),
+        ({"dup_line_frac": float("nan")}, "at least 0"),
+        ({"dup_line_frac": 30}, "at most 1"),
+        ({"top_n_grams": {2: 1.5}}, "at most 1"),
+        ({"dup_n_grams": [[5, 15]]}, "at most 1"),
+        ({"dup_n_grams": {5: True}}, "true is no threshold"),
         ({"dup_line_frac": "bylanguage"}, "dup_line_frac"),
         ({"preset": "gopher@papers"}, "gopher@paper"),
     ],
@@ -263,6 +271,46 @@ def test_wrong_thresholds_are_refused(given, message):
     """A threshold that could not be meant is told apart by its name and what was expected."""
     with pytest.raises(ValueError, match=message):
         GopherRepetition(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"min_doc_words": -1}, "at least 0"),
+        ({"min_doc_words": True}, "true is no threshold"),
+        ({"max_doc_words": float("inf")}, "at least 0"),
+        ({"max_symbol_word_ratio": float("nan")}, "at least 0"),
+        ({"max_bullet_lines_ratio": 90}, "at most 1"),
+        ({"max_ellipsis_lines_ratio": 1.1}, "at most 1"),
+        ({"max_non_alpha_words_ratio": 80}, "at most 1"),
+        ({"min_doc_words": 50, "max_doc_words": 49}, "min_doc_words .50. is above max_doc_words .49."),
+        ({"max_avg_word_length": 2}, "min_avg_word_length .3. is above max_avg_word_length .2."),
+        ({"stop_words": []}, "no document could pass"),
+        ({"stop_words": ["the", "the"]}, "1 different words"),
+    ],
+)
+def test_settings_that_no_document_could_meet_are_refused(given, message):
+    """Neither are numbers that are none, percentages in place of shares, nor bounds that leave nothing between them."""
+    with pytest.raises(ValueError, match=message):
+        GopherQuality(**given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"min_doc_words": 0, "max_doc_words": 0},
+        {"max_doc_words": None},
+        {"max_doc_words": 50},
+        {"max_avg_word_length": 0},
+        {"max_symbol_word_ratio": 2},
+        {"max_bullet_lines_ratio": 1},
+        {"stop_words": [], "min_stop_words": 0},
+        {"stop_words": [], "min_stop_words": None},
+    ],
+)
+def test_what_is_not_tested_bounds_nothing(given):
+    """0 and null mean that there is no such test; ratios, which are no shares, may be above 1."""
+    assert GopherQuality(**given).model_dump(include=set(given)) == given
 
 
 def test_pairs_and_mappings_say_the_same():

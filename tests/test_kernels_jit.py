@@ -55,6 +55,45 @@ if len(sys.argv) == 1:
     print(subprocess.run([sys.executable, __file__, "again"], timeout=30, check=False).returncode)
 """
 
+# LLVM calls back when it has made the code: a signal that came while it worked is handled there.
+CALL_INTERRUPTED = """
+import os
+import signal
+import sys
+from numba.core.codegen import CPUCodeLibrary
+
+compiled = CPUCodeLibrary._object_compiled_hook.__func__
+arriving = [getattr(signal, sys.argv[1])]
+
+def interrupted(cls, module, buffer):
+    while arriving:
+        os.kill(os.getpid(), arriving.pop())
+    compiled(cls, module, buffer)
+
+def ended(number, frame):
+    raise SystemExit("terminated")
+
+CPUCodeLibrary._object_compiled_hook = classmethod(interrupted)
+from operators.kernels.outer import outer
+signal.signal(signal.SIGTERM, ended)
+before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+try:
+    outer(1)
+except (KeyboardInterrupt, SystemExit) as error:
+    print(type(error).__name__)
+print(outer(1), before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)], flush=True)
+"""
+CALL_IN_THREAD = """
+import signal
+import threading
+from operators.kernels.outer import outer
+before = signal.getsignal(signal.SIGINT)
+thread = threading.Thread(target=lambda: print(outer(1)))
+thread.start()
+thread.join()
+print(signal.getsignal(signal.SIGINT) is before)
+"""
+
 
 @pytest.fixture
 def checkout(tmp_path) -> Path:
@@ -64,7 +103,7 @@ def checkout(tmp_path) -> Path:
     (kernels.parent / "__init__.py").write_text("")
     (kernels / "__init__.py").write_text("")
     shutil.copy(ROOT / "operators" / "sources.py", kernels.parent)
-    for name in ("jit.py", "unused.py"):
+    for name in ("interrupts.py", "jit.py", "unused.py"):
         shutil.copy(ROOT / "operators" / "kernels" / name, kernels)
     (kernels / "inner.py").write_text(INNER.format(number=1))
     (kernels / "outer.py").write_text(OUTER)
@@ -152,3 +191,21 @@ def test_a_kernel_that_does_not_compile_leaves_nobody_waiting(checkout, tmp_path
     env = {**os.environ, "PYTHONPATH": str(checkout), "SHARDMILL_CACHE_DIR": str(tmp_path / "cache")}
     done = subprocess.run([sys.executable, "call.py"], env=env, cwd=checkout, capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["TypingError"] * 4 + ["0"]
+
+
+def run_in(checkout: Path, cache: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(checkout), "SHARDMILL_CACHE_DIR": str(cache)}
+    return subprocess.run([sys.executable, "-c", *command], env=env, cwd=checkout, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(("number", "raised"), [("SIGINT", "KeyboardInterrupt"), ("SIGTERM", "SystemExit")])
+def test_a_signal_while_llvm_works_is_not_lost(checkout, tmp_path, number, raised):
+    """What the signal's handler raises is what compiling ends with, and nothing is written about it; the next call is as ever."""
+    done = run_in(checkout, tmp_path / "cache", CALL_INTERRUPTED, number)
+    assert (done.stdout.split(), done.stderr) == ([raised, "4", "True"], "")
+
+
+def test_kernels_compile_in_a_thread(checkout, tmp_path):
+    """A thread, which may not touch the handlers of signals, compiles as the main one does."""
+    done = run_in(checkout, tmp_path / "cache", CALL_IN_THREAD)
+    assert (done.stdout.split(), done.stderr) == (["4", "True"], "")

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 import yaml
 from operator_samples import ASSETS, PROSE, SHARED, FakeAssets, asset, real_documents, small_fasttext  # noqa: F401 -- a fixture
+from pydantic import ValidationError
 
 from operators.base import OperatorError
 from operators.fineweb import FineWebQuality
@@ -127,13 +128,29 @@ def test_unknown_languages_are_named(setting, labels):
         LanguageFilter(labels=labels, **setting).open(ASSETS)
 
 
+@pytest.mark.parametrize("labels", ["model", "glotlid"])
+def test_a_score_of_a_language_that_is_not_requested_is_an_error(labels):
+    """It would never be looked at; a language in another style, or in one of its scripts, is requested."""
+    for languages, scored in ((["de", "sr"], "deu"), (["deu_Latn"], "de"), (["sr"], "srp_Cyrl"), (None, "en")):
+        LanguageFilter(labels=labels, languages=languages, min_scores={scored: 0.5}).open(ASSETS)
+    with pytest.raises(OperatorError, match=r"min_scores has 'en', which `languages` does not request \(de, sr\)"):
+        LanguageFilter(labels=labels, languages=["de", "sr"], min_scores={"en": 0.5}).open(ASSETS)
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.1, 65, float("nan"), float("inf")])
+def test_scores_are_from_0_to_1(score):
+    """A percentage is refused, and what is no number."""
+    with pytest.raises(ValidationError, match="min_scores"):
+        LanguageFilter(min_scores={"en": score})
+
+
 def test_the_score_of_a_language_of_its_own():
     """`min_scores` counts for its languages and `min_score` for the others; columns and other documents are as before."""
     (_, english, _), (_, german, _) = run({}, "the market", GERMAN)
     assert 0.05 < english < 0.65 < german
     assert [reason for _, _, reason in run({"min_scores": {"eng": 0.05}}, "the market", GERMAN)] == [None, None]
     assert [reason for _, _, reason in run({"min_scores": {"deu_Latn": german}}, "the market", GERMAN)] == ["language_score"] * 2
-    settings = {"min_scores": {"en": 0.05}, "languages": ["de"]}
+    settings = {"min_scores": {"de": 0.05}, "languages": ["de"]}
     assert [reason for _, _, reason in run(settings, "the market", GERMAN)] == ["language", None]
 
 
@@ -208,7 +225,7 @@ def test_thresholds_judge_each_requested_language_of_a_fasttext_model(small_fast
     settings = {"model": str(small_fasttext), "languages": ["deu_Latn"], "min_score": 0.9}
     [(language, _, reason)] = run(settings | {"min_scores": {"de": 0.01}}, "the people of town in der")
     assert (language, reason) == ("en", None)
-    assert run(settings | {"min_scores": {"en": 0.01}}, "the people of town in der")[0][2] == "language"
+    assert run(settings, "the people of town in der")[0][2] == "language"
 
 
 @pytest.mark.parametrize("model", [None, "lid/lid.176.ftz"])

@@ -209,6 +209,8 @@ def test_words_by_language_need_no_table():
         ({"deu_Latn": {"stopwords": []}}, "deu_Latn.yml says no 'min_avg_word_length'"),
         ({"deu_Latn": TABLE["deu_Latn"] | {"max_avg_word_length": "long"}}, "deu_Latn.yml: max_avg_word_length"),
         ({"deu_Latn": TABLE["deu_Latn"] | {"stopwords": [False]}}, "deu_Latn.yml: stop_words"),
+        ({"deu_Latn": TABLE["deu_Latn"] | {"stopwords": []}}, "deu_Latn.yml: .*no document could pass"),
+        ({"deu_Latn": TABLE["deu_Latn"] | {"max_non_alpha_words_ratio": -1}}, "deu_Latn.yml: max_non_alpha_words_ratio: .*at least 0"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_one_clear_error(rows, message):
@@ -235,6 +237,15 @@ def test_fineweb2s_own_table_is_read(by):
     reasons = judge(with_language([GERMAN * 30, GERMAN, ""], ["deu_Latn", "de", "qqq_Latn"])).reasons.to_pylist()
     assert reasons[2] == "no_thresholds"
     assert set(reasons[:2]) <= {None, *by.REASONS}
+
+
+def test_a_table_may_hold_shares_above_one():
+    """FineWeb-2's has such, by which nothing is dropped; in a pipeline the same number is refused."""
+    rows = {"deu_Latn": TABLE["deu_Latn"] | {"dup_line_frac": 1.32, "top_n_grams": [[2, 6.7], [3, 6.7], [4, 6.7]]}}
+    operator = by_language(GopherRepetition, dup_n_grams=None)
+    assert operator.open(Tables(rows=rows))(with_language([GERMAN * 30], ["deu_Latn"])).reasons.to_pylist() == [None]
+    with pytest.raises(ValidationError, match="at most 1"):
+        by_language(GopherRepetition, dup_line_frac=1.32)
 
 
 def test_integers_and_fractions_keep_their_types():

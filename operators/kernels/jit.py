@@ -24,6 +24,7 @@ import numba
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
+from operators.kernels.interrupts import interrupts_kept
 from operators.kernels.unused import remove_unused
 from operators.sources import SourceTree
 
@@ -122,9 +123,9 @@ class _OnceCache(FunctionCache):  # type: ignore[misc]
             return found
         self._impl.locator.ensure_cache_path()
         lock = os.open(os.path.join(self._cache_path, f"{self._impl.filename_base}.lock"), os.O_RDWR | os.O_CREAT, 0o600)  # noqa: PTH118
+        self._held = lock
         _wait_for(lock)
         found = super().load_overload(sig, target_context)
-        self._held = lock
         if found is not None:
             self.release()
         return found
@@ -160,7 +161,8 @@ def kept_on_disk(compiled: Any, function: Callable[..., Any]) -> Any:
 
     def compile_once(sig: Any) -> Any:
         try:
-            return compile_uncached(sig)
+            with interrupts_kept():
+                return compile_uncached(sig)
         finally:
             once.release()
 

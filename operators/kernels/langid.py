@@ -175,10 +175,10 @@ def _walk_apart(model: Any, data: Any, start: Any, stop: Any, out: Any, begin: A
 
 
 @lean_kernel
-def _count(visits: Any, begin: Any, end: Any, counts: Any, touched: Any) -> Any:
+def _count(visits: Any, visited: Any, counts: Any, touched: Any) -> Any:
     """Count how often each n-gram was found; `touched` gets each one's row once, and perhaps that of none. Returns how many."""
     num = np.uint64(0)
-    for i in range(np.uint64(begin), np.uint64(end)):
+    for i in range(np.uint64(visited)):
         row = visits[i]
         seen = counts[row]
         touched[num] = row
@@ -366,47 +366,39 @@ def _add_near(
 def score(model: Any, offsets: Any, data: Any, todo: Any, counts: Any, classes: Any, scores: Any) -> None:
     """The likeliest class of each text that is to do, and its probability, as py3langid's `classify` of its bytes has them.
 
-    Documents are taken together up to some size, and each step is done for all of them before the next, as each has its own tables,
-    which together don't fit the processor's cache. No document's result depends on the others'.
+    Documents are taken together up to some size, and the n-grams of all are found before those of any are weighed: the tables for both
+    don't fit the processor's cache. No document's result depends on the others'.
     """
     num_rows, longest = len(todo), 0
     for row in range(num_rows):
         if todo[row]:
             longest = max(longest, offsets[row + 1] - offsets[row])
-    room = longest + min(TILE_BYTES, offsets[num_rows] - offsets[0])
+    most = min(longest, len(counts))
     docs = min(TILE_DOCS, num_rows)
-    visits, found = np.empty(room, np.uint32), np.empty(room + docs * 3 * TOGETHER + 1, np.uint32)
-    often = np.empty(len(found), np.float32)
-    touched = np.empty(min(longest, len(counts)) + 1, np.uint32)
+    room = most + min(TILE_BYTES, offsets[num_rows] - offsets[0]) + docs * 3 * TOGETHER + 1
+    visits, found, often = np.empty(longest, np.uint32), np.empty(room, np.uint32), np.empty(room, np.float32)
+    touched = np.empty(most + 1, np.uint32)
     apart = np.empty(4 * len(touched), np.uint32)
-    which, starts, begins, sizes = (
-        np.empty(docs, np.int64),
-        np.empty(docs + 1, np.int64),
-        np.empty(docs, np.int64),
-        np.empty(docs * 4, np.int64),
-    )
+    which, lengths = np.empty(docs, np.int64), np.empty(docs, np.int64)
+    begins, sizes = np.empty(docs, np.int64), np.empty(docs * 4, np.int64)
     sums, bounds = np.empty(docs * WIDTH, np.float32), np.empty(docs * BOUNDS, np.float32)
     factors, best, reach = np.empty(docs, np.float64), np.empty(docs, np.float64), np.empty(docs, np.float64)
     added = np.empty(docs * CLUSTERS, np.bool_)
     chances = np.empty(len(model.prior), np.float64)
-    num, size = 0, 0
+    num, size, at = 0, 0, 0
     for row in range(num_rows):
         if todo[row]:
-            which[num], starts[num] = row, size
-            size += _walk_apart(model, data, offsets[row], offsets[row + 1], visits, size)
+            length = offsets[row + 1] - offsets[row]
+            which[num], lengths[num], begins[num] = row, length, at
+            reach[num] = NEAR * np.sqrt(np.float64(length))
+            visited = _walk_apart(model, data, offsets[row], offsets[row + 1], visits, 0)
+            distinct = _count(visits, visited, counts, touched)
+            at, factors[num] = _sort(model, counts, touched, distinct, found, at, often, apart, sizes, num)
+            size += min(length, len(counts))
             num += 1
-            starts[num] = size
         if num == docs or size >= TILE_BYTES or row == num_rows - 1:
-            at = 0
-            for doc in range(num):
-                begins[doc] = at
-                distinct = _count(visits, starts[doc], starts[doc + 1], counts, touched)
-                at, factors[doc] = _sort(model, counts, touched, distinct, found, at, often, apart, sizes, doc)
-                reach[doc] = NEAR * np.sqrt(np.float64(starts[doc + 1] - starts[doc]))
             _bound_all(model, num, begins, sizes, found, often, factors, bounds)
             _add_near(model, num, reach, begins, sizes, found, often, factors, bounds, best, added, sums)
             for doc in range(num):
-                classes[which[doc]], scores[which[doc]] = _decide(
-                    model, sums, added, doc, factors[doc], starts[doc + 1] - starts[doc], chances
-                )
-            num, size = 0, 0
+                classes[which[doc]], scores[which[doc]] = _decide(model, sums, added, doc, factors[doc], lengths[doc], chances)
+            num, size, at = 0, 0, 0
