@@ -41,6 +41,7 @@ from pydantic import TypeAdapter
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.worker import Worker  # noqa: E402
 from operators import AnyOperator, BatchOperator  # noqa: E402
 from pipelines.config import load  # noqa: E402
 from pipelines.run import run  # noqa: E402
@@ -54,25 +55,6 @@ ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyOperator)
 DOMAINS = SHARED / "assets" / "blocklists" / "ut1" / "gambling.domains.gz"
 BAD_WORDS = SHARED / "assets" / "blocklists" / "ldnoobw" / "en"
 BANNED = ["porn", "casino", "xxx"]
-
-
-@dataclass(frozen=True)
-class Worker:
-    """The assets of a worker that has none."""
-
-    text_column: str = "text"
-    seed: int = 0
-
-    def path(self, uri: str) -> str:
-        """The path itself."""
-        return uri
-
-    def tables(self, uri: str) -> Mapping[str, Mapping[str, Any]]:
-        """The parsed YAML files of an archive."""
-        from pipelines.assets import asset_digest, asset_tables
-        from pipelines.storage import Sources
-
-        return asset_tables(Sources({}), uri, asset_digest(Sources({}), uri))
 
 
 class Few(NamedTuple):
@@ -157,7 +139,7 @@ def language_block() -> Any:
     from datatrove.utils.lid import FT176LID
     from fasttext.FastText import _FastText
 
-    class OnDisk(FT176LID):
+    class OnDisk(FT176LID):  # type: ignore[misc]  datatrove has no types
         """Loaded when it is first asked, as the executor copies its blocks."""
 
         _loaded: Any = None

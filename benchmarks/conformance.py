@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.worker import Worker  # noqa: E402
 from operators.base import BatchOperator  # noqa: E402
 from operators.c4 import C4Paragraph, C4Quality  # noqa: E402
 from operators.fineweb import V1_STOP_CHARS, FineWebQuality  # noqa: E402
@@ -40,23 +41,6 @@ REASONS = {"< 3 paragraphs": "too_few_paragraphs"}
 """Reasons of datatrove's that hold a setting and have another name here."""
 
 SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Worker:
-    """The assets of a worker that has none."""
-
-    text_column: str = "text"
-    seed: int = 0
-
-    def path(self, uri: str) -> str:
-        """The path itself."""
-        return uri
-
-    def tables(self, uri: str) -> Mapping[str, Mapping[str, Any]]:
-        """No tables."""
-        del uri
-        return {}
 
 
 @dataclass(frozen=True)

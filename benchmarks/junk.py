@@ -23,6 +23,7 @@ from pydantic import TypeAdapter
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.worker import Worker  # noqa: E402
 from operators import AnyOperator, BatchOperator  # noqa: E402
 
 SHARED = Path(os.environ.get("SHARDMILL_SHARED", ROOT.parent / "shared")) / "data"
@@ -37,17 +38,6 @@ COLUMNS: Mapping[str, Mapping[str, Any]] = {
     "fineweb `fineweb@paper`": {"type": "fineweb_quality", "preset": "fineweb@paper"},
 }
 RECIPE = ("language `en`", "gopher_repetition", "gopher_quality", "c4 `fineweb@v1`", "fineweb `fineweb@v1-code`")
-
-
-class Worker:
-    """The assets of a worker that has none."""
-
-    text_column = "text"
-    seed = 0
-
-    def path(self, uri: str) -> str:
-        """The path itself."""
-        return uri
 
 
 def documents() -> pa.RecordBatch:

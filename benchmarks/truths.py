@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.worker import Worker  # noqa: E402
 from operators import BatchOperator, Decontaminate, PiiRedact  # noqa: E402
 
 SHARED = Path(os.environ.get("SHARDMILL_SHARED", ROOT.parent / "shared")) / "data"
@@ -33,22 +34,6 @@ DECOY = "neg:"
 UNTOUCHED = "none-same-topic"
 BORDERLINE = ("half", "one-word-changed")
 """Modes of contamination of which nothing is promised."""
-
-
-class Worker:
-    """The assets of a worker on which every file is where its path says."""
-
-    text_column: str = "text"
-    seed: int = 0
-
-    def path(self, uri: str) -> str:
-        """The path itself."""
-        return uri
-
-    def tables(self, uri: str) -> Mapping[str, Mapping[str, Any]]:
-        """No tables."""
-        del uri
-        return {}
 
 
 class Count(NamedTuple):
