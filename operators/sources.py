@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.machinery import PathFinder
@@ -63,7 +63,11 @@ class SourceTree:
                 todo.extend(self._imported(path))
         return found
 
-    def _imported(self, path: Path) -> Iterator[Path]:
+    def _imported(self, path: Path) -> Iterable[Path]:
+        """The files that a file imports. Of our own package they are found once for each content: a plan asks dozens of times."""
+        return self._reading(path) if self.package is None else _kept_imported(self, path, path.read_bytes())
+
+    def _reading(self, path: Path) -> Iterator[Path]:
         # Of `a/b.py` and of `a/__init__.py` alike, relative imports start at `a`; those of a stranger lead elsewhere.
         package = path.relative_to(self.folder).parts[:-1] if path.is_relative_to(self.folder) else None
         for node in _imports(path.read_bytes()):
@@ -86,6 +90,12 @@ class SourceTree:
         own = self.file(name)
         if own is not None and (not taken or None in submodules.values()):
             yield own
+
+
+@lru_cache(maxsize=512)
+def _kept_imported(tree: SourceTree, path: Path, source: bytes) -> tuple[Path, ...]:
+    del source  # what the result depends on, as the tree's files don't come and go
+    return tuple(tree._reading(path))  # noqa: SLF001  a part of the tree that is cached
 
 
 @lru_cache(maxsize=512)
