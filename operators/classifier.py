@@ -27,8 +27,10 @@ def prepared(text: pa.LargeStringArray, *, lowercase: bool, max_chars: int | Non
     """Texts as a model reads them, when it is trained and when it judges. Line feeds are spaces to it, whatever is done here.
 
     Raises:
-        ArrowInvalid: A text whose characters are looked at is not UTF-8.
+        ArrowInvalid: A text is not UTF-8, and its characters are to be told.
     """
+    if max_chars is not None or lowercase:
+        text.validate(full=True)  # of a character that is cut off, Arrow's functions would look for the rest beyond the text
     if max_chars is not None:
         text = pc.utf8_slice_codeunits(text, 0, max_chars)
     return pc.utf8_lower(text) if lowercase else text
@@ -40,7 +42,6 @@ def ready(text: pa.LargeStringArray, *, lowercase: bool, max_chars: int | None) 
     try:
         return prepared(text, lowercase=lowercase, max_chars=max_chars), errors
     except pa.ArrowInvalid:
-        # Each by itself: what is behind `max_chars` may be anything, beside whatever text.
         legible = np.array([_is_legible(text.slice(row, 1), lowercase, max_chars) for row in range(len(text))])
     message = "the text holds bytes that are not UTF-8, so that its characters cannot be told; write the file again as UTF-8"
     errors |= {int(row): RowError("invalid_utf8", message) for row in np.flatnonzero(~legible)}

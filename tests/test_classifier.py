@@ -132,8 +132,7 @@ def test_a_text_that_is_not_utf_8_is_an_error_of_its_own(small_fasttext, setting
     function = opened(Classifier(model=str(small_fasttext), label="en", min_score=0.5, **settings))
     alone = [function(batch.slice(row, 1)) for row in range(5)]
     found = function(batch)
-    illegible = [1] if "max_chars" in settings else [1, 2]
-    assert {row: error.error for row, error in found.errors.items()} == {**dict.fromkeys(illegible, "invalid_utf8"), 3: "null_text"}
+    assert {row: error.error for row, error in found.errors.items()} == {1: "invalid_utf8", 2: "invalid_utf8", 3: "null_text"}
     assert [row for row in range(5) if alone[row].errors] == sorted(found.errors)
     assert found.batch.column("classifier").to_pylist() == [each.batch.column("classifier")[0].as_py() for each in alone]
     assert found.reasons.to_pylist() == [each.reasons[0].as_py() for each in alone]
