@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, column_of, null_text_errors, text_of
+from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, null_text_errors, strings_of, text_of
 from operators.sample import ALL_LOTS, drawn
 
 GZIP = b"\x1f\x8b"
@@ -125,11 +125,7 @@ class BadWords(BatchOperator):
         default = codes.index(self.language) if self.language in codes else -1
         if self.language_column is None:
             return np.full(batch.num_rows, default, np.int32)
-        column = column_of(batch, self.language_column)
-        try:
-            languages = pc.cast(column, pa.large_string())
-        except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
-            raise OperatorError(f"{self.type}: column {self.language_column!r} is {column.type}; languages must be strings") from error
+        languages = strings_of(batch, self.language_column, "languages must be strings")
         places = pc.fill_null(pc.index_in(languages, pa.array(codes, pa.large_string())), -1)
         places = pc.if_else(pc.is_null(languages), pa.scalar(default, pa.int32()), places)
         groups: npt.NDArray[np.int32] = np.array(places.to_numpy(zero_copy_only=False), np.int32)

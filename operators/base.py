@@ -210,6 +210,19 @@ def column_of(batch: pa.RecordBatch, name: str) -> pa.Array:
     return values
 
 
+def strings_of(batch: pa.RecordBatch, name: str, expected: str) -> pa.LargeStringArray:
+    """A column by name, as strings.
+
+    Raises:
+        OperatorError: There is no such column, or it cannot be read as strings; the message ends with what was `expected`.
+    """
+    values = column_of(batch, name)
+    try:
+        return pc.cast(values, pa.large_string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise OperatorError(f"column {name!r} is {values.type}; {expected}") from error
+
+
 def null_text_errors(text: pa.LargeStringArray) -> dict[int, RowError]:
     """An error for each document whose text is null: there is nothing that an operator could judge."""
     if text.null_count == 0:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, column_of, null_text_errors, text_of
+from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, column_of, null_text_errors, strings_of, text_of
 
 U64 = npt.NDArray[np.uint64]
 
@@ -97,16 +97,11 @@ class Sample(BatchOperator):
         if self.by is None:
             places = np.zeros(batch.num_rows, np.int64)
         else:
-            places = pc.index_in(self._values(batch, self.by), pa.array(list(self.rates), pa.large_string()))
+            places = pc.index_in(
+                strings_of(batch, self.by, "rates need one of strings, numbers or booleans"), pa.array(list(self.rates), pa.large_string())
+            )
             places = pc.fill_null(places, len(self.rates)).to_numpy(zero_copy_only=False)
         return limits[places], any_stays[places]
-
-    def _values(self, batch: pa.RecordBatch, by: str) -> pa.LargeStringArray:
-        values = column_of(batch, by)
-        try:
-            return pc.cast(values, pa.large_string())
-        except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
-            raise OperatorError(f"{self.type}: column {by!r} is {values.type}; rates need one of strings, numbers or booleans") from error
 
 
 def drawn(hashes: U64, seed: int) -> U64:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
-from operators.base import Assets, OperatorError, column_of
+from operators.base import Assets, OperatorError, strings_of
 from operators.languages import individual, iso639_3, script_of
 
 Ints = npt.NDArray[np.int32]
@@ -112,11 +112,7 @@ class Profiles:
         """
         if self.column is None:
             return np.zeros(batch.num_rows, np.int32)
-        column = column_of(batch, self.column)
-        try:
-            languages = pc.cast(column, pa.string()).dictionary_encode()
-        except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
-            raise OperatorError(f"column {self.column!r} is {column.type}; languages must be strings") from error
+        languages = strings_of(batch, self.column, "languages must be strings").dictionary_encode()
         found = [self._line(language) for language in languages.dictionary.to_pylist()]
         indices = pc.fill_null(languages.indices, len(found)).to_numpy(zero_copy_only=False)
         lines: Ints = np.array([*found, self._line(None)], np.int32)[indices]

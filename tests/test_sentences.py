@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from operator_samples import SHARED
 
 from operators.kernels.buffers import text_buffers
-from operators.kernels.sentences import count_batch, count_sentences
-from operators.kernels.unicode import tables
-from operators.kernels.words_english import english_rules, split_english
+from operators.kernels.sentence_starts import lexicon, sentence_starts
+from operators.kernels.words_unicode import ENGLISH
 
 EXAMPLES = [
     ("", 1),
@@ -53,11 +52,18 @@ SPACES = ["", " ", " ", " ", "  ", "\n", "\t", "\u00a0", " \n"]
 TEXTS = st.lists(st.sampled_from(PIECES) | st.sampled_from(SPACES), max_size=24).map("".join)
 
 
+def sentences(text: str, limit: int | None = None) -> tuple[int, list[int]]:
+    """How many sentences the kernel of C4's rules finds, and the bytes at which they begin."""
+    offsets, data = text_buffers(pa.array([text], pa.large_string()))
+    starts, ends, found = np.empty(len(data) + 1, np.int32), np.empty(len(data) + 1, np.int32), np.empty(len(data) + 1, np.int64)
+    most = len(data) + 1 if limit is None else limit
+    count = int(sentence_starts(ENGLISH, lexicon(), data, offsets[0], offsets[1], starts, ends, most, found))
+    return count, found[:count].tolist()
+
+
 def counts(texts: list[str]) -> list[int]:
     """The numbers of sentences that the kernel finds."""
-    offsets, data = text_buffers(pa.array(texts, pa.large_string()))
-    found: list[int] = count_batch(english_rules(), tables(), offsets, data).tolist()
-    return found
+    return [sentences(text)[0] for text in texts]
 
 
 @pytest.fixture(scope="session")
@@ -83,13 +89,12 @@ def test_sentences_are_those_of_datatrove(datatrove_count, text):
 
 
 @settings(deadline=None, max_examples=200)
-@given(TEXTS.map(str.strip))
-def test_a_stripped_text_needs_no_end(text):
-    """Counted from its words alone, a text that ends with a word has the same number."""
-    offsets, data = text_buffers(pa.array([text], pa.large_string()))
-    starts, ends = np.empty(len(data) + 1, np.int32), np.empty(len(data) + 1, np.int32)
-    num_words = split_english(english_rules(), tables(), data, offsets[0], offsets[1], starts, ends)
-    assert [count_sentences(english_rules(), tables(), data, starts, ends, num_words, offsets[0])] == counts([text])
+@given(TEXTS, st.integers(1, 9))
+def test_counting_stops_at_the_limit(text, limit):
+    """With a limit there are as many sentences as without, but no more than that, and they begin in the same places."""
+    count, places = sentences(text)
+    assert sentences(text, limit) == (min(count, limit), places[:limit])
+    assert places == sorted(set(places))
 
 
 def test_sentences_of_real_lines(datatrove_count):

@@ -42,7 +42,6 @@ WORD_FACTOR: Final = np.uint64(116049371)
 LOW_WORD: Final = np.uint64(0xFFFFFFFF)
 BELOW: Final = np.uint8(0x3C)  # '<', before a word's first character
 ABOVE: Final = np.uint8(0x3E)
-NO_BYTE: Final = np.uint64(0xFFFFFF00)  # what a byte above 127, as a signed one, becomes when it is widened
 MEMORY_FLOATS: Final = 1 << 20
 MAX_REMEMBERED: Final = 1 << 15
 LONGEST_REMEMBERED: Final = 64

@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
 from operators.kernels.buffers import text_buffers
 from operators.kernels.jit import kernel
+from operators.kernels.lines import load64
 
 U64 = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
@@ -44,20 +43,6 @@ class Digest:
     hi: U64
     lo: U64
     valid: Bools
-
-
-@intrinsic
-def _load64(_context: Any, data: Any, index: Any) -> Any:
-    """Read 8 bytes at any address: numpy views would refuse the unaligned ones."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        pointer = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(64).as_pointer())
-        word = builder.load(pointer)
-        word.align = 1
-        return word
-
-    return types.uint64(data, index), generate
 
 
 @njit(nogil=True, inline="always")
@@ -102,7 +87,7 @@ def murmur128(data: npt.NDArray[np.uint8], start: int, stop: int) -> Any:
     h1, h2 = np.uint64(0), np.uint64(0)
     at = start
     while at + 16 <= stop:
-        h1, h2 = _block(h1, h2, _load64(data, at), _load64(data, at + 8))
+        h1, h2 = _block(h1, h2, load64(data, at), load64(data, at + 8))
         at += 16
     k1, k2 = np.uint64(0), np.uint64(0)
     for i in range(stop - 1, at - 1, -1):
