@@ -18,11 +18,15 @@ from operators.fineweb import FineWebQuality
 from operators.gopher import GopherQuality, GopherRepetition
 from operators.language import LanguageFilter
 from operators.length import LengthFilter
+from operators.line_dedup import LineDedup
+from operators.minhash import MinhashDedup
 from operators.normalize import NormalizeText
+from operators.paragraph_dedup import ParagraphDedup
 from operators.pii import PiiRedact
 from operators.sample import Sample
 from operators.tokenize import Tokenize
 from operators.url import UrlFilter
+from operators.url_dedup import UrlDedup
 from operators.where import FilterWhere
 
 AnyOperator = Annotated[
@@ -40,10 +44,14 @@ AnyOperator = Annotated[
     | GopherRepetition
     | LanguageFilter
     | LengthFilter
+    | LineDedup
+    | MinhashDedup
     | NormalizeText
+    | ParagraphDedup
     | PiiRedact
     | Sample
     | Tokenize
+    | UrlDedup
     | UrlFilter,
     Field(discriminator="type"),
 ]
@@ -70,14 +78,18 @@ __all__ = [
     "KeysFn",
     "LanguageFilter",
     "LengthFilter",
+    "LineDedup",
+    "MinhashDedup",
     "NormalizeText",
     "Operator",
     "OperatorError",
+    "ParagraphDedup",
     "PiiRedact",
     "Result",
     "RowError",
     "Sample",
     "Tokenize",
+    "UrlDedup",
     "UrlFilter",
     "Verdicts",
 ]
@@ -97,10 +109,14 @@ BY_TYPE: dict[str, type[Operator]] = {
     "gopher_repetition": GopherRepetition,
     "language_filter": LanguageFilter,
     "length_filter": LengthFilter,
+    "line_dedup": LineDedup,
+    "minhash_dedup": MinhashDedup,
     "normalize_text": NormalizeText,
+    "paragraph_dedup": ParagraphDedup,
     "pii_redact": PiiRedact,
     "sample": Sample,
     "tokenize": Tokenize,
+    "url_dedup": UrlDedup,
     "url_filter": UrlFilter,
 }
 """Every operator by its `type`."""

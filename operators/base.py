@@ -153,6 +153,8 @@ class GroupOperator(Operator):
     It ends a stage. Rows with a null key are in no group.
     """
 
+    KEY: ClassVar[str] = "key_hi"
+    """Column of the keys that is null for a document that takes no part."""
     reason: ClassVar[str] = "duplicate"
     one_kept_per_key: ClassVar[bool] = False
     """True if each key keeps exactly one document: then a key that no task can hold is decided in bounded rounds."""

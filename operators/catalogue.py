@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -16,8 +16,11 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from operators import BY_TYPE
 from operators.base import GroupOperator, Operator, OperatorError
+from operators.minhash import Curve, MinhashDedup
 from operators.quality import Preset, QualityOperator, Signal
 
+SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+"""Where a curve is shown."""
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥", "max_length": "length ≤"}
 
 
@@ -40,6 +43,30 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
+class Buckets:
+    """Bands and rows under a name: what finding near-duplicates with them costs, and what it finds.
+
+    Attributes:
+        hashes: Of a signature.
+        midpoint: The similarity where the curve is steep.
+        meets: How probable it is that two documents meet in a bucket, by their similarity.
+    """
+
+    bands: int
+    rows: int
+    hashes: int
+    midpoint: float
+    meets: Mapping[str, float]
+    source: str
+
+    @classmethod
+    def of(cls, curve: Curve) -> Self:
+        """What there is to say of a curve."""
+        meets = {f"{similarity:g}": curve.probability(similarity) for similarity in SIMILARITIES}
+        return cls(curve.bands, curve.rows, curve.bands * curve.rows, curve.midpoint, meets, curve.source)
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """An operator as its users see it.
 
@@ -50,6 +77,7 @@ class Description:
         reasons: Reasons under which it drops documents, as far as they are fixed; a quality filter's in the order of its tests.
         signals: What a quality filter measures.
         presets: Its settings under versioned names, with what they set and where that comes from.
+        curves: Its bands and rows under names, of an operator that finds near-duplicates.
     """
 
     type: str
@@ -62,6 +90,19 @@ class Description:
     libraries: tuple[str, ...]
     signals: tuple[Signal, ...] = ()
     presets: Mapping[str, Preset] = field(default_factory=dict)
+    curves: Mapping[str, Buckets] = field(default_factory=dict)
+
+
+def curve_rows(curves: Mapping[str, Buckets]) -> list[tuple[str, ...]]:
+    """Curves as a table whose first line is its head: bands and rows, what they cost, and how probable it is that documents meet."""
+    heads = ("preset", "bands", "rows", "hashes", "midpoint", *(f"at {similarity:g}" for similarity in SIMILARITIES))
+    return [heads, *((name, *_numbers(curve)) for name, curve in curves.items())]
+
+
+def _numbers(curve: Buckets) -> Iterator[str]:
+    yield from (str(curve.bands), str(curve.rows), str(curve.hashes), f"{curve.midpoint:.2f}")
+    for meets in curve.meets.values():
+        yield "> 0.999" if meets > 0.999 else "< 0.001" if meets < 0.001 else f"{meets:.3f}"
 
 
 def describe(operator_type: str) -> Description:
@@ -93,11 +134,12 @@ def describe_class(operator_type: str, cls: type[Operator]) -> Description:
         promise=doc.partition("\n")[0],
         doc=doc,
         settings=tuple(setting for name in [*shown, "name"] for setting in _settings(name, cls.model_fields[name])),
-        reasons=cls.REASONS if issubclass(cls, QualityOperator) else _reasons(doc),
+        reasons=cls.REASONS if issubclass(cls, QualityOperator) else _reasons(cls, doc),
         sources=cls.sources,
         libraries=cls.libraries,
         signals=cls.SIGNALS if issubclass(cls, QualityOperator) else (),
         presets=cls.PRESETS if issubclass(cls, QualityOperator) else {},
+        curves={name: Buckets.of(curve) for name, curve in cls.CURVES.items()} if issubclass(cls, MinhashDedup) else {},
     )
 
 
@@ -145,7 +187,8 @@ def type_name(annotation: Any) -> str:
     return getattr(annotation, "__name__", str(annotation))
 
 
-def _reasons(doc: str) -> tuple[str, ...]:
-    """The words in backquotes of the documentation's paragraph on drop reasons."""
+def _reasons(cls: type[Operator], doc: str) -> tuple[str, ...]:
+    """The words in backquotes of the documentation's paragraph on drop reasons, but for settings that it speaks of."""
     paragraph = re.search(r"^Drop reasons?: (.*?)(?:\n\n|\Z)", doc, re.DOTALL | re.MULTILINE)
-    return () if paragraph is None else tuple(re.findall(r"`([a-z0-9_]+)`", paragraph[1]))
+    words = [] if paragraph is None else re.findall(r"`([a-z0-9_]+)`", paragraph[1])
+    return tuple(word for word in words if word not in cls.model_fields)

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from pipelines.funnel import FunnelRow, balances, by_count, funnel_rows
-from pipelines.legible import count, counted, legible, seconds, share, size
+from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, warning_texts
+from pipelines.legible import MAX_CHARS, count, counted, legible, seconds, share, size
 
 MAX_ROWS: Final = 100
 MAX_OPERATORS: Final = 100
@@ -186,11 +186,16 @@ def _funnel(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|--:|--:|--:|--:|--:|--:|"
     yield from (_funnel_line(row) for row in (*rows[:-1][:MAX_OPERATORS], rows[-1]))
     yield from _reasons(rows[:-1])
+    yield from _cuts(rows[:-1])
     errors = by_count(manifest["ledger"]["quarantined"])
     if errors:
         yield from ("", "| error that led to quarantine | rows |", "|---|--:|")
         yield from (f"| {code(error)} | {count(number)} |" for error, number in errors[:MAX_ROWS])
         yield from _rest(errors, columns=2)
+    warnings = warning_texts(manifest)
+    if warnings:
+        yield from ("", "The run warned of what looks like false duplicates:", "")
+        yield from (f"- {escaped(text, MAX_WARNING_CHARS)}" for text in warnings)
 
 
 def _funnel_line(row: FunnelRow) -> str:
@@ -209,6 +214,13 @@ def _reasons(rows: Sequence[FunnelRow]) -> Iterator[str]:
         f"| {code(row.name)} | {code(reason)} | {count(number)} | {share(number, whole)} |" for row, reason, number in reasons[:MAX_ROWS]
     )
     yield from _rest([(reason, number) for _, reason, number in reasons], columns=3)
+
+
+def _cuts(rows: Sequence[FunnelRow]) -> Iterator[str]:
+    cuts = [row for row in rows if row.cut]
+    if cuts:
+        yield ""
+        yield from (f"- {code(row.name)} {cut_text(row.cut)}." for row in cuts[:MAX_ROWS])
 
 
 def _rest(counts: Sequence[tuple[str, int]], columns: int) -> Iterator[str]:
@@ -280,9 +292,9 @@ def _checking(manifest: Mapping[str, Any]) -> Iterator[str]:
 # --- Markdown
 
 
-def escaped(text: object) -> str:
+def escaped(text: object, max_chars: int = MAX_CHARS) -> str:
     """A stranger's text as Markdown that shows it as it is: every character that could mean something is escaped."""
-    return re.sub(r"([\\`*_{}\[\]<>()#|~&$:!])", r"\\\1", legible(text))
+    return re.sub(r"([\\`*_{}\[\]<>()#|~&$:!])", r"\\\1", legible(text, max_chars))
 
 
 def code(text: object) -> str:

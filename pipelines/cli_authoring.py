@@ -17,7 +17,7 @@ from pipelines.cli_output import write_json, write_table, write_text
 from pipelines.errors import ConfigError, shown
 
 if TYPE_CHECKING:
-    from operators.catalogue import Description, Setting
+    from operators.catalogue import Buckets, Description, Setting
     from operators.quality import Preset
     from pipelines.config import PipelineConfig
 
@@ -128,6 +128,9 @@ def _write_operator(about: Description) -> None:
     if about.presets:
         click.echo()
         _write_presets(about.presets)
+    if about.curves:
+        click.echo()
+        _write_curves(about.curves)
     notes = {"Sources": about.sources, "Versions that decide its results": ", ".join(about.libraries)}
     for title, text in notes.items():
         if text:
@@ -143,6 +146,18 @@ def _write_presets(presets: Mapping[str, Preset]) -> None:
     click.echo()
     for name, preset in presets.items():
         write_text(f"{name}: {preset.source}")
+
+
+def _write_curves(curves: Mapping[str, Buckets]) -> None:
+    """A line a preset: how probable it is that two documents meet, by their similarity."""
+    from operators.catalogue import curve_rows  # noqa: PLC0415
+
+    heads, *rows = curve_rows(curves)
+    write_table(heads, rows)
+    click.echo()
+    write_text("at 0.5 …: how probable it is that two documents of that similarity meet in a bucket, and so are compared.")
+    for name, curve in curves.items():
+        write_text(f"{name}: {curve.source}")
 
 
 def _setting_row(setting: Setting) -> tuple[str, str, str, str]:

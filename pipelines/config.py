@@ -30,6 +30,7 @@ from pipelines.settings import (
     Problem,
     RayCluster,
     Section,
+    history_problems,
     name_problems,
     path_text,
     section_problems,
@@ -50,7 +51,6 @@ __all__ = [
 
 KEYS = tuple(name for name, info in PipelineConfig.model_fields.items() if not info.exclude)
 LATER_KEYS = {
-    "history": "each run stands for itself until then",
     "publish": "upload the output's folder by hand until then",
     "schedule": "start `shardmill run` from cron until then",
 }
@@ -60,6 +60,12 @@ class _Named(Section):
     """The keys of the root that are plain values."""
 
     name: PipelineName
+
+
+class _Shared(Section):
+    """The history, a plain value of the root."""
+
+    history: str | None
 
 
 def load(path: Path, overrides: Sequence[str] = (), env: Mapping[str, str] = os.environ) -> PipelineConfig:
@@ -122,7 +128,8 @@ class _Reader:
         execution = self._section("execution", ExecutionConfig, default=ExecutionConfig())
         cluster = self._cluster()
         operators = self._operators()
-        for problem in section_problems(source, target, cluster):
+        history = self._history()
+        for problem in (*section_problems(source, target, cluster), *history_problems(history, operators, cluster)):
             self._note(problem)
         self.problems.raise_if_any()
         assert name is not None
@@ -131,7 +138,14 @@ class _Reader:
         assert execution is not None
         assert cluster is not None
         return PipelineConfig(
-            name=name, input=source, operators=operators, output=target, execution=execution, cluster=cluster, folder=self.folder
+            name=name,
+            input=source,
+            operators=operators,
+            output=target,
+            history=history,
+            execution=execution,
+            cluster=cluster,
+            folder=self.folder,
         )
 
     def _note(self, problem: Problem) -> None:
@@ -158,6 +172,13 @@ class _Reader:
         alone = Table(self.root.place, {"name": self.root.entries["name"]}, {"name": self.root.key_places["name"]})
         named = build(_Named, alone, "", self.problems)
         return named.name if named is not None else None
+
+    def _history(self) -> str | None:
+        if self._is_absent("history"):
+            return None
+        entry, place = self.root.entries["history"], self.root.key_places["history"]
+        shared = build(_Shared, Table(self.root.place, {"history": entry}, {"history": place}), "", self.problems)
+        return shared.history if shared is not None else None
 
     def _section(self, key: str, model: type[Model], *, default: Model | None = None) -> Model | None:
         """A section of the file; null and absent are the default where there is one."""

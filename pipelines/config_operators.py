@@ -1,6 +1,6 @@
 """The operators of a pipeline file: which class a `type` means, built-in or from the pipeline's own folder.
 
-Owns the messages about types that are unknown, later, or cannot be loaded. What an operator's settings mean, its class says.
+Owns the messages about types that are unknown or cannot be loaded. What an operator's settings mean, its class says.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ from pathlib import Path
 
 from operators.base import Operator, OperatorError
 from pipelines.config_validate import near
-from pipelines.errors import ConfigError, NotYet, shown
+from pipelines.errors import ConfigError, shown
 
 CUSTOM_TYPE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*")
-
-LATER = ("minhash_dedup", "line_dedup", "paragraph_dedup", "url_dedup")
-"""Operators of the contract that come later."""
 
 
 def built_in() -> Mapping[str, type[Operator]]:
@@ -38,8 +35,6 @@ def operator_class(kind: str, folder: Path) -> type[Operator]:
         return known[kind]
     if CUSTOM_TYPE.fullmatch(kind):
         return _custom_class(kind, folder)
-    if kind in LATER:
-        raise ValueError(later_message(kind))
     raise ValueError(f"no operator is called {shown(kind)!r}; {near(kind, known, 'operators')}")
 
 
@@ -48,21 +43,10 @@ def check_built_in(kind: str) -> None:
 
     Raises:
         ConfigError: There is none.
-        NotYet: It comes later.
     """
     known = built_in()
-    if kind not in known and kind in LATER:
-        raise NotYet(later_message(kind))
     if kind not in known:
         raise ConfigError(f"no operator is called {shown(kind)!r}; {near(kind, known, 'operators')}")
-
-
-def later_message(kind: str) -> str:
-    """What to say about an operator that is not here yet."""
-    message = f"the operator {kind!r} is not in this build yet; "
-    if kind == "url_dedup":
-        return message + "use `type: exact_dedup` with `columns: [url]`"
-    return message + "use `exact_dedup` for exact copies, or leave it out"
 
 
 def _custom_class(kind: str, folder: Path) -> type[Operator]:

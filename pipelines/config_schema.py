@@ -28,7 +28,7 @@ def json_schema() -> dict[str, Any]:
     properties["execution"] = _or_null(properties["execution"])
     properties["operators"] = _operators_schema(fields["operators"].description)
     properties["cluster"] = _cluster_schema(fields["cluster"].description)
-    for key in ("history", "publish", "schedule"):
+    for key in ("publish", "schedule"):
         properties[key] = {"type": "null", "description": fields[key].description}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -15,6 +15,7 @@ ShardmillError                 exit status 1 unless said otherwise
 ├── UnitError                     a unit failed: with unit, operator and rows
 │   └── LedgerImbalance        4  rows_in is not rows_out + dropped + quarantined
 ├── BudgetExceeded                more rows quarantined than max_quarantined_fraction allows
+├── GuardBreached                 an operator removed more than its guards allow, and is told to fail then
 ├── ClusterError                  no Ray is where the pipeline says, or none could be started
 ├── LeaseHeld                     another run is writing this output
 ├── LeaseLost                     another run took over while this one was stopped
@@ -113,6 +114,10 @@ class LedgerImbalance(UnitError):
 
 class BudgetExceeded(ShardmillError):
     """More rows were quarantined than `execution.max_quarantined_fraction` allows."""
+
+
+class GuardBreached(ShardmillError):
+    """An operator would remove more than its guards allow, and `on_breach` is `fail`."""
 
 
 class ClusterError(ShardmillError):

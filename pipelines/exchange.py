@@ -3,7 +3,8 @@
     keys of units ─ radix passes (sorted by partition, one frame each) ─► decide, one task a partition ─► radix passes by place
       ─► gather: the verdicts of each unit as one frame
 
-Every step is work with attempts and commits like a unit's. Owns the jobs and the plan of the passes; the driver in `grouping.py` runs them.
+Every step is work with attempts and commits like a unit's. Owns the jobs and the plan of the passes; the drivers are
+`grouping.py` and `near_grouping.py`.
 Identity in here is (file ordinal, row), which depends on no unit, batch or partition.
 """
 
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -22,18 +24,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from operators.base import GroupOperator, Verdicts
-from pipelines import faults, identity
-from pipelines.errors import NotFound, UnitError
-from pipelines.frames import FrameRef, read_frames
-from pipelines.inventory import Inventory, load_prefixes
+from pipelines import faults
+from pipelines.document_keys import doc_keys
+from pipelines.errors import UnitError
+from pipelines.frames import FrameRef, PartWriter, read_frames
+from pipelines.history_rows import recalled
 from pipelines.operatorspec import OperatorSpec
+from pipelines.partitioning import By, places
 from pipelines.rows import Ints, one_batch
-from pipelines.storage import Store
-from pipelines.unit import VERDICT
+from pipelines.verdicts import Telling, counts_kept, in_place_order, mark_rows, removals, verdict_rows
 from pipelines.worker import Attempt, Outcome, Worker
 
-PLACED: Final = pa.schema([pa.field("file", pa.int64()), *list(VERDICT)[1:]])
-"""Verdicts before they are gathered: `file` is the ordinal in the inventory."""
+SMALL_BITS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,64 +75,60 @@ class Source:
         ordinals: For keys of a unit: the inventory's ordinal of each of the unit's files. Empty: the rows already have ordinals.
         removed: For keys of a unit: verdicts of group operators before this one on the unit; their rows take no part any more.
         bytes: Size of the frames.
+        generation: Number of the generation of the history that the rows are of; None: rows of this run.
     """
 
     frames: tuple[FrameRef, ...]
     ordinals: tuple[int, ...] = ()
     removed: tuple[FrameRef, ...] = ()
     bytes: int = 0
+    generation: int | None = None
 
 
 def read_source(worker: Worker, source: Source) -> Iterator[pa.RecordBatch]:
     """The rows of a source, with ordinals for files, without rows that are removed already."""
-    gone = [_places(batch) for batch in read_frames(worker.store, source.removed)]
+    if source.generation is not None:
+        yield from recalled(worker, source.frames, source.generation)
+        return
+    gone = [places(removals(batch)) for batch in read_frames(worker.store, source.removed)]
     removed = np.sort(np.concatenate(gone)) if gone else None
     ordinals = np.array(source.ordinals, np.int64)
     for batch in read_frames(worker.store, source.frames):
         taken = batch
         if removed is not None:
-            taken = taken.filter(pa.array(~np.isin(_places(taken), removed)))
+            taken = taken.filter(pa.array(~np.isin(places(taken), removed)))
         if source.ordinals:
             index = taken.schema.get_field_index("file")
             taken = taken.set_column(index, "file", pa.array(ordinals[taken.column(index).to_numpy()]))
         yield taken
 
 
-def _places(batch: pa.RecordBatch) -> Ints:
-    return (np.asarray(batch.column("file").to_numpy(), np.int64) << 40) | np.asarray(batch.column("row").to_numpy(), np.int64)
-
-
 def gathered(worker: Worker, sources: Sequence[Source]) -> pa.RecordBatch | None:
     """All rows of some sources as one batch; None if there are none."""
     batches = [batch for source in sources for batch in read_source(worker, source) if batch.num_rows]
-    return one_batch(pa.Table.from_batches(batches)) if batches else None
+    return united(batches) if batches else None
 
 
-# --- where a row belongs
+def united(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """Rows as one batch; those of earlier runs have columns that those of this one have not."""
+    if all(batch.schema.equals(batches[0].schema) for batch in batches):
+        return one_batch(pa.Table.from_batches(batches))
+    return one_batch(pa.concat_tables([pa.Table.from_batches([batch]) for batch in batches], promote_options="default"))
 
 
-@dataclass(frozen=True, slots=True)
-class ByKey:
-    """Partition by the leading bits of the key."""
-
-    num_partitions: int
-
-    def of(self, batch: pa.RecordBatch) -> Ints:
-        """Partition of each row."""
-        bits = (self.num_partitions - 1).bit_length()
-        key = batch.column("key_hi").to_numpy().astype(np.uint64)
-        return (key >> np.uint64(64 - bits)).astype(np.int64) if bits else np.zeros(len(key), np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class ByPlace:
-    """Partition by place in the inventory: `starts[n]` is the first place of partition n."""
-
-    starts: tuple[int, ...]
-
-    def of(self, batch: pa.RecordBatch) -> Ints:
-        """Partition of each row."""
-        return np.searchsorted(np.array(self.starts, np.int64), _places(batch), side="right").astype(np.int64) - 1
+def read_chunks(worker: Worker, sources: Sequence[Source], size: int) -> Iterator[pa.RecordBatch]:
+    """All rows of some sources, in batches of about so many bytes."""
+    held: list[pa.RecordBatch] = []
+    total = 0
+    for source in sources:
+        for batch in read_source(worker, source):
+            held.append(batch)
+            total += batch.nbytes
+            if total >= size:
+                yield united(held)
+                held, total = [], 0
+    if held:
+        yield united(held)
 
 
 # --- jobs
@@ -141,7 +139,7 @@ class PartitionJob:
     """One task of a radix pass: read some rows, write them sorted by a digit of their partition, one frame a digit."""
 
     sources: tuple[Source, ...]
-    by: ByKey | ByPlace
+    by: By
     shift: int
     bits: int
     kind: str = "partition"
@@ -152,14 +150,20 @@ class PartitionJob:
         with attempt.writer("rows") as writer:
             if batch is not None:
                 digit = (self.by.of(batch) >> self.shift) & ((1 << self.bits) - 1)
-                order = np.argsort(digit, kind="stable")
-                sorted_rows = batch.take(pa.array(order))
-                bounds = np.searchsorted(digit[order], np.arange((1 << self.bits) + 1))
-                for value in np.unique(digit).tolist():
-                    start, stop = int(bounds[value]), int(bounds[value + 1])
-                    writer.write(sorted_rows.slice(start, stop - start), group=str(value))
+                write_by_digit(writer, batch, digit, self.bits)
             faults.point("exchange.before-record")
             return Outcome({"rows": writer.finish()})
+
+
+def write_by_digit(writer: PartWriter, batch: pa.RecordBatch, digit: Ints, bits: int) -> None:
+    """Write rows sorted by a digit of so many bits, a frame for each that occurs; within a frame they keep their order."""
+    small = digit.astype(np.uint16) if bits <= SMALL_BITS else digit
+    order = np.argsort(small, kind="stable")  # a radix sort for numbers of 16 bits
+    rows = batch.take(pa.array(order))
+    bounds = np.searchsorted(small[order], np.arange(1 << bits, dtype=small.dtype)).tolist()
+    for value, (start, stop) in enumerate(pairwise([*bounds, batch.num_rows])):
+        if stop > start:
+            writer.write(rows.slice(start, stop - start), group=str(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +173,7 @@ class DecideJob:
     operator: OperatorSpec
     sources: tuple[Source, ...]
     task_bytes: int
+    heavy: int | None = None
     kind: str = "decide"
 
     def run(self, worker: Worker, attempt: Attempt) -> Outcome:
@@ -179,16 +184,19 @@ class DecideJob:
         with attempt.writer("verdicts") as writer:
             size = sum(source.bytes for source in self.sources)
             rounds = self._at_once(worker, operator) if size <= 2 * self.task_bytes else self._in_rounds(worker, operator)
+            told = Telling(operator, self.heavy)
             for verdicts in rounds:
+                told.add(verdicts)
                 writer.write(verdicts)
             faults.point("exchange.before-record")
-            return Outcome({"verdicts": writer.finish()}, detail={"seconds": time.process_time() - started})
+            return Outcome({"verdicts": writer.finish()}, detail={"seconds": time.process_time() - started, **told.detail()})
 
     def _at_once(self, worker: Worker, operator: GroupOperator) -> Iterator[pa.RecordBatch]:
         rows = gathered(worker, self.sources)
         if rows is not None:
             rows = by_key(rows)
-            yield from in_place_order(verdict_rows(worker, rows, decide(operator, rows)))
+            verdicts = own(decide(worker, operator, rows), places(rows))
+            yield from in_place_order(verdict_rows(worker, rows, verdicts, marks=counts_kept(operator)))
 
     def _in_rounds(self, worker: Worker, operator: GroupOperator) -> Iterator[pa.RecordBatch]:
         """A partition far above its share (one key that very many documents have): fold to the kept rows, then name them to all others.
@@ -201,34 +209,26 @@ class DecideJob:
             )
         kept: pa.RecordBatch | None = None
         counts: Ints = np.zeros(0, np.int64)
-        for chunk in self._chunks(worker):
-            kept, counts = _fold(operator, kept, counts, chunk)
+        for chunk in read_chunks(worker, self.sources, self.task_bytes):
+            kept, counts = _fold(worker, operator, kept, counts, chunk)
         assert kept is not None
-        for chunk in self._chunks(worker):
+        for chunk in read_chunks(worker, self.sources, self.task_bytes):
             yield from in_place_order(_beaten(worker, chunk, kept, counts))
-
-    def _chunks(self, worker: Worker) -> Iterator[pa.RecordBatch]:
-        held: list[pa.RecordBatch] = []
-        size = 0
-        for source in self.sources:
-            for batch in read_source(worker, source):
-                held.append(batch)
-                size += batch.nbytes
-                if size >= self.task_bytes:
-                    yield one_batch(pa.Table.from_batches(held))
-                    held, size = [], 0
-        if held:
-            yield one_batch(pa.Table.from_batches(held))
+        if counts_kept(operator):
+            stands = counts > 0
+            yield from in_place_order(mark_rows(places(kept)[stands], counts[stands]))
 
 
-def _fold(operator: GroupOperator, kept: pa.RecordBatch | None, counts: Ints, chunk: pa.RecordBatch) -> tuple[pa.RecordBatch, Ints]:
+def _fold(
+    worker: Worker, operator: GroupOperator, kept: pa.RecordBatch | None, counts: Ints, chunk: pa.RecordBatch
+) -> tuple[pa.RecordBatch, Ints]:
     """The kept rows of everything seen so far, and for how many removed rows each one stands."""
-    merged = chunk if kept is None else one_batch(pa.Table.from_batches([kept, chunk]))
+    merged = chunk if kept is None else united([kept, chunk])
     weights = np.concatenate([counts, np.zeros(chunk.num_rows, np.int64)])
     order = key_order(merged)
     rows, weights = merged.take(pa.array(order)), weights[order]
-    verdicts = decide(operator, rows)
-    np.add.at(weights, verdicts.kept, weights[verdicts.removed] + 1)
+    verdicts = decide(worker, operator, rows)
+    np.add.at(weights, verdicts.kept, weights[verdicts.removed] + (places(rows)[verdicts.removed] >= 0))
     stays = np.ones(rows.num_rows, bool)
     stays[verdicts.removed] = False
     return rows.filter(pa.array(stays)), weights[stays]
@@ -236,18 +236,18 @@ def _fold(operator: GroupOperator, kept: pa.RecordBatch | None, counts: Ints, ch
 
 def _beaten(worker: Worker, chunk: pa.RecordBatch, kept: pa.RecordBatch, counts: Ints) -> pa.RecordBatch:
     """Verdicts on the rows of a chunk that are not the kept ones of their keys. `kept` is sorted by key, each key once."""
-    both = one_batch(pa.Table.from_batches([kept, chunk]))
+    both = united([kept, chunk])
     order = key_order(both, kept_first=kept.num_rows)
     key_hi, key_lo = both.column("key_hi").to_numpy()[order], both.column("key_lo").to_numpy()[order]
     starts = np.concatenate([[True], (key_hi[1:] != key_hi[:-1]) | (key_lo[1:] != key_lo[:-1])])
     winner = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
     candidates = order >= kept.num_rows
     removed, winner = order[candidates], winner[candidates]
-    places = _places(both)
-    other = places[removed] != places[winner]
+    where = places(both)
+    other = (where[removed] != where[winner]) & (where[removed] >= 0)
     removed, winner = removed[other], winner[other]
     verdicts = Verdicts(removed, winner, np.ones(len(removed), np.float32), counts[winner])
-    return verdict_rows(worker, both, verdicts)
+    return verdict_rows(worker, both, verdicts, marks=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,8 +274,7 @@ class GatherJob:
         with attempt.writer("verdicts") as writer:
             rows = self._mine(worker)
             if rows is not None:
-                places = _places(rows)
-                bounds = np.searchsorted(places, [unit.start for unit in self.units] + [self.units[-1].stop])
+                bounds = np.searchsorted(places(rows), [unit.start for unit in self.units] + [self.units[-1].stop])
                 for position, unit in enumerate(self.units):
                     start, stop = int(bounds[position]), int(bounds[position + 1])
                     if stop > start:
@@ -289,31 +288,33 @@ class GatherJob:
         batches = []
         for source in self.sources:
             for batch in read_source(worker, source):
-                places = _places(batch)
-                mine = (places >= self.units[0].start) & (places < self.units[-1].stop)
+                found = places(batch)
+                mine = (found >= self.units[0].start) & (found < self.units[-1].stop)
                 if mine.any():
                     batches.append(batch.filter(pa.array(mine)))
         if not batches:
             return None
         rows = one_batch(pa.Table.from_batches(batches))
-        return rows.take(pa.array(np.argsort(_places(rows), kind="stable")))
+        within = [rows.column("passage").to_numpy()] if "passage" in rows.schema.names else []
+        return rows.take(pa.array(np.lexsort([*within, places(rows)])))
 
 
 def _relative(rows: pa.RecordBatch, unit: UnitPlace) -> pa.RecordBatch:
     position = np.searchsorted(np.array(unit.ordinals, np.int64), rows.column("file").to_numpy())
-    return rows.set_column(0, "file", pa.array(position.astype(np.int64))).cast(VERDICT)
+    return rows.set_column(rows.schema.get_field_index("file"), "file", pa.array(position.astype(np.int64)))
 
 
 def _content_digest(batch: pa.RecordBatch) -> str:
     """Digest of the values of verdicts, whatever their buffers' layout is."""
     state = sha256()
-    for name in ("file", "row", "similarity", "num_duplicates"):
-        state.update(np.ascontiguousarray(batch.column(name).to_numpy()).tobytes())
-    for name in ("kept_doc_key", "kept_id"):
-        column = pc.cast(batch.column(name), pa.large_binary())
-        state.update(np.ascontiguousarray(pc.binary_length(column).to_numpy(zero_copy_only=False)).tobytes())
-        offsets = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column) + 1]
-        state.update(memoryview(column.buffers()[2])[int(offsets[0]) : int(offsets[-1])])
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if pa.types.is_primitive(field.type):
+            state.update(np.ascontiguousarray(column.to_numpy()).tobytes())
+            continue
+        values = pc.fill_null(pc.cast(column, pa.large_binary()), b"")
+        state.update(np.ascontiguousarray(pc.binary_length(values).to_numpy(zero_copy_only=False)).tobytes())
+        offsets = np.frombuffer(values.buffers()[1], np.int64)[values.offset : values.offset + len(values) + 1]
+        state.update(memoryview(values.buffers()[2])[int(offsets[0]) : int(offsets[-1])])
     return state.hexdigest()[:32]
 
 
@@ -324,7 +325,17 @@ def key_order(rows: pa.RecordBatch, kept_first: int = 0) -> npt.NDArray[np.intp]
     """Order by key, then place; with `kept_first`, the first rows of the batch go first in their keys."""
     key_lo, key_hi = rows.column("key_lo").to_numpy(), rows.column("key_hi").to_numpy()
     late = np.arange(rows.num_rows) >= kept_first
-    return np.lexsort((_places(rows), late, key_lo, key_hi))
+    return np.lexsort((places(rows), late, key_lo, key_hi))
+
+
+def own(verdicts: Verdicts, place: Ints) -> Verdicts:
+    """Verdicts on documents of this run only: where two earlier runs kept the same, both stay."""
+    mine = place[verdicts.removed] >= 0
+    if mine.all():
+        return verdicts
+    kept = verdicts.kept[mine]
+    _, position, number = np.unique(kept, return_inverse=True, return_counts=True)
+    return Verdicts(verdicts.removed[mine], kept, verdicts.similarity[mine], number[position].astype(np.int64))
 
 
 def by_key(rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -332,55 +343,17 @@ def by_key(rows: pa.RecordBatch) -> pa.RecordBatch:
     return rows.take(pa.array(key_order(rows)))
 
 
-def decide(operator: GroupOperator, rows: pa.RecordBatch) -> Verdicts:
+def decide(worker: Worker, operator: GroupOperator, rows: pa.RecordBatch) -> Verdicts:
     """Ask the operator for its verdicts, and check that they can be: no row twice, none kept and removed in favour of itself.
+
+    Where a policy says which document is kept, the doc_key decides between those that are the same to it.
 
     Raises:
         UnitError: The operator broke its contract.
     """
+    if "tie" in rows.schema.names:
+        rows = rows.append_column("doc_key", doc_keys(worker, places(rows)))
     verdicts = operator.decide(rows)
     if len(np.unique(verdicts.removed)) != len(verdicts.removed) or (verdicts.removed == verdicts.kept).any():
         raise UnitError(f"operator {operator.name!r} removed a document twice, or in favour of itself")
     return verdicts
-
-
-def verdict_rows(worker: Worker, rows: pa.RecordBatch, verdicts: Verdicts) -> pa.RecordBatch:
-    """Verdicts as rows that find their way back to the removed documents."""
-    removed, kept = pa.array(verdicts.removed), pa.array(verdicts.kept)
-    kept_rows = rows.select(["file", "row"]).take(kept)
-    ordinals, position = np.unique(kept_rows.column("file").to_numpy(), return_inverse=True)
-    prefixes = file_prefixes(worker.store, worker.place.inventory_path)[ordinals]
-    keys = identity.doc_keys([prefix.tobytes() for prefix in prefixes], position, kept_rows.column("row").to_numpy())
-    ids = rows.column("id").take(kept) if "id" in rows.schema.names else identity.hexadecimal(keys)
-    columns = [
-        rows.column("file").take(removed),
-        pc.cast(rows.column("row").take(removed), pa.int64()),
-        keys,
-        ids,
-        pa.array(verdicts.similarity, pa.float32()),
-        pa.array(verdicts.num_duplicates, pa.int64()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=PLACED)
-
-
-_PREFIXES: dict[tuple[str, str], npt.NDArray[np.uint8]] = {}
-"""The prefixes of one inventory, kept between the tasks of a process."""
-
-
-def file_prefixes(store: Store, path: str) -> npt.NDArray[np.uint8]:
-    """The prefixes of the doc_keys of all files of a saved inventory, one row a file; read once, without the inventory itself."""
-    key = (store.uri, path)
-    if key not in _PREFIXES:
-        try:
-            found = load_prefixes(store, path)
-        except NotFound:  # saved by a version that wrote none
-            found = np.frombuffer(Inventory.load(store, path).prefixes(), np.uint8).reshape(-1, identity.PREFIX_BYTES)
-        _PREFIXES.clear()
-        _PREFIXES[key] = found
-    return _PREFIXES[key]
-
-
-def in_place_order(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Verdicts sorted by place, in frames that a later task may read one by one."""
-    if rows.num_rows:
-        yield rows.take(pa.array(np.argsort(_places(rows), kind="stable")))

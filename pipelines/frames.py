@@ -54,13 +54,16 @@ class PartWriter:
         """Rows written so far."""
         return sum(frame[2] for frame in self._frames)
 
-    def write(self, batch: pa.RecordBatch, num_bytes: int = 0, group: str = "") -> None:
+    def write(self, batch: pa.RecordBatch, num_bytes: int | None = None, group: str = "") -> None:
         """Append a frame.
 
-        `num_bytes` (uncompressed size as it is counted for shards) and `group` go into the index. Empty batches are skipped.
+        `num_bytes` (uncompressed size as it is counted for shards; by default that in memory) and `group` go into the index. Empty batches
+        are skipped.
         """
         if batch.num_rows == 0:
             return
+        if num_bytes is None:
+            num_bytes = batch.nbytes
         if self._writer is None:
             self._writer = self._stack.enter_context(self._store.writer(self._path))
         start = self._writer.tell()

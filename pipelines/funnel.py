@@ -7,7 +7,7 @@ between a step's rows in, rows out and drops.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final, Literal
 
@@ -15,13 +15,16 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from pipelines.legible import count, counted, legible, seconds, share, size
+from pipelines.guards import sentences
+from pipelines.legible import amount, count, counted, legible, seconds, share, size
 
 READING: Final = "reading"
 TOTAL: Final = "total"
 TOP_REASONS: Final = 5
 NAME_CHARS: Final = 28
 MAX_BAR: Final = 24
+MAX_WARNINGS: Final = 20
+MAX_WARNING_CHARS: Final = 400
 PLAIN_WIDTH: Final = 120
 """Into a file or pipe: as wide as most logs are read, whatever the size of a terminal that nobody looks at."""
 HEADERS: Final = ("step", "rows in", "removed", "rows out", "kept", "CPU time")
@@ -41,6 +44,7 @@ class FunnelRow:
         quarantined: Rows that it put into quarantine.
         errors: Error and rows, most first; empty where the manifest does not say which errors were this step's.
         seconds: CPU seconds over all workers; None where they are not measured.
+        cut: What an operator that edits texts took out: `passages`, their `chars`, and the `documents` that it changed.
     """
 
     step: Literal["read", "operator", "total"]
@@ -52,6 +56,7 @@ class FunnelRow:
     quarantined: int
     errors: tuple[tuple[str, int], ...]
     seconds: float | None
+    cut: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def num_dropped(self) -> int:
@@ -95,6 +100,7 @@ def _operator(operator: Mapping[str, Any], dropped: Mapping[str, int]) -> Funnel
         quarantined=operator["rows_in"] - operator["rows_out"] - sum(dropped.values()),
         errors=(),
         seconds=operator["seconds"],
+        cut=operator.get("removed", {}),
     )
 
 
@@ -128,6 +134,19 @@ def few(counts: Sequence[tuple[str, int]], most: int = TOP_REASONS) -> str:
     if rest:
         words.append(f"+{len(rest)} more ({count(sum(number for _, number in rest))})")
     return ", ".join(words)
+
+
+def cut_text(cut: Mapping[str, int]) -> str:
+    """What was cut out of texts: `cut 83,401 passages (8.2 M characters) out of 5,065 documents`."""
+    chars = f"{amount(cut['chars'])} character{'' if cut['chars'] == 1 else 's'}"
+    return f"cut {counted(cut['passages'], 'passage')} ({chars}) out of {counted(cut['documents'], 'document')}"
+
+
+def warning_texts(manifest: Mapping[str, Any]) -> list[str]:
+    """What the guards of a run warned of, as sentences; their names and ids are strangers' and may hold anything."""
+    found = sentences(manifest.get("warnings", ()))
+    more = [f"{count(len(found) - MAX_WARNINGS)} more: see `warnings` in the manifest"] if len(found) > MAX_WARNINGS else []
+    return [legible(text, MAX_WARNING_CHARS) for text in found[:MAX_WARNINGS]] + more
 
 
 # --- the table at the end of a run
@@ -164,6 +183,8 @@ def funnel_lines(manifest: Mapping[str, Any], width: int, *, bars: bool) -> list
         # The total says which errors there were, unless a single step answers for all of them.
         if row.step != "total" or not any(step.errors for step in rows[:-1]):
             lines += _details(row, width)
+    for warning in warning_texts(manifest):
+        lines += [Text(text, "yellow") for text in _folded(f"warning: {warning}", width, "")]
     return [*lines, *(Text(text, "dim") for text in _folded(_closing(manifest), width, ""))]
 
 
@@ -181,6 +202,8 @@ def _joined(texts: Sequence[str], widths: Sequence[int]) -> str:
 def _details(row: FunnelRow, width: int) -> Iterator[Text]:
     if row.step != "total" and row.dropped:
         yield from (Text(text, "dim") for text in _folded(few(row.dropped), width, "  "))
+    if row.cut:
+        yield Text(f"  {cut_text(row.cut)}", "dim")
     if row.quarantined:
         errors = f": {few(row.errors)}" if row.errors else ""
         yield from (Text(text, "yellow") for text in _folded(f"{count(row.quarantined)} quarantined{errors}", width, "  "))

@@ -24,13 +24,17 @@ def most_allowed(fraction: float, total: int) -> int:
 
 @dataclass(slots=True)
 class OperatorCount:
-    """What one operator did to the rows that reached it."""
+    """What one operator did to the rows that reached it.
+
+    `edits` counts what an operator that cuts texts took out: `passages`, their `chars`, and the `documents` that it changed.
+    """
 
     rows_in: int = 0
     rows_out: int = 0
     seconds: float = 0.0
     dropped: Counter[str] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
+    edits: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: OperatorCount) -> None:
         """Add another count of the same operator."""
@@ -39,21 +43,24 @@ class OperatorCount:
         self.seconds += other.seconds
         self.dropped.update(other.dropped)
         self.quarantined.update(other.quarantined)
+        self.edits.update(other.edits)
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in a record: counters sorted by name."""
-        return {
+        data = {
             "rows_in": self.rows_in,
             "rows_out": self.rows_out,
             "seconds": round(self.seconds, 6),
             "dropped": dict(sorted(self.dropped.items())),
             "quarantined": dict(sorted(self.quarantined.items())),
         }
+        return {**data, "edits": dict(sorted(self.edits.items()))} if self.edits else data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`."""
-        return cls(data["rows_in"], data["rows_out"], data["seconds"], Counter(data["dropped"]), Counter(data["quarantined"]))
+        dropped, quarantined, edits = (Counter(data.get(name, {})) for name in ("dropped", "quarantined", "edits"))
+        return cls(data["rows_in"], data["rows_out"], data["seconds"], dropped, quarantined, edits)
 
 
 @dataclass(slots=True)

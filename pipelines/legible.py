@@ -39,6 +39,18 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def amount(number: int) -> str:
+    """A count of what nobody counts one by one: exact below a million, then with two digits or so and `M`, `G`, `T`."""
+    if abs(number) < 1_000_000:
+        return count(number)
+    value = float(number)
+    for unit in ("M", "G", "T"):
+        value /= 1000 if unit != "M" else 1_000_000
+        if abs(value) < 999.5 or unit == "T":
+            break
+    return f"{value:,.{1 if abs(value) < 99.95 else 0}f} {unit}"
+
+
 def size(num_bytes: int) -> str:
     """Bytes with three digits or so and a binary unit: `1.46 GiB`; below 1 KiB exact."""
     if abs(num_bytes) < 1024:

@@ -15,13 +15,16 @@ import numpy as np
 import pyarrow as pa
 
 from operators.base import GroupOperator, Operator
+from operators.passages import PassageOperator
 from pipelines.commit import digest
 from pipelines.config import PipelineConfig
 from pipelines.errors import InputError
 from pipelines.fingerprint import Facts, engine_facts, fingerprint, operator_facts, schema_facts, settings
 from pipelines.formats import ReadOptions, Slice
 from pipelines.inventory import Inventory
+from pipelines.judging import Judged
 from pipelines.operatorspec import OperatorSpec
+from pipelines.recall import Snapshot
 from pipelines.rows import DropTable
 from pipelines.unit import MADE_ID, StageSpec
 
@@ -111,6 +114,7 @@ class Ingredients:
         assets: sha256 of every asset by its uri.
         schemas: Columns that come into each stage, and last those that the last stage gives.
         made_id: True if the input has no id column and reading makes one.
+        history: What earlier runs left, as it was when the run was planned.
     """
 
     config: PipelineConfig
@@ -118,13 +122,19 @@ class Ingredients:
     assets: Mapping[str, str]
     schemas: tuple[pa.Schema, ...]
     made_id: bool
+    history: Snapshot | None = None
 
 
 def cut(operators: Sequence[Operator]) -> list[tuple[list[Operator], list[GroupOperator]]]:
-    """The operators of each stage: batch operators, then the group operators that end it. There is always a last stage without groups."""
+    """The operators of each stage: batch operators, then the group operators that end it. There is always a last stage without groups.
+
+    Group operators one after the other share a stage, but that one which cuts texts ends it.
+    """
     stages: list[tuple[list[Operator], list[GroupOperator]]] = [([], [])]
     for operator in operators:
         if isinstance(operator, GroupOperator):
+            if stages[-1][1] and isinstance(stages[-1][1][-1], PassageOperator):  # it changes what the next one reads
+                stages.append(([], []))
             stages[-1][1].append(operator)
         else:
             if stages[-1][1]:
@@ -146,15 +156,15 @@ def plan_stages(made: Ingredients) -> tuple[Stage, ...]:
         raise InputError(f"input: the column {taken[0]!r} begins with {RESERVED!r}, which is the engine's own; rename it")
     stages: list[Stage] = []
     parts = cut(made.config.operators)
-    judged: tuple[tuple[str, str], ...] = ()
+    judged: tuple[Judged, ...] = ()
     for number, (batch, groups) in enumerate(parts):
         last = number == len(parts) - 1
         facts = _facts(made, [*batch, *groups], number, last=last)
         facts["after"] = stages[-1].fingerprint if stages else None
         spec = _spec(made, fingerprint(facts), number, batch, groups, judged, last=last)
-        names = [name for name, _ in judged] + [_name(operator) for operator in batch]
+        names = [one.name for one in judged] + [_name(operator) for operator in batch]
         stages.append(Stage(spec, facts, tuple(names)))
-        judged = tuple((_name(group), group.reason) for group in groups)
+        judged = tuple(Judged.of(group, spec) for group, spec in zip(groups, stages[-1].spec.groups, strict=True))
     return tuple(stages)
 
 
@@ -214,7 +224,7 @@ def _spec(
     number: int,
     batch: Sequence[Operator],
     groups: Sequence[Operator],
-    judged: tuple[tuple[str, str], ...],
+    judged: tuple[Judged, ...],
     *,
     last: bool,
 ) -> StageSpec:
@@ -394,12 +404,17 @@ def make_plan(made: Ingredients, inventory: Inventory, units: Sequence[Unit]) ->
     }
     fingerprints = {
         "config": fingerprint(config),
-        "inputs": fingerprint({"inventory": inventory.fingerprint, "assets": dict(made.assets)}),
+        "inputs": fingerprint({"inventory": inventory.fingerprint, "assets": dict(made.assets), **_remembered(made.history)}),
         "code": fingerprint({"stages": [_code(stage.facts) for stage in stages]}),
     }
     last = made.schemas[-1]
     schema = pa.schema([last.field(name) for name in output_columns(made)])
     return Plan(fingerprint(fingerprints), fingerprints, stages, tuple(units), schema)
+
+
+def _remembered(history: Snapshot | None) -> dict[str, str]:
+    """An empty history is like none."""
+    return {} if history is None or not history.generations else {"history": history.digest}
 
 
 def _code(facts: Facts) -> Facts:

@@ -21,11 +21,12 @@ from pipelines.config import PipelineConfig
 from pipelines.errors import BudgetExceeded, ConfigError, InputError, NotFound, ShardmillError, UnitError, shown
 from pipelines.formats import ReadOptions
 from pipelines.inventory import Inventory, take_inventory
+from pipelines.judging import Judged
 from pipelines.ledger import most_allowed
 from pipelines.plan import Ingredients, cut
 from pipelines.redaction import redact_uri
 from pipelines.storage import Sources
-from pipelines.unit import MADE_ID
+from pipelines.unit import MADE_ID, judged_schema
 
 FEW_CHUNKS: Final = 8
 """Chunks of files (of 256 files or 256 MiB of JSONL) that are looked into here; starting Ray for them would take longer."""
@@ -89,11 +90,14 @@ def asset_digests(config: PipelineConfig, sources: Sources) -> dict[str, str]:
 def stage_schemas(config: PipelineConfig, schema: pa.Schema, assets: _Driver) -> tuple[pa.Schema, ...]:
     """Columns that come into each stage, and last those that go out, by running every operator on an empty batch."""
     schemas = [schema]
+    judged: list[Judged] = []
     for batch, groups in cut(config.operators):
+        schema = judged_schema(schema, judged)
         opened = open_chain([operator for operator in batch if isinstance(operator, BatchOperator)], schema, assets)
         schema = opened[-1].schema if opened else schema
         for group in groups:
             _open_group(group, schema, assets)
+        judged = list(map(Judged.of, groups))
         schemas.append(schema)
     return tuple(schemas)
 

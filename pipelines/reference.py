@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from operators.catalogue import Description, describe_all
+from operators.catalogue import Description, curve_rows, describe_all
 
 HEAD = """# Operators
 
@@ -38,6 +38,8 @@ def _section(about: Description) -> Iterator[str]:
         yield from _table(("signal", "unit", "meaning", "source"), signals)
     if about.presets:
         yield from _presets(about)
+    if about.curves:
+        yield from _curves(about)
     if about.sources:
         yield from ("", f"Sources: {about.sources}.")
 
@@ -49,6 +51,16 @@ def _presets(about: Description) -> Iterator[str]:
     yield from _table(("preset", *(f"`{name}`" for name in about.presets)), rows)
     yield ""
     yield from (f"- `{name}`: {preset.source}" for name, preset in about.presets.items())
+
+
+def _curves(about: Description) -> Iterator[str]:
+    heads, *rows = curve_rows(about.curves)
+    yield ""
+    yield from _table(heads, ((f"`{name}`", *numbers) for name, *numbers in rows))
+    yield ""
+    yield "`at 0.5` …: how probable it is that two documents of that similarity meet in a bucket, and so are compared."
+    yield ""
+    yield from (f"- `{name}`: {curve.source}" for name, curve in about.curves.items())
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

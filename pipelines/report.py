@@ -11,7 +11,7 @@ from html import escape
 from typing import Any, Final
 
 from pipelines.card import MAX_OPERATORS, settings_text, with_settings
-from pipelines.funnel import FunnelRow, balances, by_count, funnel_rows
+from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, warning_texts
 from pipelines.legible import count, counted, legible, seconds, share, size
 from pipelines.report_style import STYLE
 
@@ -38,6 +38,7 @@ def report(manifest: Mapping[str, Any]) -> str:
     title = f"{manifest['name']} {manifest['version']}"
     sections = (
         _verdict(manifest),
+        _warnings(manifest),
         _figures(manifest, rows),
         _funnel(rows),
         _reasons(rows),
@@ -83,6 +84,18 @@ def _verdict(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield "</section>"
 
 
+def _warnings(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What looks like false duplicates: nothing, if no guard was passed."""
+    found = warning_texts(manifest)
+    if not found:
+        return
+    yield from _section("warnings", "Warnings")
+    yield "<p>Limits were passed beyond which removing duplicates has probably gone wrong: look at some of these documents.</p>"
+    yield "<ul>"
+    yield from (f"<li>{_text(text, MAX_WARNING_CHARS)}</li>" for text in found)
+    yield "</ul></section>"
+
+
 def _figures(manifest: Mapping[str, Any], rows: Sequence[FunnelRow]) -> Iterator[str]:
     output, total = manifest["output"], rows[-1]
     figures = [("documents", count(output["rows"])), ("kept", share(total.rows_out, total.rows_in))]
@@ -112,9 +125,10 @@ def _funnel(rows: Sequence[FunnelRow]) -> Iterator[str]:
 def _step(row: FunnelRow, whole: int) -> list[str]:
     name = _text(row.name) if row.step != "operator" else _code(row.name)
     kind = f' <span class="quiet">{_text(row.type)}</span>' if row.type not in ("", row.name) else ""
+    cut = f' <span class="quiet">{_text(cut_text(row.cut))}</span>' if row.cut else ""
     bar = "" if row.step == "total" else _bar(row.rows_out, max(row.rows_in - row.rows_out, 0), whole)
     numbers = [count(row.rows_in), count(row.num_dropped), count(row.quarantined), count(row.rows_out), share(row.rows_out, row.rows_in)]
-    return [f"{name}{kind}{bar}", *numbers, "" if row.seconds is None else seconds(row.seconds)]
+    return [f"{name}{kind}{cut}{bar}", *numbers, "" if row.seconds is None else seconds(row.seconds)]
 
 
 def _reasons(rows: Sequence[FunnelRow]) -> Iterator[str]:

@@ -184,6 +184,7 @@ def manifest(
     created_at: float,
     parents: Sequence[str],
     limit: int | None,
+    warnings: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The manifest of a version (DESIGN 10)."""
     tokens = [shard.tokens for shard in tables.shards if shard.tokens is not None]
@@ -222,6 +223,7 @@ def manifest(
             "quarantined": ledger.quarantined(),
         },
         "operators": [operator_entry(config, position, ledger) for position in range(len(config.operators))],
+        "warnings": list(warnings),
         "output": output,
         "tables": tables.to_json(),
         "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.output_schema],
@@ -234,6 +236,7 @@ def operator_entry(config: PipelineConfig, position: int, ledger: Ledger) -> dic
     """An operator in the manifest."""
     operator = config.operators[position]
     count = ledger.operator(operator.name or operator.type)
+    edits = {"removed": dict(sorted(count.edits.items()))} if count.edits else {}
     return {
         "name": operator.name,
         "type": operator.type,
@@ -241,6 +244,7 @@ def operator_entry(config: PipelineConfig, position: int, ledger: Ledger) -> dic
         "rows_in": count.rows_in,
         "rows_out": count.rows_out,
         "seconds": round(count.seconds, 3),
+        **edits,
     }
 
 

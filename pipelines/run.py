@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from cluster.tasks import Executor
+from operators.base import GroupOperator
 from pipelines import faults
 from pipelines.card import card
 from pipelines.chain import bounded
@@ -25,11 +27,16 @@ from pipelines.errors import ClusterError, LeaseHeld, NotFound
 from pipelines.exchange import Limits
 from pipelines.fingerprint import engine_facts, fingerprint
 from pipelines.gc import collect, needed
+from pipelines.history import History, find_generation, generation_id, take_snapshot
+from pipelines.history_leaving import Leaving
+from pipelines.identity import PREFIX_BYTES
 from pipelines.inventory import Inventory
 from pipelines.lease import Lease, was_cut_short
-from pipelines.plan import Plan, Unit, make_plan, plan_units, unit_bytes, with_splits
+from pipelines.plan import Ingredients, Plan, Unit, make_plan, plan_units, unit_bytes, with_splits
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import KINDS, Silent, Watch
+from pipelines.recall import prefix_words
+from pipelines.redaction import redact_uri
 from pipelines.report import report
 from pipelines.results import Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
 from pipelines.stages import Budget, Stages
@@ -108,16 +115,50 @@ def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None
     store.check()
     with executor_for(config) as started:
         seen.note(f"{config.name}: listing the input")
-        prepared = prepare(config, started, limit)
+        prepared = with_history(config, prepare(config, started, limit))
         plan = make_plan(prepared.ingredients, prepared.inventory, ())
         done = already(store, plan)
-        if done is not None:
+        if done is not None and has_left(config, store, plan):
             _tidy(store, config, plan)
             return RunResult(done, was_finished=True)
         describe = seen.describe if isinstance(seen, Silent) else str
         with Lease(store, describe) as lease:
             engine = Engine(config, prepared, plan, store, lease, seen, limits or Limits(), limit)
             return RunResult(engine.run(started()), was_finished=False)
+
+
+def with_history(config: PipelineConfig, prepared: Prepared) -> Prepared:
+    """The same with what earlier runs left, as it is now.
+
+    Raises:
+        ConfigError: Earlier runs left other keys than this one's operators compare.
+    """
+    if config.history is None:
+        return prepared
+    store = history_store(config)
+    own = prefix_words(np.frombuffer(prepared.inventory.prefixes(), np.uint8).reshape(-1, PREFIX_BYTES))
+    base = make_plan(prepared.ingredients, prepared.inventory, ()).fingerprint
+    snapshot = take_snapshot(store, own, generation_id(open_store(config.output.uri, config.output.storage_options).uri, base))
+    History(store, snapshot, group_operators(config))
+    return replace(prepared, ingredients=replace(prepared.ingredients, history=snapshot))
+
+
+def history_store(config: PipelineConfig) -> Store:
+    """Where the history is kept."""
+    assert config.history is not None
+    return open_store(config.history, config.output.storage_options)
+
+
+def group_operators(config: PipelineConfig) -> list[GroupOperator]:
+    """The operators that compare documents."""
+    return [operator for operator in config.operators if isinstance(operator, GroupOperator)]
+
+
+def has_left(config: PipelineConfig, store: Store, plan: Plan) -> bool:
+    """Whether a finished run has left its keys, where it has any to leave."""
+    if config.history is None or not group_operators(config):
+        return True
+    return find_generation(history_store(config), generation_id(store.uri, plan.fingerprint))
 
 
 def already(store: Store, plan: Plan) -> dict[str, Any] | None:
@@ -170,11 +211,14 @@ class Engine:
     def run(self, executor: Executor) -> dict[str, Any]:
         """Do what is missing; returns the manifest of the version that is current then."""
         done = self._recovered()
-        if done is None:
+        has_left_keys = has_left(self._config, self._store, self._plan)
+        if done is None or not has_left_keys:
             self._announce()
             driver = Driver(executor, self._lease, self._place(), self._on_record)
             stages = self._stages(driver)
-            done = self._publish(driver, stages)
+            done = self._publish(driver, stages) if done is None else done
+            if not has_left_keys:
+                self._leave(driver, stages, done)
         self._sweep()
         return done
 
@@ -191,7 +235,8 @@ class Engine:
             self._lease.confirm()
             replace_any(self._store, PLAN, sealed(plan_facts(self._config, plan, self._inventory)))
             faults.point("run.planned")
-            stages = Stages(self._store, plan, self._inventory, logs, partial(self._complete, driver), self._limits, splits)
+            complete = partial(self._complete, driver)
+            stages = Stages(self._store, plan, self._inventory, logs, complete, self._limits, splits, history_of(self._ingredients))
             try:
                 stages.run()
             except TooLarge as error:
@@ -251,6 +296,7 @@ class Engine:
             assets=self._ingredients.assets,
             lease_epoch=self._lease.epoch,
             engine=fingerprint(engine_facts()),
+            history=self._ingredients.history,
         )
 
     def _announce(self) -> None:
@@ -292,11 +338,29 @@ class Engine:
             created_at=self._store.now(),
             parents=self._parents(),
             limit=self._limit,
+            warnings=[breach.to_json() for breach in stages.breaches],
         )
         final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
         write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())
         faults.point("version.manifest-written")
         return self._swap(claimed, final)
+
+    def _leave(self, driver: Driver, stages: Stages, manifest: Mapping[str, Any]) -> None:
+        """Leave the keys of what was kept, for later runs."""
+        self._lease.confirm()
+        store, config = history_store(self._config), self._config
+        identity = generation_id(self._store.uri, self._plan.fingerprint)
+        log = self._log(f"history-{self._plan.fingerprint}")
+        without = make_plan(replace(self._ingredients, history=None), self._inventory, ()).fingerprint
+        about = {
+            "base": generation_id(self._store.uri, without),
+            "name": config.name,
+            "output": redact_uri(self._store.uri),
+            **{key: manifest[key] for key in ("run_id", "version", "created_at")},
+        }
+        leaving = Leaving(store, log, partial(self._complete, driver), identity)
+        leaving.leave(stages.keepings(), group_operators(config), self._inventory, about)
+        faults.point("history.left")
 
     def _swap(self, claimed: Claim, final: bytes) -> dict[str, Any]:
         self._lease.confirm()
@@ -337,6 +401,13 @@ class Engine:
 
 
 # --- planning, shared with the `plan` command
+
+
+def history_of(made: Ingredients) -> History | None:
+    """What earlier runs left, for a plan's group operators; None without a history."""
+    if made.history is None:
+        return None
+    return History(history_store(made.config), made.history, group_operators(made.config))
 
 
 def read_splits(store: Store, plan: Plan) -> dict[str, str]:

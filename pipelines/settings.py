@@ -239,7 +239,13 @@ class PipelineConfig(BaseModel):
     input: InputConfig = Field(description="Where the documents come from.", examples=[{"uri": "s3://raw/**/*.parquet"}])
     operators: tuple[SerializeAsAny[Operator], ...] = Field(default=(), description="What is done to the documents, in this order.")
     output: OutputConfig = Field(description="Where the dataset goes, and how it is written.", examples=[{"uri": "s3://clean/quickstart"}])
-    history: None = Field(default=None, description="Not yet in this build.")
+    history: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Folder that runs share, a local path or an S3 URL: documents are compared with those that earlier runs kept, whose "
+        "texts are not read, and the run leaves the keys of its own. Opened with output.storage_options. null: each run is for itself.",
+        examples=["s3://clean/history"],
+    )
     execution: ExecutionConfig = Field(default_factory=ExecutionConfig, description="How the work is cut, and what happens to what fails.")
     cluster: ClusterConfig = Field(default_factory=LocalCluster, description="Where the work runs.")
     publish: None = Field(default=None, description="Not yet in this build.")
@@ -249,7 +255,11 @@ class PipelineConfig(BaseModel):
     @model_validator(mode="after")
     def _sections_fit(self) -> Self:
         names = [operator.name for operator in self.operators]
-        problems = [*name_problems(names), *section_problems(self.input, self.output, self.cluster)]
+        problems = [
+            *name_problems(names),
+            *section_problems(self.input, self.output, self.cluster),
+            *history_problems(self.history, self.operators, self.cluster),
+        ]
         if problems:
             raise ValueError("; ".join(f"{path_text(problem.path)}: {problem.message}" for problem in problems))
         return self
@@ -301,6 +311,39 @@ def section_problems(
     if target is not None and cluster is not None and cluster.type != "inline" and scheme_of(target.uri) == "memory":
         message = f"{target.uri} is the memory of one process, but cluster.type {cluster.type} has several; use `cluster: {{type: inline}}`"
         yield Problem(("output", "uri"), message)
+
+
+def history_problems(
+    history: str | None, operators: Sequence[Operator], cluster: LocalCluster | RayCluster | InlineCluster | None
+) -> Iterator[Problem]:
+    """A history that cannot be shared, and operators that cannot keep keys in one."""
+    if history is None:
+        return
+    for problem in _output_place_problems(history):
+        yield Problem(("history",), problem.message)
+    if cluster is not None and cluster.type != "inline" and scheme_of(history) == "memory":
+        yield Problem(("history",), f"{history} is the memory of one process, but cluster.type {cluster.type} has several")
+    for position, operator in enumerate(operators):
+        yield from _forgetful(position, operator)
+
+
+def _forgetful(position: int, operator: Operator) -> Iterator[Problem]:
+    from operators.base import GroupOperator  # noqa: PLC0415  brings pyarrow with it
+    from operators.dedup import DedupOperator  # noqa: PLC0415
+    from operators.passages import PassageOperator  # noqa: PLC0415
+
+    if not isinstance(operator, GroupOperator) or isinstance(operator, PassageOperator):
+        return
+    if not isinstance(operator, DedupOperator):
+        message = f"{operator.type} keeps no keys for later runs; with history use the project's own operators"
+        yield Problem(("operators", position), message)
+        return
+    if operator.keep != "first":
+        message = f"keep is {operator.keep!r}, but with history what earlier runs kept stays whatever comes later; keep 'first'"
+        yield Problem(("operators", position, "keep"), message)
+    if getattr(operator, "verify", "estimate") == "exact":
+        message = "verify is 'exact', but with history the texts of earlier runs are not read; verify by 'estimate'"
+        yield Problem(("operators", position, "verify"), message)
 
 
 def path_text(path: tuple[str | int, ...]) -> str:

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
+from operators.base import GroupOperator
+from operators.near import NearOperator
+from operators.passages import PassageOperator
 from pipelines import faults
 from pipelines.chain import OnError
 from pipelines.commit import CommitLog, Digest, Part, Record, digest
@@ -18,11 +23,20 @@ from pipelines.documents import Slice
 from pipelines.errors import BudgetExceeded
 from pipelines.exchange import Limits, Source, UnitPlace
 from pipelines.frames import FrameRef, refs
-from pipelines.grouping import Grouping, UnitVerdict
+from pipelines.gathering import UnitVerdict
+from pipelines.grouping import group_by_key
+from pipelines.guards import Breach, Findings, breaches, enforce
+from pipelines.history import History
+from pipelines.history_leaving import Keeping, keeping
+from pipelines.identity import doc_keys, hexadecimal, uri_prefix
 from pipelines.inventory import Inventory
+from pipelines.judging import Judged
 from pipelines.layers import Layers
 from pipelines.ledger import Ledger, chained, most_allowed, total
+from pipelines.near_grouping import UnitKeys, group_near
+from pipelines.passage_grouping import group_passages
 from pipelines.plan import PLACE_ROWS, Plan, Stage, Unit, file_ranges, slices, unit_ordinals
+from pipelines.steps import Steps, held_bytes
 from pipelines.storage import Store
 from pipelines.unit import PoisonJob, UnitJob
 from pipelines.work import Work
@@ -42,6 +56,16 @@ class Left(NamedTuple):
     bytes: int
 
 
+class Grouped(NamedTuple):
+    """A group operator that was decided: what its tasks told, how many documents took part, and what is for later runs."""
+
+    operator: GroupOperator
+    findings: Findings
+    num_documents: int
+    kept: Sequence[Source]
+    left: Mapping[str, Sequence[Part]]
+
+
 @dataclass(slots=True)
 class Finished:
     """A stage whose units are all committed, in the plan's order.
@@ -52,6 +76,8 @@ class Finished:
         ledger: Of all units.
         sides: Units that have a part of a side table, by its name.
         seconds: Of the exchanges, by group operator.
+        groups: The group operators that ended it, with what their tasks told.
+        told: What units told of sources, by the group operator of the stage before that asks.
     """
 
     stage: Stage
@@ -60,6 +86,8 @@ class Finished:
     ledger: Ledger = field(default_factory=Ledger)
     sides: dict[str, array[int]] = field(default_factory=lambda: {name: array("l") for name in SIDES})
     seconds: dict[str, float] = field(default_factory=dict)
+    groups: list[Grouped] = field(default_factory=list)
+    told: dict[str, Findings] = field(default_factory=dict)
 
     def read(self, packed: Digest) -> list[Left]:
         """What every unit left; the content of the parts that are packed goes into a digest."""
@@ -67,6 +95,8 @@ class Finished:
         for position, body in enumerate(map(self.log.body, self.keys)):
             parts, ledger = body["parts"], Ledger.from_json(body["ledger"])
             self.ledger.add(ledger)
+            for name, sources in body["detail"].get("sources", {}).items():
+                self.told.setdefault(name, Findings()).add_sources(sources)
             for role in PACKED:
                 if role in parts:
                     packed.add(role, parts[role]["sha256"])
@@ -75,6 +105,11 @@ class Finished:
                     self.sides[name].append(position)
             left.append(Left(body["attempt"], ledger.rows_out, parts["documents"]["bytes"] if "documents" in parts else 0))
         return left
+
+    def num_keys(self, number: int) -> int:
+        """Documents that take part in a group operator."""
+        parts = (self.part(position, f"keys-{number}") for position in range(len(self.keys)))
+        return sum(part.rows for part in parts if part is not None)
 
     def part(self, position: int, role: str) -> Part | None:
         """A part of the unit at a position."""
@@ -103,6 +138,7 @@ class Stages:
         complete: Complete,
         limits: Limits,
         poisoned: Mapping[str, str],
+        history: History | None = None,
     ) -> None:
         self._store = store
         self.plan = plan
@@ -111,7 +147,9 @@ class Stages:
         self._complete = complete
         self._limits = limits
         self._poisoned = poisoned
+        self._history = history
         self.finished: list[Finished] = []
+        self.breaches: list[Breach] = []
         self._packed = Digest("pack")
 
     def run(self) -> None:
@@ -129,6 +167,8 @@ class Stages:
             done = Finished(stage, log, [work.key for work in works])
             left = done.read(self._packed)
             self.finished.append(done)
+            if number:
+                self._guard(self.finished[number - 1], done)
             verdicts = self._groups(done)
             faults.point("run.stage-done")
 
@@ -176,20 +216,87 @@ class Stages:
 
     def _groups(self, done: Finished) -> list[list[UnitVerdict]]:
         verdicts: list[list[UnitVerdict]] = []
+        removing: list[list[UnitVerdict]] = []
         places = [unit_place(self._inventory, unit) for unit in self.plan.units] if done.stage.spec.groups else []
         for number, operator in enumerate(done.stage.spec.groups):
-            grouping = Grouping(done.log, partial(self._complete, done.log), operator, self._limits)
+            told = "" if self._history is None else self._history.snapshot.digest
+            steps = Steps(done.log, partial(self._complete, done.log), operator, self._limits, told)
             sources = [
-                self._source(done.part(position, f"keys-{number}"), place.ordinals, [of_unit[position].frame for of_unit in verdicts])
+                self._source(done.part(position, f"keys-{number}"), place.ordinals, [of_unit[position].frame for of_unit in removing])
                 for position, place in enumerate(places)
             ]
-            verdicts.append(grouping.verdicts([source for source in sources if source.frames], places))
-            done.seconds[operator.name] = grouping.seconds
+            verdicts.append(self._verdicts(done, number, steps, sources, places))
+            judged = Judged.of(steps.loaded, operator)
+            if not judged.annotate and judged.editor is None:
+                removing.append(verdicts[-1])
+            done.seconds[operator.name] = steps.seconds
+            kept = self._kept(done, number, steps, sources, verdicts[-1]) if self._history is not None else []
+            done.groups.append(Grouped(steps.loaded, steps.findings, done.num_keys(number), kept, steps.left))
         return verdicts
 
+    def _verdicts(
+        self, done: Finished, number: int, steps: Steps, sources: Sequence[Source], places: Sequence[UnitPlace]
+    ) -> list[UnitVerdict]:
+        if isinstance(steps.loaded, PassageOperator):
+            return group_passages(steps, [source for source in sources if source.frames], places, self._history)
+        if not isinstance(steps.loaded, NearOperator):
+            with_keys = [source for source in sources if source.frames]
+            return group_by_key(steps, with_keys, places, done.num_keys(number), self._history)
+        stage = len(self.finished) - 1
+        units = []
+        for position, (source, place) in enumerate(zip(sources, places, strict=True)):
+            if source.frames:
+                part = done.part(position, f"features-{number}")
+                assert part is not None
+                features = Source(tuple(refs(part)), source.ordinals, source.removed, held_bytes(part))
+                layers = self.layers(stage, position)
+                size = sum(layer.bytes for layer in layers.parts)
+                units.append(UnitKeys(place, source, features, layers, size, part.rows))
+        return group_near(steps, units, places, self._history)
+
+    def _kept(self, done: Finished, number: int, steps: Steps, sources: Sequence[Source], verdicts: Sequence[UnitVerdict]) -> list[Source]:
+        """Keys or features of the documents that an operator keeps, for later runs; of one that cuts texts there are none."""
+        if isinstance(steps.loaded, PassageOperator):
+            return []
+        kept = []
+        for position, (source, verdict) in enumerate(zip(sources, verdicts, strict=True)):
+            if source.frames:
+                found = source
+                if isinstance(steps.loaded, NearOperator):
+                    part = done.part(position, f"features-{number}")
+                    assert part is not None
+                    found = replace(source, frames=tuple(refs(part)), bytes=held_bytes(part))
+                removed = found.removed if verdict.frame is None else (*found.removed, verdict.frame)
+                kept.append(replace(found, removed=removed))
+        return kept
+
+    def keepings(self) -> list[Keeping]:
+        """What the run leaves for later ones."""
+        return [one for done in self.finished for group in done.groups for one in keeping(group.operator, group.kept, group.left)]
+
     def _source(self, part: Part | None, ordinals: tuple[int, ...], removed: Sequence[FrameRef | None]) -> Source:
-        size = 0 if part is None else part.bytes
+        size = 0 if part is None else held_bytes(part)
         return Source(tuple(refs(part)), ordinals, tuple(ref for ref in removed if ref is not None), size)
+
+    # --- guards
+
+    def _guard(self, before: Finished, done: Finished) -> None:
+        """Compare what was told of the group operators before a stage with their guards.
+
+        Raises:
+            GuardBreached: Too much is removed, and the pipeline wants to fail then.
+        """
+        for operator, findings, num_documents, _, _ in before.groups:
+            name = operator.name or operator.type
+            findings.sources = done.told[name].sources if name in done.told else {}
+            ids = {place: self._doc_key(place) for _, place in findings.heavy}
+            found = breaches(operator, findings, num_documents, ids)
+            self.breaches += found
+            enforce(operator, found)
+
+    def _doc_key(self, place: int) -> str:
+        uri, _ = self._inventory.identity(place // PLACE_ROWS)
+        return str(hexadecimal(doc_keys([uri_prefix(uri)], np.zeros(1, np.int64), np.array([place % PLACE_ROWS])))[0])
 
     # --- results
 

@@ -31,8 +31,8 @@ operators:                          # in this order; `shardmill operators` lists
   - type: gopher_quality            # words that make prose; `shardmill operators gopher_quality` tells every threshold
     # preset: gopher@paper          # thresholds under a versioned name; each can be set alone too
 
-  - type: exact_dedup
-    normalize: whitespace
+  - type: minhash_dedup             # copies and near-duplicates; `exact_dedup` finds copies alone, at less cost
+    # within: [dump]                # compare only documents with equal values here
 
   # - type: tokenize                # adds input_ids and num_tokens
   #   tokenizer: gpt2               # a tokenizer.json, or the id of a model on the Hub

@@ -24,7 +24,11 @@ from pipelines.version import claims, current_manifest
 __all__ = ["State", "render_status", "status"]
 
 PLAN = f"{ROOT}/plan.json"
-EXCHANGE = ("partition", "decide", "gather")
+EXCHANGE = (
+    *("partition", "spread", "buckets", "verify", "meet", "contract", "links", "star", "label"),
+    *("decide", "resolve", "cut", "slice", "count", "gather"),
+)
+"""Kinds of an exchange's tasks, in the order of the work."""
 
 State = Literal["nothing", "running", "dead", "silent", "stopped", "unswapped", "finished"]
 """What a run may be found doing.

@@ -11,7 +11,15 @@ from pipelines.legible import count, counted, legible, seconds, share, size
 
 SHOWN_ERRORS: Final = 10
 SHOWN_EXAMPLES: Final = 5
-KINDS: Final = {"partition": "partition", "decide": "decision", "gather": "gathering"}
+KINDS: Final = {
+    **dict.fromkeys(("partition", "spread"), "partition"),
+    "buckets": "bucket task",
+    **dict.fromkeys(("verify", "meet"), "comparison"),
+    **dict.fromkeys(("contract", "links", "star", "label"), "component task"),
+    **dict.fromkeys(("decide", "resolve", "cut", "slice", "count"), "decision"),
+    "gather": "gathering",
+}
+"""What a person reads of each kind of an exchange's tasks."""
 
 
 def render_status(found: Mapping[str, Any]) -> list[str]:
@@ -58,11 +66,17 @@ def _plan(found: Mapping[str, Any]) -> Iterator[str]:
     for number, stage in enumerate(found["stages"], 1):
         yield f"  stage {number} of {len(found['stages'])} ({_operators(stage)}): {_units(stage)}"
         if stage["exchange_committed"]:
-            tasks = ", ".join(counted(tasks, KINDS[kind]) for kind, tasks in stage["exchange_committed"].items())
-            yield f"    exchange: {tasks} committed"
+            yield f"    exchange: {_tasks(stage['exchange_committed'])} committed"
     files = found["packing"]["files_committed"]
     if files:
         yield f"  packing: {counted(files, 'file')} committed"
+
+
+def _tasks(committed: Mapping[str, int]) -> str:
+    tasks: Counter[str] = Counter()
+    for kind, number in committed.items():
+        tasks[KINDS[kind]] += number
+    return ", ".join(counted(number, noun) for noun, number in tasks.items())
 
 
 def _operators(stage: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from pipelines.inventory import Inventory
 from pipelines.plan import Plan, make_plan
 from pipelines.prepare import prepare
 from pipelines.results import run_id
-from pipelines.run import already, current_units, executor_for, read_splits
+from pipelines.run import already, current_units, executor_for, history_of, read_splits, with_history
 from pipelines.stages import Stages
 from pipelines.storage import Store, open_store
 from pipelines.work import Work
@@ -75,14 +75,14 @@ def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
     """
     store = open_store(config.output.uri, config.output.storage_options)
     with executor_for(config) as started:
-        prepared = prepare(config, started, limit)
+        prepared = with_history(config, prepare(config, started, limit))
     inventory = prepared.inventory
     draft = make_plan(prepared.ingredients, inventory, ())
     logs = [_log(store, stage.fingerprint) for stage in draft.stages]
     splits = read_splits(store, draft)
     plan = make_plan(prepared.ingredients, inventory, current_units(config, inventory, splits, logs[0]))
     found = [StageSurvey([*stage.operators, *(group.name for group in stage.spec.groups)], len(plan.units)) for stage in plan.stages]
-    _walk(Stages(store, plan, inventory, logs, _counter(plan, found), Limits(), splits))
+    _walk(Stages(store, plan, inventory, logs, _counter(plan, found), Limits(), splits, history_of(prepared.ingredients)))
     before = latest_plan(store)
     _explain(plan, found, before)
     missing = sum(stage.units - stage.committed for stage in found)

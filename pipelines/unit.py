@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,13 +20,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from operators.base import BatchOperator, GroupOperator, KeysFn
+from operators.base import BatchOperator, GroupOperator, KeysFn, text_of, with_column
+from operators.keep import WORDS
+from operators.near import NearOperator
+from operators.passages import PassageOperator
 from pipelines import formats, identity
 from pipelines.chain import Chain, Gone, OnError, OpenedOperator, bounded, open_chain
 from pipelines.commit import Part
 from pipelines.errors import LedgerImbalance, UnitError
 from pipelines.frames import FrameRef, PartWriter, read_frames
+from pipelines.guards import SourceCounts
 from pipelines.inventory import InputFile
+from pipelines.judging import Judged, num_removals, passages_of
 from pipelines.layers import Layers, delta, read_layers, split_identity, with_identity
 from pipelines.ledger import READER, Ledger
 from pipelines.operatorspec import OperatorSpec
@@ -35,7 +40,6 @@ from pipelines.rows import (
     DUPLICATES,
     DropTable,
     Ints,
-    Mask,
     Rows,
     UnitFiles,
     in_order,
@@ -53,18 +57,6 @@ MAX_FOLDER_BYTES: Final = 255
 """Longest name of a folder on the file systems that there are."""
 DIGEST_CHARS: Final = 32
 
-VERDICT = pa.schema(
-    [
-        ("file", pa.int64()),
-        ("row", pa.int64()),
-        ("kept_doc_key", pa.binary(16)),
-        ("kept_id", pa.string()),
-        ("similarity", pa.float32()),
-        ("num_duplicates", pa.int64()),
-    ]
-)
-"""What the exchange says of a removed document; `file` is its file's position in the unit. Sorted by file, then row."""
-
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
@@ -74,8 +66,8 @@ class StageSpec:
         fingerprint: The stage's; opened operators are kept under it.
         operators: Batch operators, in order.
         groups: Group operators that end the stage.
-        judged: Group operators that ended the stage before: (name, reason).
-        schema: Columns that come into the stage.
+        judged: Group operators that ended the stage before.
+        schema: Columns that come into the stage, before those that `judged` add.
         output: Columns of the result where this is the last stage, else None.
         drop_table: Columns of the table of dropped documents.
     """
@@ -83,7 +75,7 @@ class StageSpec:
     fingerprint: str
     operators: tuple[OperatorSpec, ...]
     groups: tuple[OperatorSpec, ...]
-    judged: tuple[tuple[str, str], ...]
+    judged: tuple[Judged, ...]
     schema: pa.Schema
     output: tuple[str, ...] | None
     partition_by: tuple[str, ...]
@@ -94,9 +86,23 @@ class StageSpec:
     on_error: OnError
 
     @property
+    def judged_schema(self) -> pa.Schema:
+        """Columns that come to the stage's own operators."""
+        return judged_schema(self.schema, self.judged)
+
+    @property
     def id_column(self) -> str | None:
         """The column with the users' ids; where the input has none, the one that reading makes of the doc_key."""
         return MADE_ID if self.made_id else self.options.id_column
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedGroup:
+    """A group operator, ready to make keys on this worker."""
+
+    name: str
+    operator: GroupOperator
+    keys: KeysFn
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,8 @@ class OpenedStage:
     """A stage's operators, ready on this worker."""
 
     chain: list[OpenedOperator]
-    keys: list[tuple[str, KeysFn]]
+    groups: list[OpenedGroup]
+    editors: dict[str, PassageOperator]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +172,39 @@ def unit_files(slices: Sequence[formats.Slice]) -> list[InputFile]:
     return list({piece.file.ordinal: piece.file for piece in slices}.values())
 
 
+def judged_schema(schema: pa.Schema, judged: Iterable[Judged]) -> pa.Schema:
+    """Columns with those that group operators add.
+
+    Raises:
+        UnitError: There is a column of that name already.
+    """
+    for one in judged:
+        if one.source_column is not None and one.source_column not in schema.names:
+            raise UnitError(
+                f"operator {one.name!r}: guards.source_column: the documents have no column {one.source_column!r}; "
+                f"they have: {', '.join(schema.names)}"
+            )
+        for field in one.fields:
+            if field.name in schema.names:
+                remedy = "give the operator another `name`" if field.name == one.name else "name another column in `num_duplicates`"
+                raise UnitError(f"operator {one.name!r}: the documents have a column {field.name!r} already; {remedy}")
+            schema = schema.append(field)
+    return schema
+
+
 def open_stage(spec: StageSpec, worker: Worker) -> OpenedStage:
     """Open the stage's operators, once a worker."""
     opened = worker.opened.get(spec.fingerprint)
     if opened is None:
         operators = [made for made in (item.load() for item in spec.operators) if isinstance(made, BatchOperator)]
         groups = [made for made in (item.load() for item in spec.groups) if isinstance(made, GroupOperator)]
-        chain = open_chain(operators, spec.schema, worker)
-        opened = OpenedStage(chain, [(group.name or group.type, group.open(worker)) for group in groups])
+        chain = open_chain(operators, spec.judged_schema, worker)
+        editors = {one.name: one.editor.load() for one in spec.judged if one.editor is not None}
+        opened = OpenedStage(
+            chain,
+            [OpenedGroup(group.name or group.type, group, group.open(worker)) for group in groups],
+            {name: editor for name, editor in editors.items() if isinstance(editor, PassageOperator)},
+        )
         worker.opened = {spec.fingerprint: opened}
     assert isinstance(opened, OpenedStage)
     return opened
@@ -188,11 +220,15 @@ class _UnitRun:
         self.files = files
         self.ledger = Ledger()
         opened = open_stage(self.spec, worker)
-        self.keys = opened.keys
+        self.groups = opened.groups
+        self.editors = opened.editors
         self.chain = Chain(opened.chain, files, self.spec.on_error, self.spec.drop_table)
-        names = ["documents", "dropped", "duplicates", "quarantine", *(f"keys-{number}" for number in range(len(self.keys)))]
+        names = ["documents", "dropped", "duplicates", "quarantine"]
+        for number, group in enumerate(self.groups):
+            names += [f"keys-{number}", *([f"features-{number}"] if isinstance(group.operator, NearOperator) else [])]
         self.writers: dict[str, PartWriter] = {name: stack.enter_context(attempt.writer(name)) for name in names}
         self.quarantine = Quarantine(self.writers["quarantine"], files)
+        self._sources = {one.name: SourceCounts(one.source_column, files) for one in self.spec.judged if one.counts_sources}
 
     def run(self) -> Outcome:
         for number, before in self._source():
@@ -206,7 +242,10 @@ class _UnitRun:
         parts = {name: writer.finish() for name, writer in self.writers.items()}
         self._prove(parts)
         is_delta = self.job.layers is not None and not self.spec.partition_by
-        return Outcome(parts, self.ledger, {"delta": is_delta, "unit": self.job.unit})
+        detail: dict[str, Any] = {"delta": is_delta, "unit": self.job.unit}
+        if self._sources:
+            detail["sources"] = {name: counts.told() for name, counts in self._sources.items()}
+        return Outcome(parts, self.ledger, detail)
 
     # --- in
 
@@ -262,21 +301,50 @@ class _UnitRun:
         """Apply the verdicts of the group operators that ended the stage before."""
         dropped = []
         told: list[tuple[Ints, pa.RecordBatch]] = []
-        for (name, reason), verdict in zip(self.spec.judged, self._verdicts, strict=True):
-            count = self.ledger.operator(name)
+        for judged, verdict in self._told:
+            count = self.ledger.operator(judged.name)
             count.rows_in += len(rows)
-            if verdict is not None:
-                goes, position = _matches(rows, verdict)
-                if goes.any():
-                    removed = rows.filter(goes)
-                    reasons = pa.array([reason] * len(removed), pa.string())
-                    dropped.append(self.spec.drop_table.rows(self.files, removed, name, reasons))
-                    told.append((ordered(removed), self._duplicates(name, removed, verdict.take(pa.array(position[goes])))))
-                    count.dropped[reason] += len(removed)
-                    rows = rows.filter(~goes)
+            if judged.editor is not None:
+                rows, gone = self._cut(judged, rows, verdict)
+                dropped += gone
+                count.rows_out += len(rows)
+                continue
+            goes, position = judged.condemned(rows, verdict)
+            if judged.counts_sources:
+                self._sources[judged.name].add(rows, goes)
+            if verdict is not None and goes.any() and not judged.annotate:
+                removed = rows.filter(goes)
+                reasons = pa.array([judged.reason] * len(removed), pa.string())
+                dropped.append(self.spec.drop_table.rows(self.files, removed, judged.name, reasons))
+                told.append((ordered(removed), self._duplicates(judged.name, removed, verdict.take(pa.array(position[goes])))))
+                count.dropped[judged.reason] += len(removed)
+                rows = rows.filter(~goes)
+            rows = judged.marked(rows, verdict)
             count.rows_out += len(rows)
         self._write_duplicates(told)
         return rows, dropped
+
+    def _cut(self, judged: Judged, rows: Rows, verdict: pa.RecordBatch | None) -> tuple[Rows, list[pa.RecordBatch]]:
+        """Cut passages out of documents; those of which too little is left are dropped as they came."""
+        if verdict is None:
+            return rows, []
+        name = self.worker.text_column
+        documents, passages = passages_of(rows, verdict)
+        edited = self.editors[judged.name].edit(text_of(rows.batch, name), documents, passages)
+        count = self.ledger.operator(judged.name)
+        count.edits.update(passages=len(passages), chars=int(edited.chars_removed.sum()), documents=int((edited.chars_removed > 0).sum()))
+        cut = rows.with_batch(with_column(rows.batch, name, edited.texts))
+        if not edited.emptied.any():
+            return cut, []
+        removed = rows.filter(edited.emptied)
+        count.dropped[judged.reason] += len(removed)
+        reasons = pa.array([judged.reason] * len(removed), pa.string())
+        return cut.filter(~edited.emptied), [self.spec.drop_table.rows(self.files, removed, judged.name, reasons)]
+
+    @property
+    def _told(self) -> Iterator[tuple[Judged, pa.RecordBatch | None]]:
+        """The group operators of the stage before, with their verdicts on this unit."""
+        return zip(self.spec.judged, self._verdicts, strict=True) if self.spec.judged else iter(())
 
     @cached_property
     def _verdicts(self) -> list[pa.RecordBatch | None]:
@@ -304,24 +372,36 @@ class _UnitRun:
             self.writers["duplicates"].write(batch, int(row_sizes(batch, batch.schema.names).sum()))
 
     def _write_keys(self, rows: Rows) -> None:
-        for number, (name, keys_of) in enumerate(self.keys):
+        for number, group in enumerate(self.groups):
             started = time.thread_time()
-            try:
-                keys = keys_of(rows.batch)
-            except MemoryError:  # a smaller unit may pass
-                raise
-            except Exception as error:
-                raise UnitError(f"operator {name!r} could not make keys: {type(error).__name__}: {bounded(error)}") from error
-            if keys.num_rows != len(rows):
-                raise LedgerImbalance(f"operator {name!r} was given {len(rows)} rows and returned {keys.num_rows} keys")
-            columns = [pa.array(rows.file), pa.array(rows.row), *keys.columns]
-            names = ["file", "row", *keys.schema.names]
-            if self.spec.id_column is not None and not self.spec.made_id:
-                columns.append(self.files.ids(rows))
-                names.append("id")
-            batch = pa.RecordBatch.from_arrays(columns, names=names).filter(pc.is_valid(keys.column("key_hi")))
-            self.writers[f"keys-{number}"].write(batch)
-            self.ledger.operator(name).seconds += time.thread_time() - started
+            keys = self._keys(group, rows)
+            if isinstance(group.operator, NearOperator):
+                apart = [name for name in keys.schema.names if name in (*group.operator.FEATURES, "id")]
+                self.writers[f"features-{number}"].write(keys.select(["file", "row", *_policy_words(keys), *apart]))
+                keys = keys.drop_columns(apart)
+            self.writers[f"keys-{number}"].write(keys)
+            self.ledger.operator(group.name).seconds += time.thread_time() - started
+
+    def _keys(self, group: OpenedGroup, rows: Rows) -> pa.RecordBatch:
+        """The keys of the documents that take part, with their identity in front and the users' ids behind."""
+        try:
+            keys = group.keys(rows.batch)
+        except MemoryError:  # a smaller unit may pass
+            raise
+        except Exception as error:
+            raise UnitError(f"operator {group.name!r} could not make keys: {type(error).__name__}: {bounded(error)}") from error
+        if isinstance(group.operator, PassageOperator):
+            index = keys.column("index").to_numpy()
+            columns = [pa.array(rows.file[index]), pa.array(rows.row[index]), *keys.drop_columns(["index"]).columns]
+            return pa.RecordBatch.from_arrays(columns, names=["file", "row", *keys.schema.names[1:]])
+        if keys.num_rows != len(rows):
+            raise LedgerImbalance(f"operator {group.name!r} was given {len(rows)} rows and returned {keys.num_rows} keys")
+        columns = [pa.array(rows.file), pa.array(rows.row), *keys.columns]
+        names = ["file", "row", *keys.schema.names]
+        if self.spec.id_column is not None and not self.spec.made_id:
+            columns.append(self.files.ids(rows))
+            names.append("id")
+        return pa.RecordBatch.from_arrays(columns, names=names).filter(pc.is_valid(keys.column(group.operator.KEY)))
 
     def _write_documents(self, number: int, before: Rows, rows: Rows) -> None:
         final = self.spec.output is not None
@@ -358,8 +438,8 @@ class _UnitRun:
         subject = self._subject()
         expected = {"rows_in": self.job.rows, "rows_out": rows("documents")}
         self.ledger.prove(subject, **expected, num_dropped=rows("dropped"), num_quarantined=rows("quarantine"))
-        judged = sum(self.ledger.operator(name).dropped.total() for name, _ in self.spec.judged)
-        told = sum(0 if verdict is None else verdict.num_rows for verdict in self._verdicts) if self.spec.judged else 0
+        judged = sum(self.ledger.operator(one.name).dropped.total() for one in self.spec.judged if one.editor is None)
+        told = sum(num_removals(verdict) for one, verdict in self._told if not one.annotate and one.editor is None)
         if judged != told or judged != rows("duplicates"):
             raise LedgerImbalance(
                 f"{subject}: {told} verdicts, {judged} documents removed by them, {rows('duplicates')} rows of duplicates"
@@ -373,13 +453,9 @@ class _UnitRun:
         return f"rows of {uris[0]}" + (f" and {len(uris) - 1} more files" if len(uris) > 1 else "")
 
 
-def _matches(rows: Rows, verdict: pa.RecordBatch) -> tuple[Mask, Ints]:
-    """Which rows a verdict removes, and where in it each one is."""
-    wanted = (verdict.column("file").to_numpy() << 40) | verdict.column("row").to_numpy()
-    found = ordered(rows)
-    position = np.minimum(np.searchsorted(wanted, found), max(len(wanted) - 1, 0))
-    goes = wanted[position] == found if len(wanted) else np.zeros(len(rows), bool)
-    return goes, position
+def _policy_words(keys: pa.RecordBatch) -> list[str]:
+    """The keep policy's words among the columns of keys."""
+    return [name for name in WORDS if name in keys.schema.names]
 
 
 def partition_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[Ints, list[str]]:

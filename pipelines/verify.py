@@ -21,10 +21,11 @@ from pipelines.verify_inventory import check_places, load_inventory
 from pipelines.verify_ledger import check_ledger, count_tables
 from pipelines.verify_manifest import Finished, check_parents, find_manifest
 from pipelines.verify_tables import check_shards, check_strays, check_tables
+from pipelines.verify_warnings import check_warnings
 
 __all__ = ["Check", "Verification", "render", "verify"]
 
-ROW_CHECKS = ("dropped", "quarantined", "ledger", "operators", "places", "duplicates", "doc_keys", "kept documents")
+ROW_CHECKS = ("dropped", "quarantined", "ledger", "operators", "warnings", "places", "duplicates", "doc_keys", "kept documents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ def _check_rows(finished: Finished, rows_out: int | None, checks: Checks, *, are
         return
     counts = count_tables(finished)
     check_ledger(finished, counts, rows_out, checks)
+    check_warnings(finished, counts, checks)
     check_places(finished, inventory, checks)
     check_duplicates(finished, counts, inventory, checks)
     check_keys(finished, counts, checks)

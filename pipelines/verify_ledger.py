@@ -27,11 +27,16 @@ Groups = Counter[tuple[str | None, str | None]]
 
 @dataclass(slots=True)
 class Counts:
-    """Rows of the side tables: `dropped` by operator and reason, `quarantined` by operator and error, `duplicates` by operator."""
+    """Rows of the side tables: `dropped` by operator and reason, `quarantined` by operator and error, `duplicates` by operator.
+
+    Attributes:
+        most_removed: By operator, the largest number of documents that a row of the duplicates says were removed for one.
+    """
 
     dropped: Groups = field(default_factory=Counter)
     quarantined: Groups = field(default_factory=Counter)
     duplicates: Groups = field(default_factory=Counter)
+    most_removed: dict[str, int] = field(default_factory=dict)
 
     @staticmethod
     def of(groups: Groups, operator: str) -> int:
@@ -50,11 +55,14 @@ def side_batches(finished: Finished, name: str, columns: Sequence[str]) -> Itera
 
 def count_tables(finished: Finished) -> Counts:
     """Count the rows of the side tables."""
-    return Counts(
-        _grouped(finished, "dropped", ["operator", "reason"]),
-        _grouped(finished, "quarantine", ["operator", "error"]),
-        _grouped(finished, "duplicates", ["operator"]),
-    )
+    found = Counts(_grouped(finished, "dropped", ["operator", "reason"]), _grouped(finished, "quarantine", ["operator", "error"]))
+    for _, batch in side_batches(finished, "duplicates", ["operator", "num_duplicates"]):
+        told = [([], "count_all"), ("num_duplicates", "max")]
+        for row in pa.Table.from_batches([batch]).group_by(["operator"], use_threads=False).aggregate(told).to_pylist():
+            found.duplicates[row["operator"], ""] += row["count_all"]
+            most = found.most_removed.get(str(row["operator"]), 0)
+            found.most_removed[str(row["operator"])] = max(most, row["num_duplicates_max"] or 0)
+    return found
 
 
 def _grouped(finished: Finished, name: str, columns: Sequence[str]) -> Groups:
@@ -62,7 +70,7 @@ def _grouped(finished: Finished, name: str, columns: Sequence[str]) -> Groups:
     for _, batch in side_batches(finished, name, columns):
         counted = pa.Table.from_batches([batch]).group_by(list(columns), use_threads=False).aggregate([([], "count_all")]).to_pylist()
         for row in counted:
-            found[row[columns[0]], row[columns[1]] if len(columns) > 1 else ""] += row["count_all"]
+            found[row[columns[0]], row[columns[1]]] += row["count_all"]
     return found
 
 
@@ -134,6 +142,19 @@ def _operator_problems(finished: Finished, counts: Counts) -> Iterator[Problem]:
         if operator["rows_in"] - operator["rows_out"] != lost:
             said = f"rows_in {operator['rows_in']} - rows_out {operator['rows_out']}"
             yield Problem(MANIFEST, f"operator {shown(name)}: {said} is not {lost}, its rows in the tables of dropped and quarantined rows")
+        yield from _cut_problems(operator, counts.of(counts.dropped, name))
         before, arriving = f"operator {shown(name)}", operator["rows_out"]
     if ledger["rows_out"] != arriving:
         yield Problem(MANIFEST, f"ledger.rows_out is {ledger['rows_out']}, but {before} gave {arriving}")
+
+
+def _cut_problems(operator: Mapping[str, Any], num_dropped: int) -> Iterator[Problem]:
+    """What an operator says that it cut out of texts must be possible: it drops only documents that it cut, of one character or more."""
+    cut = operator.get("removed")
+    if cut is None:
+        return
+    ascending = (num_dropped, cut["documents"], cut["passages"], cut["chars"])
+    if list(ascending) != sorted(ascending) or cut["documents"] > operator["rows_in"]:
+        said = f"{cut['passages']} passages of {cut['chars']} characters out of {cut['documents']} documents"
+        known = f"{operator['rows_in']} rows came in and {num_dropped} were dropped"
+        yield Problem(MANIFEST, f"operator {shown(operator['name'])}: removed says {said}, which cannot be, as {known}")

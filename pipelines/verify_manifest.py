@@ -45,7 +45,7 @@ KINDS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "texts": ("a string or a list", lambda value: isinstance(value, str | list)),
     "count": ("a whole number, 0 or more", _is_whole),
     "count or null": ("a whole number, 0 or more, or null", lambda value: value is None or _is_whole(value)),
-    "seconds": ("a number, 0 or more", lambda value: _is_whole(value) or (isinstance(value, float) and value >= 0)),
+    "number": ("a number, 0 or more", lambda value: _is_whole(value) or (isinstance(value, float) and value >= 0)),
     "flag": ("true or false", lambda value: isinstance(value, bool)),
     "object": ("an object", lambda value: isinstance(value, dict)),
     "list": ("a list", lambda value: isinstance(value, list)),
@@ -91,7 +91,16 @@ FIELDS: Final[Mapping[str, str]] = {
     "operators.[].settings": "object",
     "operators.[].rows_in": "count",
     "operators.[].rows_out": "count",
-    "operators.[].seconds": "seconds",
+    "operators.[].seconds": "number",
+    "operators.[].removed": "object",
+    **{f"operators.[].removed.{name}": "count" for name in ("chars", "documents", "passages")},
+    "warnings": "list",
+    "warnings.[]": "object",
+    **{f"warnings.[].{name}": "text" for name in ("operator", "guard", "subject")},
+    **{f"warnings.[].{name}": "number" for name in ("found", "limit")},
+    "warnings.[].documents": "count",
+    "warnings.[].examples": "list",
+    "warnings.[].examples.[]": "text",
     "output": "object",
     "output.shards": "count",
     "output.rows": "count",
@@ -125,6 +134,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "parents.[]": "digest",
     "licence": "text or null",
 }
+OPTIONAL: Final = frozenset({"operators.[].removed", "warnings"})
+"""Not every version has these: what operators cut out of texts, and what guards warned of."""
 _ABSENT: Final = object()
 
 
@@ -213,6 +224,8 @@ def shape_problems(path: str, data: bytes, name: str | None) -> Iterator[Problem
         expected, is_right = KINDS[kind]
         for place, value in _values(manifest, field.split("."), ""):
             if value is _ABSENT:
+                if field in OPTIONAL:
+                    continue
                 yield Problem(path, f"{place} is missing; expected {expected}")
             elif not is_right(value):
                 yield Problem(path, f"{place}: found {shown(value)!r}, expected {expected}")

@@ -26,6 +26,7 @@ from pipelines.fingerprint import engine_facts, fingerprint
 from pipelines.frames import PartWriter
 from pipelines.inventory import Inventory
 from pipelines.ledger import Ledger
+from pipelines.recall import Snapshot
 from pipelines.storage import Sources, Store, open_store
 
 
@@ -82,6 +83,8 @@ class Place:
     lease_epoch: int
     engine: str
     """Fingerprint of the engine's own code and libraries, as the driver has them."""
+    history: Snapshot | None = None
+    """What earlier runs left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,12 @@ class Worker:
     def inventory(self) -> Inventory:
         """The run's inventory; read once."""
         return Inventory.load(self.store, self.place.inventory_path)
+
+    @cached_property
+    def history(self) -> Store:
+        """The history that the run shares."""
+        assert self.place.history is not None
+        return open_store(self.place.history.uri, self.place.output_options)
 
     # The operators' view of the worker (operators.base.Assets).
 

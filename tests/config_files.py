@@ -75,14 +75,15 @@ WRONG = {
         MINIMAL + "operators:\n  - {type: exact_dedup, name: length_filter}\n  - type: length_filter\n",
         ["p.yaml:6: operators[1]: the name 'length_filter' is taken by operators[0]; give one of them another `name`"],
     ),
-    "operator of a later build": (
-        MINIMAL + "operators:\n  - type: minhash_dedup\n",
+    "settings inside a setting": (
+        MINIMAL + "operators:\n  - type: minhash_dedup\n    bands: 14\n    guards: {max_source_shar: 0.1}\n",
         [
-            (
-                "p.yaml:5: operators[0]: the operator 'minhash_dedup' is not in this build yet; use `exact_dedup` for exact copies, "
-                "or leave it out"
-            )
+            "p.yaml:7: operators[0].minhash_dedup.guards: there is no key 'max_source_shar'; did you mean 'max_source_share'?",
         ],
+    ),
+    "bands without rows": (
+        MINIMAL + "operators:\n  - type: minhash_dedup\n    bands: 14\n",
+        ["p.yaml:5: operators[0].minhash_dedup: bands is 14 and rows is None; set rows too, or neither and a preset"],
     ),
     "custom operator that is not there": (
         MINIMAL + "operators:\n  - type: nowhere:Thing\n",
@@ -195,11 +196,10 @@ WRONG = {
         ],
     ),
     "later keys": (
-        MINIMAL + "history: s3://x\npublish: {repo_id: a/b}\nschedule:\n  cron: '0 3 * * *'\n",
+        MINIMAL + "publish: {repo_id: a/b}\nschedule:\n  cron: '0 3 * * *'\n",
         [
-            "p.yaml:4: history: not yet in this build; remove the key (each run stands for itself until then)",
-            "p.yaml:5: publish: not yet in this build; remove the key (upload the output's folder by hand until then)",
-            "p.yaml:6: schedule: not yet in this build; remove the key (start `shardmill run` from cron until then)",
+            "p.yaml:4: publish: not yet in this build; remove the key (upload the output's folder by hand until then)",
+            "p.yaml:5: schedule: not yet in this build; remove the key (start `shardmill run` from cron until then)",
         ],
     ),
     "later format": (

@@ -114,6 +114,20 @@ def make_manifest(
     return {**manifest, **changed}
 
 
+def warning(operator: str = "minhash_dedup", guard: str = "max_source_share", **changed: Any) -> dict[str, Any]:
+    """What the manifest says of a guard that was passed."""
+    found = {
+        "operator": operator,
+        "guard": guard,
+        "subject": "s3://raw/dump=7",
+        "found": 0.97,
+        "limit": 0.5,
+        "documents": 9700,
+        "examples": ["page-17"],
+    }
+    return {**found, **changed}
+
+
 def nasty_manifest() -> dict[str, Any]:
     """A manifest with the worst of strings wherever a stranger's string can stand."""
     texts = list(NASTY.values())
@@ -129,6 +143,7 @@ def nasty_manifest() -> dict[str, Any]:
         config=nested,
         schema=[{"name": text, "type": text, "nullable": True} for text in texts],
         parents=texts,
+        warnings=[warning(text, subject=text, examples=texts) for text in texts],
     )
     manifest["input"].update(
         uri=texts, unreadable_files=len(texts), unreadable=[{"uri": text, "error": text, "message": text} for text in texts]
@@ -154,4 +169,7 @@ def huge_manifest(letter: str = "<") -> dict[str, Any]:
     manifest["environment"] = {"python": "3.11", "packages": {f"{number}{name}": name for number in range(5000)}}
     manifest["config"] = {str(number): name for number in range(5000)}
     manifest["parents"] = [name] * 5000
+    manifest["warnings"] = [warning(f"{number}{name}", subject=name, examples=[name] * 3) for number in range(5000)]
+    for operator in manifest["operators"]:
+        operator["removed"] = {"chars": 10**15, "documents": 10**15, "passages": 10**15}
     return manifest

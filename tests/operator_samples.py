@@ -47,6 +47,7 @@ TEXTS = [
     "  short. ",
     "lorem ipsum dolor sit amet " * 20,
     "x" * 3000,
+    "SHORT!",
 ]
 
 
@@ -145,11 +146,18 @@ def sample_settings(tokenizer: Path, fasttext: Path) -> dict[str, dict[str, Any]
         "language_filter": {"type": "language_filter", "languages": ["en"]},
         "language_filter-fasttext": {"type": "language_filter", "languages": ["en"], "model": str(fasttext)},
         "length_filter": {"type": "length_filter", "min_chars": 10, "max_chars": 1000},
+        "line_dedup": {"type": "line_dedup", "min_chars": 5},
+        "line_dedup-domain": {"type": "line_dedup", "per_domain": True, "keep": "none", "normalize": "words", "min_chars": 3},
+        "minhash_dedup": {"type": "minhash_dedup"},
+        "minhash_dedup-exact": {"type": "minhash_dedup", "keep": "longest", "verify": "exact", "within": ["day"], "shingle": "char"},
         "normalize_text": {"type": "normalize_text", "collapse_spaces": True, "keep_signals": True},
+        "paragraph_dedup": {"type": "paragraph_dedup", "within": ["day"]},
         "pii_redact": {"type": "pii_redact", "keep_signals": True},
         "pii_redact-annotate": {"type": "pii_redact", "annotate": True},
         "sample": {"type": "sample", "rate": 0.5},
         "tokenize": {"type": "tokenize", "tokenizer": str(tokenizer)},
+        "url_dedup": {"type": "url_dedup"},
+        "url_dedup-priority": {"type": "url_dedup", "within": ["day"], "keep": "priority", "by": "number", "priority": ["4", "2"]},
         "url_filter": {"type": "url_filter", "domains": ["site1.example"], "words": ["bad"]},
     }
 
@@ -166,6 +174,15 @@ def outcome(result: Result | pa.RecordBatch) -> tuple[list[dict[str, Any]], list
         return result.to_pylist(), [], {}
     reasons = [None] * result.batch.num_rows if result.reasons is None else result.reasons.to_pylist()
     return result.batch.to_pylist(), reasons, dict(result.errors)
+
+
+def by_document(keys: pa.RecordBatch, num_documents: int) -> list[list[dict[str, Any]]]:
+    """The rows that a group operator gave for each document: one, or where they have an `index` as many as it has passages."""
+    rows = keys.to_pylist()
+    told: list[list[dict[str, Any]]] = [[] for _ in range(num_documents)]
+    for position, row in enumerate(rows):
+        told[row.pop("index", position)].append(row)
+    return told
 
 
 def real_documents(*names: str, limit: int = 200) -> pa.RecordBatch:

@@ -12,7 +12,7 @@ import yaml
 from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from manifests import NASTY, huge_manifest, make_manifest, nasty_manifest
+from manifests import NASTY, huge_manifest, make_manifest, nasty_manifest, warning
 from markdown_it import MarkdownIt
 
 from pipelines.card import card, data_glob
@@ -139,6 +139,15 @@ def test_every_operator_stands_with_all_of_its_settings():
     blocks = [token.content for token in tokens_of(text) if token.type == "fence" and token.info == "json"]
     assert [json.loads(block) for block in blocks] == [settings]
     assert "(no settings)" in text
+
+
+def test_what_was_cut_out_of_texts_and_what_guards_warned_of_is_said():
+    manifest = make_manifest((("line_dedup", "line_dedup", {}, {}, 0),), warnings=[warning(subject="*dump*")])
+    manifest["operators"][0]["removed"] = {"chars": 500, "documents": 3, "passages": 20}
+    text = tokens_text(tokens_of(card(manifest)))
+    assert "line_dedup cut 20 passages (500 characters) out of 3 documents." in text
+    assert "minhash_dedup: *dump* lost 9,700 documents" in text
+    assert "cut" not in card(make_manifest())
 
 
 def test_numbers_that_do_not_add_up_are_said_aloud():

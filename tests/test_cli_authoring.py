@@ -158,15 +158,26 @@ def test_every_operator_is_described(kind, capsys):
     ("name", "message"),
     [
         ("lenght_filter", "no operator is called 'lenght_filter'; did you mean 'length_filter'?"),
-        ("minhash_dedup", "shardmill: the operator 'minhash_dedup' is not in this build yet"),
+        ("minhash-dedup", "no operator is called 'minhash-dedup'; did you mean 'minhash_dedup'?"),
     ],
 )
 def test_operators_that_are_not_there(name, message, capsys):
-    """A name that is wrong, or comes later, is said to be that, with exit status 2."""
+    """A name that is wrong is said to be that, with the nearest one and exit status 2."""
     assert main(["operators", name]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(message)
+
+
+def test_operators_prints_what_near_duplicate_presets_find(capsys):
+    """A line a preset with its bands, rows and midpoint, and how likely two documents meet at each similarity."""
+    assert main(["operators", "minhash_dedup"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    head = next(number for number, line in enumerate(lines) if line.split()[:2] == ["preset", "bands"])
+    table = {line.split()[0]: line.split()[1:] for line in lines[head + 1 : head + 1 + len(catalogue.BY_TYPE["minhash_dedup"].CURVES)]}
+    assert table["fineweb"][:6] == ["14", "8", "112", "0.72", "0.053", "0.211"]
+    assert main(["operators", "minhash_dedup", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["curves"]["t90"]["hashes"] == 108
 
 
 def test_tables_fold_to_the_terminal():

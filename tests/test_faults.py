@@ -170,6 +170,32 @@ def test_a_finished_output_is_left_alone(runs, undisturbed):
     assert_as_undisturbed(runs, undisturbed)
 
 
+NEAR = {"type": "minhash_dedup", "shingle_size": 1, "bands": 20, "rows": 1, "threshold": 0.6, "max_candidates": 4}
+NEAR_KINDS = {"spread", "partition", "buckets", "verify", "meet", "contract", "links", "star", "label", "cut", "slice", "count", "gather"}
+
+
+@pytest.mark.parametrize("how", [{"keep": "longest"}, {"verify": "exact", "num_duplicates": "copies"}], ids=str)
+def test_killed_in_the_exchange_of_near_duplicates(how, source, shm_path):
+    """kill -9 in jobs of every step, again and again: what is run after that ends with the files and bytes of an undisturbed run."""
+    operators = [{"type": "length_filter", "min_chars": 8}, {**NEAR, **how}]
+    both = []
+    for name in ("undisturbed", "killed"):
+        path = write_pipeline(shm_path / name, source, str(shm_path / name / "out"), operators=operators)
+        both.append(Runs(path, shm_path / name / "runs"))
+    plain, killed = both
+    stopped = plain.run("run.packed=kill")
+    records = [json.loads(plain.store().read(path))["body"]["kind"] for path in internals(plain.store()) if "/records/" in path]
+    assert set(records) >= NEAR_KINDS
+    plain.finish()
+    passings = stopped.points().count("exchange.before-record")
+    for part in range(1, 7):  # each run goes on where the one before was killed
+        point = "commit.after-record" if part % 3 == 0 else "exchange.before-record"
+        assert killed.start(f"{point}@{passings // 7}=kill", once=False).wait() == KILLED
+    killed.finish()
+    assert not same(contents(killed.store()), contents(plain.store()))
+    assert not orphans(killed.store())
+
+
 # --- slow attempts, stopped drivers, two at once
 
 

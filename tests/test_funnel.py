@@ -6,7 +6,7 @@ import io
 from itertools import pairwise
 
 import pytest
-from manifests import NASTY, STEPS, huge_manifest, make_manifest, nasty_manifest
+from manifests import NASTY, STEPS, huge_manifest, make_manifest, nasty_manifest, warning
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -145,6 +145,35 @@ def test_runs_without_operators_or_rows_have_a_funnel_too(manifest):
     assert "reading" in text
     assert "total" in text
     assert "nan" not in text
+
+
+def test_what_an_operator_cut_out_of_texts_is_said_below_its_step():
+    manifest = make_manifest((("line_dedup", "line_dedup", {}, {"duplicate_lines": 12}, 0), *STEPS))
+    manifest["operators"][0]["removed"] = {"chars": 8_203_111, "documents": 5065, "passages": 83_401}
+    lines = printed(manifest, terminal=False).splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("line_dedup"))
+    assert lines[at + 1 : at + 3] == ["  duplicate_lines 12", "  cut 83,401 passages (8.2 M characters) out of 5,065 documents"]
+    manifest["operators"][0]["removed"] = {"chars": 1, "documents": 1, "passages": 1}
+    assert "  cut 1 passage (1 character) out of 1 document\n" in printed(manifest, terminal=False)
+
+
+def test_what_guards_warned_of_is_said_with_examples_and_bounded():
+    found = [
+        warning(subject="s3://raw/7"),
+        *(warning(guard="max_removed_for", subject=f"d{number}", found=2000, limit=1000, documents=2000) for number in range(5)),
+        warning(guard="max_key_share", subject="a key", found=0.125, limit=0.01, documents=3500, examples=["a", "b"]),
+    ]
+    lines = [line for line in printed(make_manifest(warnings=found), width=200).splitlines() if line.startswith("warning: ")]
+    assert lines == [
+        "warning: minhash_dedup: s3://raw/7 lost 9,700 documents, 97.0% of its own, such as page-17 (guards.max_source_share is 50.0%)",
+        *(
+            f"warning: minhash_dedup: 2,000 documents were removed for d{number}, such as page-17 (guards.max_removed_for is 1,000)"
+            for number in range(3)
+        ),
+        "warning: minhash_dedup: 2 more passed guards.max_removed_for: see `warnings` in the manifest",
+        "warning: minhash_dedup: 3,500 documents have the same key, 12.5% of all, such as a, b (guards.max_key_share is 1.0%)",
+    ]
+    assert "warning" not in printed(make_manifest(warnings=[]))
 
 
 def test_many_reasons_are_summed_up():

@@ -39,12 +39,13 @@ from operators.base import GroupOperator
 from operators.exact_dedup import ExactDedup
 from pipelines import drive
 from pipelines.commit import CommitLog
-from pipelines.exchange import ByPlace, DecideJob, GatherJob, Limits, Source, UnitPlace, by_key, decide, passes
+from pipelines.exchange import DecideJob, GatherJob, Limits, Source, UnitPlace, by_key, decide, passes
 from pipelines.formats import ReadOptions
 from pipelines.frames import FrameRef, read_frames, refs
 from pipelines.inventory import Inventory, take_inventory
 from pipelines.operatorspec import OperatorSpec
 from pipelines.pack import cut
+from pipelines.partitioning import ByPlace
 from pipelines.plan import PLACE_ROWS
 from pipelines.results import inventory_path
 from pipelines.run import run
@@ -65,12 +66,32 @@ GROUPS = [
 ]
 """Consecutive group operators, `within` a path column, and every way to choose the one that stays."""
 
+NEAR = [
+    {"type": "length_filter", "min_chars": 3},
+    {"type": "minhash_dedup", "within": ["dump"], "shingle_size": 2, "bands": 16, "rows": 2, "threshold": 0.6, "num_duplicates": "copies"},
+    {
+        "type": "minhash_dedup",
+        "name": "exactly",
+        "verify": "exact",
+        "keep": "longest",
+        "shingle": "char",
+        "shingle_size": 6,
+        "bands": 16,
+        "rows": 2,
+        "threshold": 0.4,
+        "max_candidates": 3,
+    },
+    {"type": "filter_where", "where": "lang != 'de' or length(text) > 60", "name": "last"},
+]
+"""Near-duplicates by both ways to verify, the second among what the first leaves, in the order of places and of a policy."""
+
 SHAPES: dict[str, dict[str, Any]] = {
     "plain": {"input": {"path_columns": ["dump"]}, "output": {"target_shard_bytes": "2KiB"}},
     "partitioned": {
         "input": {"path_columns": ["dump"], "id_column": None},
         "output": {"target_shard_bytes": "2KiB", "columns": ["lang", "text", "dump"], "partition_by": ["dump", "lang"], "dropped": True},
     },
+    "near": {"input": {"path_columns": ["dump"]}, "output": {"target_shard_bytes": "2KiB"}},
 }
 
 
@@ -81,10 +102,11 @@ class Undisturbed:
     folder: Path
     source: Path
     shape: dict[str, Any]
+    operators: list[dict[str, Any]]
 
     def config(self, name: str, source: Any = None, cluster: Any = None, **execution: Any) -> Any:
         sections = {**self.shape, "execution": {**EXECUTION, **execution}, "cluster": cluster or {"type": "inline"}}
-        return config_of(self.folder / f"{name}.yaml", source or f"{self.source}/", self.folder / name, GROUPS, **sections)
+        return config_of(self.folder / f"{name}.yaml", source or f"{self.source}/", self.folder / name, self.operators, **sections)
 
     @cached_property
     def files(self) -> dict[str, bytes]:
@@ -101,7 +123,7 @@ class Undisturbed:
 @pytest.fixture(scope="module", params=list(SHAPES))
 def undisturbed(request, tmp_path_factory) -> Undisturbed:
     folder = tmp_path_factory.mktemp(request.param)
-    return Undisturbed(folder, hive_corpus(folder / "in"), SHAPES[request.param])
+    return Undisturbed(folder, hive_corpus(folder / "in"), SHAPES[request.param], NEAR if request.param == "near" else GROUPS)
 
 
 def test_the_pipelines_of_this_file_do_something(undisturbed):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from manifests import NASTY
 
-from pipelines.legible import counted, legible, seconds, share, size
+from pipelines.legible import amount, counted, legible, seconds, share, size
 
 
 @given(st.text(st.characters(), max_size=60), st.integers(1, 40))
@@ -64,3 +64,19 @@ def test_units_change_where_a_reader_expects_them_to():
         "2 d 02 h",
     ]
     assert [counted(n, "shard") for n in (0, 1, 1234)] == ["0 shards", "1 shard", "1,234 shards"]
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (0, "0"),
+        (999_999, "999,999"),
+        (1_000_000, "1.0 M"),
+        (8_203_111, "8.2 M"),
+        (999_600_000, "1.0 G"),
+        (123_456_789_012, "123 G"),
+        (10**16, "10,000 T"),
+    ],
+)
+def test_amounts_that_nobody_counts_are_rounded(number, shown):
+    assert amount(number) == shown

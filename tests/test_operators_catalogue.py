@@ -6,7 +6,7 @@ import pytest
 
 from operators import BY_TYPE
 from operators.base import OperatorError
-from operators.catalogue import describe, describe_all
+from operators.catalogue import SIMILARITIES, curve_rows, describe, describe_all
 
 
 @pytest.mark.parametrize("operator_type", BY_TYPE)
@@ -38,6 +38,8 @@ def test_reasons_are_those_that_are_documented():
     assert describe("filter_where").reasons == ("not_met", "unknown")
     assert describe("language_filter").reasons == ("language", "language_score")
     assert describe("exact_dedup").reasons == ("exact_duplicate",)
+    assert describe("minhash_dedup").reasons == ("near_duplicate",)
+    assert describe("line_dedup").reasons == ("duplicate_lines",)
 
 
 def test_all_come_in_alphabetical_order():
@@ -56,3 +58,18 @@ def test_settings_that_are_mappings_show_their_parts():
     settings = {setting.name: setting for setting in describe("normalize_text").settings}
     assert (settings["ftfy"].type, settings["ftfy"].default["fix_encoding"]) == ("mapping or null", True)
     assert (settings["ftfy.fix_encoding"].type, settings["ftfy.fix_encoding"].default) == ("boolean", True)
+
+
+def test_presets_of_bands_show_their_curves():
+    """What a preset finds is a number for each similarity, the textbook's; a steeper one finds less below its midpoint."""
+    curves = describe("minhash_dedup").curves
+    assert list(curves) == list(BY_TYPE["minhash_dedup"].CURVES)
+    fineweb = curves["fineweb"]
+    assert (fineweb.bands, fineweb.rows, fineweb.hashes, round(fineweb.midpoint, 2)) == (14, 8, 112, 0.72)
+    assert fineweb.meets["0.8"] == pytest.approx(1 - (1 - 0.8**8) ** 14)
+    assert curves["t90"].meets["0.5"] < fineweb.meets["0.5"] < curves["t50"].meets["0.5"]
+    heads, *rows = curve_rows(curves)
+    assert [row[0] for row in rows] == list(curves)
+    assert len(heads) == 5 + len(SIMILARITIES) == len(rows[0])
+    assert dict(zip(heads, rows[0], strict=True))["at 0.8"] == "0.924"
+    assert describe("exact_dedup").curves == {}

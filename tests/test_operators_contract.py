@@ -10,21 +10,47 @@ from typing import Any, get_args
 import numpy as np
 import pyarrow as pa
 import pytest
-from operator_samples import TEXTS, documents, opened, outcome, sample_settings, small_fasttext, small_tokenizer  # noqa: F401 -- fixtures
+from operator_samples import (
+    ASSETS,
+    TEXTS,
+    by_document,
+    documents,
+    opened,
+    outcome,
+    sample_settings,
+    small_fasttext,  # noqa: F401 -- fixture
+    small_tokenizer,  # noqa: F401 -- fixture
+)
 from pydantic import TypeAdapter, ValidationError
 
 from operators import BY_TYPE, AnyOperator
 from operators.base import BatchOperator, GroupOperator, Operator, OperatorError
+from operators.dedup import DedupOperator, KeyedDedup
+from operators.keep import WORDS
+from operators.near import NearOperator
+from operators.passages import KEYS, PassageOperator, PassageRows
 
 NAMES = list(sample_settings("t", "m"))
 ADAPTER: TypeAdapter[Operator] = TypeAdapter(AnyOperator)
 
 
-GROUP_NAMES = [name for name in NAMES if name.startswith("exact_dedup")]
+def names_of(contract: type[Operator]) -> list[str]:
+    return [name for name in NAMES if issubclass(BY_TYPE[name.partition("-")[0]], contract)]
 
 
 def made(name, tokenizer, fasttext):
     return ADAPTER.validate_python(sample_settings(tokenizer, fasttext)[name])
+
+
+def judged(operator, batch):
+    """What an operator's function says of each document of a batch: its row, or its keys; its reason; its error."""
+    return told(opened(operator)(batch), batch.num_rows)
+
+
+def told(found, num_documents):
+    if isinstance(found, pa.RecordBatch):
+        return by_document(found, num_documents), [], {}
+    return outcome(found)
 
 
 @pytest.fixture(params=NAMES)
@@ -32,13 +58,28 @@ def operator(request, small_tokenizer, small_fasttext) -> Operator:  # noqa: F81
     return made(request.param, small_tokenizer, small_fasttext)
 
 
-@pytest.fixture(params=[name for name in NAMES if name not in GROUP_NAMES])
+@pytest.fixture(params=names_of(BatchOperator))
 def batch_operator(request, small_tokenizer, small_fasttext) -> BatchOperator:  # noqa: F811
     return made(request.param, small_tokenizer, small_fasttext)
 
 
-@pytest.fixture(params=GROUP_NAMES)
-def group_operator(request) -> GroupOperator:
+@pytest.fixture(params=names_of(KeyedDedup))
+def keyed_operator(request) -> KeyedDedup:
+    return made(request.param, "", "")
+
+
+@pytest.fixture(params=names_of(NearOperator))
+def near_operator(request) -> NearOperator:
+    return made(request.param, "", "")
+
+
+@pytest.fixture(params=names_of(DedupOperator))
+def dedup_operator(request) -> DedupOperator:
+    return made(request.param, "", "")
+
+
+@pytest.fixture(params=names_of(PassageOperator))
+def passage_operator(request) -> PassageOperator:
     return made(request.param, "", "")
 
 
@@ -81,20 +122,51 @@ def test_samples_do_something(operator):
     given = documents()
     result = opened(operator)(given)
     if isinstance(operator, GroupOperator):
-        keys = list(zip(*(result.column(name).to_pylist() for name in ("key_hi", "key_lo")), strict=True))
+        names = ["bands"] if isinstance(operator, NearOperator) else ["key_hi", "key_lo"]
+        keys = list(zip(*(result.column(name).to_pylist() for name in names), strict=True))
         assert 1 < len(set(keys)) < len(keys)
     else:
         _, reasons, _ = outcome(result)
         assert any(reasons) or not result.batch.equals(given)
 
 
-def test_keys_are_two_words_both_null_or_none(group_operator):
-    """A group operator gives one key a document."""
-    keys = opened(group_operator)(documents())
+def test_every_group_operator_is_of_one_kind():
+    """Documents by equal keys, documents by resemblance, passages: no operator escapes what must hold for its kind."""
+    kinds = [names_of(kind) for kind in (KeyedDedup, NearOperator, PassageOperator)]
+    assert sorted(name for names in kinds for name in names) == sorted(names_of(GroupOperator))
+
+
+def test_keys_are_two_words_both_null_or_none(keyed_operator):
+    """An operator that compares equal keys gives one key a document."""
+    keys = opened(keyed_operator)(documents())
     assert keys.num_rows == len(TEXTS)
     assert keys.schema.names[:2] == ["key_hi", "key_lo"]
     assert keys.schema.field("key_hi").type == keys.schema.field("key_lo").type == pa.uint64()
     assert keys.column("key_hi").is_null().equals(keys.column("key_lo").is_null())
+
+
+def test_a_document_has_a_key_for_each_band_or_none(near_operator):
+    """An operator that finds near-duplicates gives one row a document; without a word there is no key, and a signature all the same."""
+    keys = opened(near_operator)(documents())
+    assert keys.num_rows == len(TEXTS)
+    assert keys.schema.field(near_operator.KEY).type == pa.binary(8 * near_operator.num_bands)
+    assert keys.column(near_operator.KEY).null_count == TEXTS.count("") + TEXTS.count("# " * 30)
+    assert ("signature" in keys.schema.names) == (near_operator.verify == "estimate")
+    features = near_operator.shingles(ASSETS)(documents())
+    alike = near_operator.similarity(*[keys.column("signature") if "signature" in keys.schema.names else features] * 2)
+    assert [value for value, key in zip(alike.tolist(), keys.column(near_operator.KEY).to_pylist(), strict=True) if key is not None] == (
+        [1.0] * (keys.num_rows - keys.column(near_operator.KEY).null_count)
+    )
+
+
+def test_passages_come_in_the_order_of_the_text(passage_operator):
+    """An operator that cuts passages gives a row a passage: its document in the batch, its number there, and a whole key."""
+    keys = opened(passage_operator)(documents())
+    assert keys.schema.equals(KEYS)
+    assert all(column.null_count == 0 for column in keys.columns)
+    places = list(zip(keys.column("index").to_pylist(), keys.column("passage").to_pylist(), strict=True))
+    assert places == sorted(set(places))
+    assert all(0 <= document < len(TEXTS) for document, _ in places)
 
 
 def test_empty_batch_has_the_same_schema(operator):
@@ -103,16 +175,15 @@ def test_empty_batch_has_the_same_schema(operator):
     full, empty = function(documents()), function(documents().slice(0, 0))
     full_schema, empty_schema = (each.schema if isinstance(each, pa.RecordBatch) else each.batch.schema for each in (full, empty))
     assert empty_schema.equals(full_schema)
-    assert outcome(empty) == ([], [], {})
+    assert told(empty, 0) == ([], [], {})
 
 
 @pytest.mark.parametrize("text_type", [pa.string(), pa.string_view()], ids=str)
 def test_text_type_does_not_matter(operator, text_type):
     """The same text in another Arrow layout gives the same result, and the column keeps its layout."""
-    function = opened(operator)
-    other = function(documents(text_type))
-    assert outcome(other) == outcome(function(documents()))
+    assert judged(operator, documents(text_type)) == judged(operator, documents())
     if isinstance(operator, BatchOperator):
+        other = opened(operator)(documents(text_type))
         assert other.batch.schema.field("text").type == text_type
 
 
@@ -120,9 +191,9 @@ def test_text_type_does_not_matter(operator, text_type):
 def test_batches_can_be_cut_anywhere(operator, cuts):
     """A row's result does not depend on the rows beside it, nor on where a batch begins in its buffers."""
     function, batch = opened(operator), documents()
-    rows, reasons, errors = outcome(function(batch))
+    rows, reasons, errors = told(function(batch), batch.num_rows)
     bounds = [0, *cuts, batch.num_rows]
-    parts = [(start, outcome(function(batch.slice(start, stop - start)))) for start, stop in pairwise(bounds)]
+    parts = [(start, told(function(batch.slice(start, stop - start)), stop - start)) for start, stop in pairwise(bounds)]
     assert [row for _, part in parts for row in part[0]] == rows
     assert [reason for _, part in parts for reason in part[1]] == reasons
     assert {start + row: error for start, part in parts for row, error in part[2].items()} == errors
@@ -130,10 +201,10 @@ def test_batches_can_be_cut_anywhere(operator, cuts):
 
 def test_order_of_rows_does_not_matter(operator):
     """Rows in another order give the same results in that order."""
-    function, batch = opened(operator), documents()
+    batch = documents()
     order = np.random.default_rng(0).permutation(batch.num_rows)
-    rows, reasons, _ = outcome(function(batch))
-    shuffled_rows, shuffled_reasons, _ = outcome(function(batch.take(pa.array(order))))
+    rows, reasons, _ = judged(operator, batch)
+    shuffled_rows, shuffled_reasons, _ = judged(operator, batch.take(pa.array(order)))
     assert shuffled_rows == [rows[i] for i in order]
     assert shuffled_reasons == ([reasons[i] for i in order] if reasons else [])
 
@@ -141,7 +212,8 @@ def test_order_of_rows_does_not_matter(operator):
 def test_opening_twice_gives_the_same(operator):
     """Two workers agree, and one agrees with itself."""
     first, second = opened(operator), opened(operator)
-    assert outcome(first(documents())) == outcome(second(documents())) == outcome(first(documents()))
+    found = [told(function(documents()), len(TEXTS)) for function in (first, second, first)]
+    assert found[0] == found[1] == found[2]
 
 
 def test_input_is_not_touched(operator):
@@ -156,14 +228,12 @@ def test_null_text_is_an_error_of_its_row_or_no_key(operator):
     batch = documents()
     texts = [None if row == 1 else text for row, text in enumerate(TEXTS)]
     with_null = batch.set_column(1, batch.schema.field("text"), pa.array(texts, pa.large_string()))
-    result = opened(operator)(with_null)
-    if isinstance(result, pa.RecordBatch):
-        kept = opened(operator)(batch)
-        others = [row for row in range(batch.num_rows) if row != 1]
-        assert result.take(others).equals(kept.take(others))
+    rows, _, errors = judged(operator, with_null)
+    if isinstance(operator, GroupOperator):
+        assert [row for at, row in enumerate(rows) if at != 1] == [row for at, row in enumerate(judged(operator, batch)[0]) if at != 1]
     elif operator.type != "filter_where":  # a condition may well ask for a null
-        assert result.errors[1].error == "null_text"
-        assert set(result.errors) == {1}
+        assert errors[1].error == "null_text"
+        assert set(errors) == {1}
 
 
 def test_missing_text_column_is_one_clear_error(operator):
@@ -202,3 +272,75 @@ def test_renamed_operator_differs_by_name_alone(operator):
     renamed = operator.named("other")
     assert renamed.name == "other"
     assert renamed.model_dump(exclude={"name"}) == operator.model_dump(exclude={"name"})
+
+
+# What operators decide: of documents in any order the same
+
+
+ORDERS = [np.arange(len(TEXTS)), np.arange(len(TEXTS))[::-1], *(np.random.default_rng(seed).permutation(len(TEXTS)) for seed in range(4))]
+
+
+def decided(operator, order):
+    """Documents that go, each with the one that stays and for how many that one does, where the documents come in some order."""
+    given = documents().take(pa.array(order))
+    rows = opened(operator)(given)
+    rows = rows.add_column(0, "row", pa.array(order)).add_column(0, "file", pa.array(np.zeros(len(order), np.int64)))
+    if isinstance(operator, NearOperator):
+        if operator.verify == "exact":
+            rows = rows.append_column("shingles", operator.shingles(ASSETS)(given))
+    else:
+        keys = [(name, "ascending") for name in ("key_hi", "key_lo", "file", "row")]
+        rows = pa.Table.from_batches([rows]).sort_by(keys).combine_chunks().to_batches()[0]
+    verdicts = operator.decide(rows)
+    at = rows.column("row").to_numpy()
+    assert len(set(verdicts.removed.tolist())) == len(verdicts.removed)
+    assert not set(verdicts.removed.tolist()) & set(verdicts.kept.tolist())
+    return {
+        removed: (kept, number)
+        for removed, kept, number in zip(
+            at[verdicts.removed].tolist(), at[verdicts.kept].tolist(), verdicts.num_duplicates.tolist(), strict=True
+        )
+    }
+
+
+def test_decisions_do_not_depend_on_the_order_of_rows(dedup_operator):
+    """Whatever order documents come in, the same ones go for the same ones, and each kept one knows for how many."""
+    first = decided(dedup_operator, ORDERS[0])
+    assert first
+    assert all(decided(dedup_operator, order) == first for order in ORDERS[1:])
+    kept = [name for name, _ in first.values()]
+    assert all(number == kept.count(name) for name, number in first.values())
+
+
+def test_the_first_in_keep_order_stays(keyed_operator):
+    """Of each set of documents with one key the best stays, by the policy's words and then by place."""
+    rows = opened(keyed_operator)(documents()).to_pylist()
+    groups: dict[Any, list[Any]] = {}
+    for place, row in enumerate(rows):
+        if row["key_hi"] is not None:
+            groups.setdefault((row["key_hi"], row["key_lo"]), []).append((*(row[name] for name in WORDS if name in row), place))
+    found = decided(keyed_operator, ORDERS[1])
+    assert {place: kept for place, (kept, _) in found.items()} == {
+        place: min(group)[-1] for group in groups.values() for *_, place in group if place != min(group)[-1]
+    }
+
+
+def test_passages_that_go_do_not_depend_on_the_order_of_documents(passage_operator):
+    """Occurrences are judged by their places, whatever order their documents were read in."""
+    found = []
+    for order in ORDERS:
+        keys = opened(passage_operator)(documents().take(pa.array(order)))
+        hi, lo, passage = (keys.column(name).to_numpy() for name in ("key_hi", "key_lo", "passage"))
+        row = order[keys.column("index").to_numpy()].astype(np.int64)
+        by_key = np.lexsort((passage, row, lo, hi))
+        rows = PassageRows(hi[by_key], lo[by_key], np.zeros(len(row), np.int64), row[by_key], passage[by_key])
+        gone = passage_operator.decide_passages(rows)
+        found.append(sorted(zip(rows.row[gone].tolist(), rows.passage[gone].tolist(), strict=True)))
+    assert found[0]
+    assert all(other == found[0] for other in found)
+
+
+def test_passages_have_no_verdicts_on_documents(passage_operator):
+    """Who asks for them is told what to ask for."""
+    with pytest.raises(OperatorError, match="decide_passages"):
+        passage_operator.decide(opened(passage_operator)(documents()))

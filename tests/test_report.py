@@ -8,7 +8,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from manifests import NASTY, STEPS, huge_manifest, make_manifest, nasty_manifest
+from manifests import NASTY, STEPS, huge_manifest, make_manifest, nasty_manifest, warning
 
 from pipelines.legible import legible
 from pipelines.report import report
@@ -159,6 +159,19 @@ def test_files_that_could_not_be_read_are_listed_with_what_was_wrong():
     assert "2 files could not be read" in text
     assert "s3://raw/a.parquetnot_parquetno footer" in text
     assert "and 1 more" in text
+
+
+def test_what_guards_warned_of_has_a_section_of_its_own():
+    assert "Warnings" not in described(make_manifest(warnings=[]))
+    page = Page(report(make_manifest(warnings=[warning(subject="<b>dump</b>", examples=["a&b"])])))
+    assert {"id": "warnings", "aria-labelledby": "warnings-title"} in page.all("section")
+    assert "minhash_dedup: <b>dump</b> lost 9,700 documents, 97.0% of its own, such as a&b" in "".join(page.text)
+
+
+def test_what_was_cut_out_of_texts_stands_with_its_step():
+    manifest = make_manifest((("line_dedup", "line_dedup", {}, {}, 0),))
+    manifest["operators"][0]["removed"] = {"chars": 500, "documents": 3, "passages": 20}
+    assert "line_dedup cut 20 passages (500 characters) out of 3 documents" in described(manifest)
 
 
 def test_the_same_manifest_gives_the_same_bytes():

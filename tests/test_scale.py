@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from corpora import config_of, documents, finished, write_jsonl, write_parquet
 
-from pipelines import exchange, quarantine
+from pipelines import inventory_prefixes, quarantine
 from pipelines.commit import CommitLog
-from pipelines.exchange import file_prefixes
+from pipelines.inventory_prefixes import file_prefixes
 from pipelines.formats import ReadOptions
 from pipelines.frames import GAP_BYTES, JOINED_BYTES, WINDOW_BYTES, FrameRef, joined, read_frames, refs
 from pipelines.identity import uri_prefix
@@ -72,7 +72,7 @@ def test_a_worker_reads_the_prefixes_without_the_inventory(tmp_path, monkeypatch
         file_prefixes(store, "i.parquet")
         assert store.stats.requests == before
     store.delete([prefixes_path("i.parquet")])
-    exchange._PREFIXES.clear()
+    inventory_prefixes._PREFIXES.clear()
     assert [row.tobytes() for row in file_prefixes(store, "i.parquet")] == expected
 
 

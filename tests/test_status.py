@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
+from importlib import import_module
 
 import orjson
 import pyarrow as pa
@@ -19,12 +20,14 @@ from pipelines.frames import PartWriter
 from pipelines.lease import PATH as LEASE
 from pipelines.lease import Holder, Lease
 from pipelines.ledger import READER, Ledger
+from pipelines.progress import KINDS
 from pipelines.rows import QUARANTINE
-from pipelines.status import PLAN, render_status, status
+from pipelines.status import EXCHANGE, PLAN, render_status, status
 from pipelines.storage import open_store
 from pipelines.version import claim, finish, swap
 
 PLANNED = make_manifest()["fingerprints"]
+EXCHANGES = ("exchange", "passage_grouping", "near_candidates", "near_components", "near_decide", "near_grouping", "near_pairs")
 
 
 @pytest.fixture
@@ -184,19 +187,32 @@ def test_a_lease_that_is_torn_is_nobodys(store):
     assert seen(store)[0]["state"] == "stopped"
 
 
+def test_every_kind_of_an_exchanges_tasks_is_counted_and_has_a_name():
+    modules = [import_module(f"pipelines.{name}") for name in EXCHANGES]
+    kinds = {
+        cls.__dataclass_fields__["kind"].default
+        for module in modules
+        for name, cls in vars(module).items()
+        if name.endswith("Job") and "kind" in getattr(cls, "__dataclass_fields__", ())
+    }
+    assert kinds == set(EXCHANGE)
+    assert kinds < set(KINDS)
+
+
 def test_a_stopped_run_shows_what_is_committed_of_each_stage(store):
     plan(store)
     first = CommitLog(store, "stage-a", 0)
     for key in ("aa", "bb", "cc", "dd"):
         unit(first, key, rows=100, dropped=10)
-    for kind, key in (("partition", "p1"), ("decide", "d1"), ("decide", "d2")):
+    for kind, key in (("partition", "p1"), ("decide", "d1"), ("decide", "d2"), ("resolve", "r1"), ("spread", "s1"), ("verify", "v1")):
         unit(first, key, kind=kind)
     unit(CommitLog(store, "stage-b", 0), "ee", rows=90, dropped=0)
     unit(CommitLog(store, f"pack-{'1a2b3c4d5e6f7081' * 2}", 0), "ff", kind="file")
     found, text = seen(store)
     assert found["state"] == "stopped"
     assert [stage["units_committed"] for stage in found["stages"]] == [4, 1]
-    assert found["stages"][0]["exchange_committed"] == {"partition": 1, "decide": 2}
+    assert found["stages"][0]["exchange_committed"] == {"partition": 1, "spread": 1, "verify": 1, "decide": 2, "resolve": 1}
+    assert "exchange: 2 partitions, 1 comparison, 3 decisions committed" in text
     assert found["packing"] == {"files_committed": 1}
     assert "stage 1 of 2 (length_filter, keys of exact_dedup): 4 of 4 units committed; 400 rows in, 360 out, 40 dropped" in text
     assert "stage 2 of 2 (exact_dedup, tokenize): 1 of 4 units committed" in text

@@ -1,0 +1,48 @@
+"""Rows that earlier runs left, as the exchange reads them: with the places that their documents have in this run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.frames import FrameRef, read_frames
+from pipelines.inventory_prefixes import file_prefixes
+from pipelines.partitioning import ROW_BITS
+from pipelines.recall import ROW_MASK, Recall, prefix_words
+
+_RECALLS: dict[tuple[str, str, str], Recall] = {}
+"""Of one run, kept between the tasks of a process."""
+
+
+def recalled(worker: Any, frames: Sequence[FrameRef], generation: int) -> Iterator[pa.RecordBatch]:
+    """The rows of some frames of a generation, without documents that do not count.
+
+    A column `place` has places of this run; keys that are compared by file and row get these from it. Rows without documents (counts
+    of passages) are as they were left.
+    """
+    recall = _recall(worker)
+    for batch in read_frames(worker.history, frames):
+        if "place" not in batch.schema.names:
+            yield batch
+            continue
+        place, counts = recall.places(generation, batch.column("place").to_numpy())
+        if "doc_key" in batch.schema.names:
+            counts = counts & recall.stands(batch.column("doc_key"))
+        columns = {name: batch.column(name) for name in batch.schema.names}
+        columns["place"] = pa.array(place)
+        if "key_lo" in columns:  # keys of documents
+            del columns["place"]
+            columns = {"file": pa.array(place >> ROW_BITS), "row": pa.array(place & ROW_MASK), **columns}
+        yield pa.RecordBatch.from_pydict(columns).filter(pa.array(np.asarray(counts)))
+
+
+def _recall(worker: Any) -> Recall:
+    key = (worker.place.history.uri, worker.place.history.digest, worker.place.inventory_path)
+    if key not in _RECALLS:
+        own = prefix_words(file_prefixes(worker.store, worker.place.inventory_path))
+        _RECALLS.clear()
+        _RECALLS[key] = Recall.of(worker.history, worker.place.history, own)
+    return _RECALLS[key]
