@@ -40,7 +40,7 @@ demo: demo/tokenizer.json ## make the demo's input, run configs/quickstart.yaml 
 	  '  README.md tells what demo/output holds.'
 
 test: $(STAMP) ## all tests but the random kills
-	@$(BIN)/python -m pytest -m 'not chaos'
+	@$(BIN)/python -m pytest -m 'not chaos' --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 
 check: $(STAMP) ## formatting, lint, types, imports
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """The exchange of near-duplicates alone: millions of synthetic signatures through buckets, verification, components and decision.
 
-    python benchmarks/bench_exchange_near.py                                      # small
-    python benchmarks/bench_exchange_near.py --rows 1000000 2000000 5000000 10000000   # 10 GB of disk at the largest
+    python benchmarks/bench_exchange_near.py                                           # half a million and a million
+    python benchmarks/bench_exchange_near.py --rows 1000000 2000000 5000000 10000000   # 11 GB of disk at the largest
 
 Keys and features of units are written as units leave them (signature_rows.py), then everything between them and the verdicts on the units
 goes as in a run: the engine's driver, with default limits, on a Ray of two cores. Of each kind of task: how many, wall seconds of the step,
@@ -50,6 +50,8 @@ from pipelines.worker import Place  # noqa: E402
 STAGE: Final = "bench"
 INVENTORY: Final = "inventory"
 BOUND_BYTES: Final = 3 << 29
+WARM_ROWS: Final = 500_000
+"""Documents of a first exchange that does not count, so that workers have their kernels: enough of them for every step."""
 
 
 class FreshPeaks(Executor):
@@ -140,8 +142,8 @@ def removed(store: Store, refs: Iterable[Any]) -> int:
     return sum(batch.num_rows for ref in refs if ref is not None for batch in read_frames(store, [ref]))
 
 
-def measure(executor: Executor, output: Path, total: int, unit_rows: int) -> dict[str, Any]:
-    """One exchange of so many documents."""
+def measure(executor: Executor, output: Path, total: int, unit_rows: int, limits: Limits) -> dict[str, Any]:
+    """One exchange of so many documents. The folder is there only meanwhile."""
     output.mkdir(parents=True)
     store = open_store(str(output))
     store.check()
@@ -151,13 +153,15 @@ def measure(executor: Executor, output: Path, total: int, unit_rows: int) -> dic
     with Lease(store) as lease:
         driver = Driver(FreshPeaks(executor), lease, place(store, output, len(units), lease.epoch), lambda _record, _work: None)
         measured = Measured(driver, CommitLog(store, STAGE, 0))
-        steps = Steps(measured.log, measured.complete, OperatorSpec.of(MinhashDedup(), ROOT), Limits())
+        steps = Steps(measured.log, measured.complete, OperatorSpec.of(MinhashDedup(), ROOT), limits)
         verdicts = group_near(steps, units, [unit.place for unit in units])
     ended = time.perf_counter()
+    num_removed = removed(store, (verdict.frame for verdict in verdicts))
+    shutil.rmtree(output)
     sums = [vars(step) for step in measured.steps.values()]
     return {
         "rows": total,
-        "removed": removed(store, (verdict.frame for verdict in verdicts)),
+        "removed": num_removed,
         "digest": digest(*(verdict.digest for verdict in verdicts)),
         "input_bytes": sum(unit.keys.bytes + unit.features.bytes for unit in units),
         "making_seconds": round(made - started, 1),
@@ -200,20 +204,21 @@ def cores(number: int) -> Iterator[Executor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 200_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[500_000, 1_000_000])
     parser.add_argument("--unit-rows", type=int, default=32_768, help="documents of a unit: 128 MiB of text")
+    parser.add_argument("--task-bytes", type=int, default=Limits().task_bytes, help="rows that a task holds at once")
     parser.add_argument("--cores", type=int, default=2, help="0: no Ray, this process")
     parser.add_argument("--folder", type=Path, default=None, help="where to work; default: a temporary folder")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "exchange_near.json")
     options = parser.parse_args()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
+    limits = Limits(task_bytes=options.task_bytes)
     results = []
     with tempfile.TemporaryDirectory(dir=options.folder) as folder, cores(options.cores) as executor:
+        measure(executor, Path(folder) / "warm", min(WARM_ROWS, options.rows[0]), options.unit_rows, limits)
         for total in options.rows:
-            output = Path(folder) / str(total)
-            results.append(measure(executor, output, total, options.unit_rows))
-            shutil.rmtree(output)
+            results.append(measure(executor, Path(folder) / str(total), total, options.unit_rows, limits))
             print(json.dumps(results[-1]), file=sys.stderr, flush=True)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps({"cores": options.cores, "bound_bytes": BOUND_BYTES, "results": results}, indent=1) + "\n")

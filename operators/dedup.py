@@ -55,7 +55,7 @@ class Guards(BaseModel):
     min_documents: int = Field(
         default=100,
         ge=0,
-        description="Sources and inputs of fewer documents than this are not judged by shares: few copies are many there.",
+        description="Sources, keys and inputs of fewer documents than this are not judged by shares: few copies are many there.",
     )
     on_breach: Literal["warn", "fail"] = Field(
         default="warn", description="`warn` shows a breach in the funnel and the report, with examples; `fail` also ends the run."

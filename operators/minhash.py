@@ -76,7 +76,7 @@ class MinhashDedup(NearOperator):
     )
 
     sources: ClassVar[str] = (
-        "Broder 1997; Lee and others, Deduplicating Training Data Makes Language Models Better (2022); datatrove 0.9 (14 bands of 8 rows, "
+        "Broder 1997; Lee and others, Deduplicating Training Data Makes Language Models Better (2022); datatrove 0.10 (14 bands of 8 rows, "
         "5 words, its normalisation); threshold 0.75 is ours: docs/deduplication.md has what it finds and removes wrongly"
     )
 

@@ -22,7 +22,8 @@ def json_schema() -> dict[str, Any]:
     """The JSON schema (2020-12) of a pipeline file: every key and operator with its description, and nothing else allowed."""
     fields = PipelineConfig.model_fields
     sections = {"input": InputConfig, "output": OutputConfig, "execution": ExecutionConfig}
-    properties: dict[str, Any] = {"name": PipelineConfig.model_json_schema()["properties"]["name"]}
+    declared = PipelineConfig.model_json_schema()["properties"]
+    properties: dict[str, Any] = {key: declared[key] for key in ("name", "history")}
     properties |= {key: _model_schema(model) | {"description": fields[key].description} for key, model in sections.items()}
     properties["input"]["properties"]["uri"] = _one_or_many(properties["input"]["properties"]["uri"])
     properties["execution"] = _or_null(properties["execution"])

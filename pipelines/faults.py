@@ -36,6 +36,12 @@ POINTS: Final = (
     "gc.marked",
     "gc.deleting",
 )
+HISTORY_POINTS: Final = (
+    "history.before-record",  # a part is in the history, no record names it
+    "history.before-generation",  # everything is in the history, no generation names it
+    "history.left",  # the generation counts
+)
+"""Passed where a run leaves keys for later ones."""
 
 _ITEMS: Final = dict(item.split("=", 1) for item in os.environ.get("SHARDMILL_FAULT", "").split(",") if "=" in item)
 _PASSINGS: Final = Counter[str]()

@@ -43,6 +43,7 @@ ENGINE_MODULES: Final = (
     "inventory",
     "json*",
     "judging",
+    "key_parts",
     "layers",
     "near_*",
     "pack",

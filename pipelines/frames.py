@@ -31,10 +31,15 @@ WINDOW_BYTES: Final = READ_AHEAD_BYTES // 2
 
 
 class PartWriter:
-    """Writes one part, frame by frame. The part is durable when the block ends, and not there if it raises."""
+    """Writes one part, frame by frame. The part is durable when the block ends, and not there if it raises.
 
-    def __init__(self, store: Store, path: str) -> None:
+    `alone`: its name is durable then too. Else it is by the time that the store makes the record that speaks of it; a record in another
+    store does not wait for that.
+    """
+
+    def __init__(self, store: Store, path: str, *, alone: bool = False) -> None:
         self._store = store
+        self._alone = alone
         self._path = path
         self._stack = ExitStack()
         self._writer: Writer | None = None
@@ -65,7 +70,8 @@ class PartWriter:
         if num_bytes is None:
             num_bytes = batch.nbytes
         if self._writer is None:
-            self._writer = self._stack.enter_context(self._store.writer(self._path))
+            begin = self._store.creator if self._alone else self._store.writer
+            self._writer = self._stack.enter_context(begin(self._path))
         start = self._writer.tell()
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema, options=self._options) as stream:

@@ -83,7 +83,7 @@ def least_heavy(operator: GroupOperator, num_documents: int) -> int | None:
     guards = guards_of(operator)
     if guards is None or guards.max_key_share is None or num_documents < max(guards.min_documents, 1):
         return None
-    return int(guards.max_key_share * num_documents) + 1
+    return max(int(guards.max_key_share * num_documents) + 1, guards.min_documents, 2)
 
 
 def guards_of(operator: GroupOperator) -> Guards | None:

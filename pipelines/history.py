@@ -4,46 +4,61 @@
     <history>/keys/<run>/…               rows of keys, in frames; a table of the files that they are of, and one of where the frames lie
     <history>/tombstones/t00001.arrow    doc_keys of documents that are struck: nothing is removed for them any more
 
-A run takes a snapshot of the generations when it is planned; another that ends meanwhile is not in it. Files that the run reads itself, and
-those that a later generation has again, do not count: no document is a duplicate of itself. A document of an earlier run has a negative
-place, so it precedes all; the texts of earlier runs are never read.
+A run takes a snapshot of the generations when it is planned; another that ends meanwhile is not in it, and a run that left its own
+takes the same snapshot again. Files that the run reads itself, and those that a later generation has again, do not count: no document is
+a duplicate of itself. A document of an earlier run has a negative place, so it precedes all; the texts of earlier runs are never read.
 """
 
 from __future__ import annotations
 
-import io
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from operators.base import GroupOperator, Operator
 from operators.minhash import MinhashDedup
-from pipelines.commit import digest, sealed, unsealed
-from pipelines.errors import ConfigError, InputError, NotFound
+from pipelines.commit import digest
+from pipelines.errors import ConfigError, shown
 from pipelines.exchange import Source
 from pipelines.fingerprint import fingerprint, settings
 from pipelines.frames import FrameRef
-from pipelines.recall import Recall, Snapshot, files_of, generation_path
+from pipelines.recall import (
+    Keys,
+    Recall,
+    Snapshot,
+    Words,
+    counting,
+    key_prefixes,
+    load_generations,
+    read_generations,
+    read_table,
+    struck_keys,
+)
 from pipelines.storage import Store
-
-Words = npt.NDArray[np.uint64]
 
 GENERATIONS: Final = "generations"
 TOMBSTONES: Final = "tombstones"
+NUMBERED: Final = re.compile(r"(generations/g|tombstones/t)(\d+)\.(json|arrow)")
+KEYS_VERSION: Final = 1
+"""Grows when an operator makes other keys or signatures of the same text: those of before cannot be compared with the new ones."""
 NOT_OF_KEYS: Final = (
     *("name", "threshold", "verify", "guards", "annotate", "num_duplicates", "keep", "by", "priority"),
     *("min_documents", "min_remaining_chars"),
 )
 """Settings that decide what happens to keys, not what they are."""
+TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 PARTS: Final = pa.schema(
     [
-        ("operator", pa.string()),
-        ("role", pa.string()),
-        ("path", pa.string()),
+        ("operator", TEXT),
+        ("role", TEXT),
+        ("path", TEXT),
         ("offset", pa.int64()),
         ("length", pa.int64()),
         ("bytes", pa.int64()),
@@ -54,39 +69,121 @@ PARTS: Final = pa.schema(
 """Frames of a generation: of which operator (by the identity of its keys), what for, and the first and last place of its part."""
 
 
-def snapshot_of(store: Store) -> Snapshot:
-    """The generations and tombstones that there are now."""
-    generations = sorted(info.path for info in store.list(GENERATIONS) if info.path.endswith(".json"))
-    return Snapshot(store.uri, tuple(generations), tuple(sorted(info.path for info in store.list(TOMBSTONES))))
+# --- what there is
 
 
-def take_snapshot(store: Store, own: Words, base: str) -> Snapshot:
-    """What a run deduplicates against: the generations before its own, if it left one, that have any documents that count.
+def generations_of(store: Store) -> list[str]:
+    """Paths of all generations, by number."""
+    return _numbered(store, GENERATIONS)
+
+
+def tombstones_of(store: Store) -> list[str]:
+    """Paths of all tombstones, by number."""
+    return _numbered(store, TOMBSTONES)
+
+
+def _numbered(store: Store, folder: str) -> list[str]:
+    return sorted((info.path for info in store.list(folder) if NUMBERED.fullmatch(info.path)), key=number_of)
+
+
+def number_of(path: str) -> int:
+    """Number of a generation or of tombstones."""
+    found = NUMBERED.fullmatch(path)
+    assert found is not None
+    return int(found[2])
+
+
+def take_snapshot(store: Store, own: Words, base: str, operators: Sequence[GroupOperator], pinned: Sequence[str] | None = None) -> Snapshot:
+    """What a run deduplicates against: every generation with documents that count, or those that it had when it left its own.
+
+    So a finished run that is started again finds the snapshot of its plan, whatever others left meanwhile. Tombstones are those of now: a
+    run whose documents were removed for one that is struck since then finds them again.
 
     Args:
         store: The history.
         own: Prefixes of the files that the run reads.
         base: Identity of the run without its history.
+        operators: What the run compares documents by.
+        pinned: The generations that the run had, if it has finished a version and left no generation yet.
+
+    Raises:
+        ConfigError: A generation has no keys of one of the operators, so that not all of its documents could be found.
+        InputError: Something in the history is damaged.
     """
-    everything = snapshot_of(store)
-    bodies = [(path, unsealed(store.read(path))) for path in everything.generations]
-    number_of_own = next((position for position, (_, body) in enumerate(bodies) if body["base"] == base), len(bodies))
-    counted: list[str] = []
-    again = own
-    for path, body in reversed(bodies[:number_of_own]):
-        prefixes, _ = files_of(store, body["files"])
-        if not np.isin(prefixes, again).all():
-            counted.append(path)
-        again = np.union1d(again, prefixes)
-    return Snapshot(store.uri, tuple(reversed(counted)), everything.tombstones if counted else ())
+    every = load_generations(store, generations_of(store))
+    had = next((one.body["history"] for one in reversed(every) if one.body["base"] == base), pinned)
+    if had is not None:
+        every = [one for one in every if one.path in set(had)]
+    masks = counting([one.prefixes for one in every], own)
+    counted = [one for one, mask in zip(every, masks, strict=True) if mask.any()]
+    for operator, identity in zip(operators, key_identities(operators), strict=True):
+        for one in counted:
+            _check(operator, identity, one.body, store.uri)
+    prefixes = [one.prefixes[mask] for one, mask in zip(every, masks, strict=True)]
+    tombstones, struck = _struck_among(store, np.concatenate([np.zeros(0, np.uint64), *prefixes]))
+    words = [*(one.body["plan"] for one in counted), "struck", sha256(struck.tobytes()).hexdigest()]  # a plan decides what is left
+    return Snapshot(store.uri, tuple(one.path for one in counted), tombstones, digest("history", *words))
 
 
-def keys_identity(operator: Operator) -> str:
-    """What must be the same for two runs' keys of an operator to be comparable."""
-    facts = {name: value for name, value in settings(operator).items() if name not in NOT_OF_KEYS}
+def _struck_among(store: Store, prefixes: Words) -> tuple[tuple[str, ...], Keys]:
+    """Tombstones of documents of some files, and the doc_keys of these."""
+    found = {path: struck_keys(store, [path]) for path in tombstones_of(store)}
+    found = {path: keys[np.isin(key_prefixes(keys), prefixes)] for path, keys in found.items()}
+    paths = tuple(path for path, keys in found.items() if len(keys))
+    return paths, np.unique(np.concatenate([np.zeros(0, "S16"), *(found[path] for path in paths)]))
+
+
+# --- keys
+
+
+def keys_identity(operator: Operator, number: int = 0) -> str:
+    """What must be the same for two runs' keys of an operator to be comparable; `number`: operators before it that are set alike."""
+    return fingerprint({**_facts(operator), "keys_version": KEYS_VERSION, "number": number})[:32]
+
+
+def key_identities(operators: Sequence[GroupOperator]) -> list[str]:
+    """`keys_identity` of each operator of a pipeline."""
+    seen: Counter[str] = Counter()
+    found = []
+    for operator in operators:
+        alone = keys_identity(operator)
+        found.append(keys_identity(operator, seen[alone]))
+        seen[alone] += 1
+    return found
+
+
+def _facts(operator: Operator) -> dict[str, Any]:
+    facts = key_settings(operator)
     if isinstance(operator, MinhashDedup):
         facts |= {"preset": None, "bands": operator.curve.bands, "rows": operator.curve.rows}
-    return fingerprint(facts)[:32]
+    return facts
+
+
+def key_settings(operator: Operator) -> dict[str, Any]:
+    """The settings that decide what an operator's keys are."""
+    return {name: value for name, value in settings(operator).items() if name not in NOT_OF_KEYS}
+
+
+def _check(operator: GroupOperator, identity: str, body: Mapping[str, Any], uri: str) -> None:
+    if identity in body["operators"]:
+        return
+    theirs = [known for known in body["operators"].values() if known["type"] == operator.type]
+    raise ConfigError(
+        f"history: {uri}: operator {operator.name or operator.type!r}: the generation of run {body['run_id']} ({body['name']}, "
+        f"{body['output']}) {_what_it_has(operator, theirs, body)}; all runs that share a history deduplicate alike: use the same "
+        "settings, or another history"
+    )
+
+
+def _what_it_has(operator: GroupOperator, theirs: Sequence[Mapping[str, Any]], body: Mapping[str, Any]) -> str:
+    if not theirs:
+        return f"has no keys of it, only those of {', '.join(known['name'] for known in body['operators'].values())}"
+    mine = key_settings(operator)
+    if any(known["settings"] == mine for known in theirs):
+        return f"has its keys for {len(theirs)} of the operators that are set so, or as another release made them"
+    other = [f"{key} is {mine[key]!r} here and {theirs[0]['settings'].get(key)!r} there" for key in mine]
+    differing = [line for key, line in zip(mine, other, strict=True) if mine[key] != theirs[0]["settings"].get(key)]
+    return f"has its keys with other settings ({shown('; '.join(differing))})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,155 +196,51 @@ class Remembered:
 
 
 class History:
-    """The generations of a snapshot.
-
-    Raises:
-        ConfigError: A generation has no keys of one of the operators, so that not all of its documents could be found.
-    """
+    """The generations of a snapshot, as the operators of one pipeline ask for them."""
 
     def __init__(self, store: Store, snapshot: Snapshot, operators: Sequence[GroupOperator]) -> None:
-        self.store = store
         self.snapshot = snapshot
-        self.bodies = [unsealed(store.read(path)) for path in snapshot.generations]
-        self._tables = [_table(store, body["parts"]) for body in self.bodies]
-        self.recall = Recall(store, snapshot, np.zeros(0, np.uint64))
-        for operator in operators:
-            for body in self.bodies:
-                _check(operator, body, snapshot.uri)
+        generations = load_generations(store, snapshot.generations)
+        self._tables = [read_table(store, one.path, str(one.body["parts"])) for one in generations]
+        self._recall = Recall(generations, np.zeros(0, np.uint64), np.zeros(0, "S16"))
+        self._identities = dict(zip((one.name for one in operators), key_identities(operators), strict=True))
 
     def remembered(self, operator: GroupOperator, role: str) -> list[Remembered]:
         """Rows that earlier runs left for an operator, a source a part."""
-        identity = keys_identity(operator)
+        identity = self._identities[operator.name]
         return [one for number, table in enumerate(self._tables) for one in self._of(number, table, identity, role)]
 
     def _of(self, number: int, table: pa.Table, identity: str, role: str) -> Iterator[Remembered]:
-        parts: dict[str, list[Mapping[str, Any]]] = {}
-        for row in table.to_pylist():
-            if (row["operator"], row["role"]) == (identity, role):
-                parts.setdefault(row["path"], []).append(row)
-        for path, rows in parts.items():
-            frames = tuple(FrameRef(path, row["offset"], row["length"]) for row in rows)
-            source = Source(frames, bytes=sum(row["bytes"] for row in rows), generation=number)
-            first, last = rows[0]["first"], rows[0]["last"]
-            yield Remembered(source, *self.recall.bounds(number, first, last)) if first >= 0 else Remembered(source, 0, 0)
+        mine = table.filter(pc.and_(pc.equal(table["operator"], identity), pc.equal(table["role"], role))).combine_chunks()
+        if mine.num_rows == 0:
+            return
+        paths = mine["path"].combine_chunks()
+        code = paths.indices.to_numpy()
+        offset, length, size, first, last = (mine[name].to_numpy() for name in ("offset", "length", "bytes", "first", "last"))
+        starts = np.flatnonzero(np.r_[True, code[1:] != code[:-1]])
+        for start, stop in zip(starts.tolist(), np.r_[starts[1:], len(code)].tolist(), strict=True):
+            path = paths.dictionary[int(code[start])].as_py()
+            places = zip(offset[start:stop].tolist(), length[start:stop].tolist(), strict=True)
+            source = Source(tuple(FrameRef(path, *place) for place in places), bytes=int(size[start:stop].sum()), generation=number)
+            has_places = first[start] >= 0
+            yield Remembered(source, *(self._recall.bounds(number, int(first[start]), int(last[start])) if has_places else (0, 0)))
 
 
-def _table(store: Store, path: str) -> pa.Table:
-    with pa.ipc.open_file(io.BytesIO(store.read(path))) as reader:
-        return reader.read_all()
-
-
-def _check(operator: GroupOperator, body: Mapping[str, Any], uri: str) -> None:
-    name = operator.name or operator.type
-    if keys_identity(operator) in body["operators"]:
-        return
-    same = [known for known in body["operators"].values() if known["type"] == operator.type]
-    if same:
-        mine = {key: value for key, value in settings(operator).items() if key not in NOT_OF_KEYS}
-        theirs = same[0]["settings"]
-        other = [f"{key} is {mine[key]!r} here and {theirs.get(key)!r} there" for key in mine if mine[key] != theirs.get(key)]
-        found = f"has its keys with other settings ({'; '.join(other[:3])})"
-    else:
-        found = f"has none, only those of {', '.join(known['name'] for known in body['operators'].values()) or 'no operator'}"
-    raise ConfigError(
-        f"history: {uri}: operator {name!r}: the generation of run {body['run_id']} ({body['name']}) {found}; all runs that share a "
-        "history deduplicate alike: use the same settings, or another history"
-    )
-
-
-# --- adding
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A part that a run leaves: its frames, and the first and last place of its rows (-1 where rows have none)."""
-
-    operator: str
-    role: str
-    path: str
-    frames: Sequence[Sequence[int]]
-    first: int
-    last: int
-
-
-def generation_id(output_uri: str, plan: str) -> str:
-    """Identity of what one run leaves: a second try leaves nothing more."""
-    return digest("generation", output_uri, plan)[:32]
-
-
-def find_generation(store: Store, identity: str) -> bool:
-    """Whether a run has left its keys."""
-    return any(unsealed(store.read(path))["id"] == identity for path in snapshot_of(store).generations)
-
-
-def write_parts(store: Store, path: str, parts: Sequence[Left]) -> None:
-    """Write the table that says where a generation's frames lie."""
-    rows = [
-        {
-            "operator": part.operator,
-            "role": part.role,
-            "path": part.path,
-            "first": part.first,
-            "last": part.last,
-            "offset": frame[0],
-            "length": frame[1],
-            "bytes": max(frame[1], frame[3]),
-        }
-        for part in parts
-        for frame in part.frames
-    ]
-    sink = io.BytesIO()
-    table = pa.Table.from_pylist(rows, schema=PARTS)
-    with pa.ipc.new_file(sink, PARTS) as writer:
-        writer.write_table(table)
-    with store.writer(path) as target:
-        target.write(sink.getvalue())
-
-
-def add_generation(store: Store, body: Mapping[str, Any]) -> str:
-    """Make a generation count, under the next number. Returns its path."""
-    while True:
-        taken = snapshot_of(store).generations
-        number = 1 + max((int(path.rpartition("/g")[2].removesuffix(".json")) for path in taken), default=0)
-        path = generation_path(number)
-        if store.create(path, sealed({**body, "number": number})):
-            return path
-
-
-# --- striking
-
-
-def strike(store: Store, keys: Sequence[bytes]) -> str:
-    """Strike documents by their doc_keys: nothing is removed for them any more. Returns the path of the tombstones.
-
-    What was removed for them before stays removed; a run over the same files finds it again.
-
-    Raises:
-        InputError: A key has not 16 bytes, or there are none.
-    """
-    if not keys or any(len(key) != 16 for key in keys):
-        raise InputError(f"{len(keys)} doc_keys to strike: expected at least one, each of 16 bytes (32 hexadecimal digits)")
-    table = pa.table({"doc_key": pa.array(sorted(set(keys)), pa.binary(16))})
-    sink = io.BytesIO()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    while True:
-        taken = snapshot_of(store).tombstones
-        number = 1 + max((int(path.rpartition("/t")[2].removesuffix(".arrow")) for path in taken), default=0)
-        path = f"{TOMBSTONES}/t{number:05d}.arrow"
-        if store.create(path, sink.getvalue()):
-            return path
+# --- for a person
 
 
 def describe(store: Store) -> list[dict[str, Any]]:
-    """The generations for a person: number, run, output, rows, operators, in order."""
-    found = []
-    for path in snapshot_of(store).generations:
-        try:
-            body = unsealed(store.read(path))
-        except NotFound:
-            continue
-        names = [known["name"] for known in body["operators"].values()]
-        wanted = ("number", "run_id", "name", "output", "version", "rows", "created_at")
-        found.append({name: body[name] for name in wanted} | {"operators": names, "files": len(files_of(store, body["files"])[1])})
-    return found
+    """The generations for a person, in order.
+
+    Raises:
+        InputError: One is damaged.
+    """
+    wanted = ("number", "run_id", "name", "output", "version", "created_at", "rows", "num_files")
+    return [
+        {**{name: body[name] for name in wanted}, "operators": [_told(known) for known in body["operators"].values()]}
+        for body in read_generations(store, generations_of(store))
+    ]
+
+
+def _told(known: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: known[name] for name in ("name", "type", "documents")}

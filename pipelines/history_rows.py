@@ -20,20 +20,17 @@ _RECALLS: dict[tuple[str, str, str], Recall] = {}
 def recalled(worker: Any, frames: Sequence[FrameRef], generation: int) -> Iterator[pa.RecordBatch]:
     """The rows of some frames of a generation, without documents that do not count.
 
-    A column `place` has places of this run; keys that are compared by file and row get these from it. Rows without documents (counts
-    of passages) are as they were left.
+    A column `place` has places of this run; keys that are compared by file and row get these from it. Counts of passages have the place of
+    a file: those of files that were read again do not count, but of struck documents nothing can be taken out.
     """
     recall = _recall(worker)
     for batch in read_frames(worker.history, frames):
-        if "place" not in batch.schema.names:
-            yield batch
-            continue
         place, counts = recall.places(generation, batch.column("place").to_numpy())
         if "doc_key" in batch.schema.names:
             counts = counts & recall.stands(batch.column("doc_key"))
         columns = {name: batch.column(name) for name in batch.schema.names}
         columns["place"] = pa.array(place)
-        if "key_lo" in columns:  # keys of documents
+        if "key_lo" in columns:  # keys of documents, or counts
             del columns["place"]
             columns = {"file": pa.array(place >> ROW_BITS), "row": pa.array(place & ROW_MASK), **columns}
         yield pa.RecordBatch.from_pydict(columns).filter(pa.array(np.asarray(counts)))

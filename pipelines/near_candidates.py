@@ -189,10 +189,13 @@ class _Buckets:
         self._first = np.full(len(self._expected), np.iinfo(np.int64).max)
 
     def count(self, rows: pa.RecordBatch) -> None:
-        """Count the documents of the keys of some rows, which are sorted by key."""
+        """Count this run's documents of the keys of some rows, which are sorted by key."""
         if self._heavy is None:
             return
         keys, where = rows.column("key_hi").to_numpy(), rows.column("place").to_numpy()
+        own = where >= 0
+        if not own.all():
+            keys, where = keys[own], where[own]
         if self._expected is not None:
             sizes, first = bucket_sizes(keys, where)
             at = np.searchsorted(self._expected, np.unique(keys))

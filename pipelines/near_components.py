@@ -2,8 +2,8 @@
 
 Edges that one task can hold need none. Else every task replaces the edges that it can hold by stars with the same components (union-find).
 If those fit a task, it labels every document with the smallest place of its component; if not, large-star and small-star take turns
-(Kiveris and others, "Connected Components in MapReduce and Beyond", SoCC 2014) until nothing changes. A document of an earlier run joins
-nobody: it stays whatever is decided.
+(Kiveris and others, "Connected Components in MapReduce and Beyond", SoCC 2014) until nothing changes. Documents of earlier runs join others
+too, although they stay whatever is decided: for how many each one stands is counted where its component is decided.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class ContractJob:
 
         started = time.process_time()
         batches = [batch for source in self.sources for batch in read_source(worker, source)]
-        one, other = (np.concatenate([batch.column(name).to_numpy() for batch in batches]) for name in (self.larger, self.smaller))
-        own = (one >= 0) & (other >= 0)
-        node, root = components(one[own], other[own])
+        node, root = components(
+            *(np.concatenate([batch.column(name).to_numpy() for batch in batches]) for name in (self.larger, self.smaller))
+        )
         with attempt.writer("links") as writer:
             writer.write(_links(node[node != root], root[node != root]))
             faults.point("exchange.before-record")

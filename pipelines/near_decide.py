@@ -20,12 +20,12 @@ import pyarrow.compute as pc
 from operators.keep import WORDS
 from operators.near import NearOperator, place_word
 from pipelines import faults, identity
-from pipelines.exchange import Source, gathered, read_chunks, read_source, write_by_digit
+from pipelines.exchange import Source, gathered, read_chunks, read_source, united, write_by_digit
 from pipelines.frames import PartWriter
 from pipelines.near_pairs import DOC_WORDS, EARLIER, LATER
 from pipelines.operatorspec import OperatorSpec
 from pipelines.partitioning import ByHash, mixed
-from pipelines.rows import Ints, one_batch
+from pipelines.rows import Ints
 from pipelines.steps import Steps, by_group, power_of_two, total_bytes, whole
 from pipelines.verdicts import Telling, counts_kept, in_place_order, mark_rows, removal_rows, with_marks
 from pipelines.worker import Attempt, Outcome, Worker
@@ -177,7 +177,7 @@ class SliceJob:
 
 
 def _joined(batches: list[pa.RecordBatch], like: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return one_batch(pa.Table.from_batches(batches)) if batches else like[0].slice(0, 0)
+    return united(batches) if batches else like[0].slice(0, 0)
 
 
 @dataclass(frozen=True, slots=True)

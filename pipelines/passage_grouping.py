@@ -20,7 +20,7 @@ from pipelines.frames import PartWriter
 from pipelines.gathering import UnitVerdict, gather
 from pipelines.history import History
 from pipelines.operatorspec import OperatorSpec
-from pipelines.partitioning import ByKey, places
+from pipelines.partitioning import ROW_BITS, ByKey, places
 from pipelines.steps import Steps, power_of_two, total_bytes, whole
 from pipelines.worker import Attempt, Outcome, Worker
 
@@ -31,7 +31,7 @@ class PassageJob:
 
     Attributes:
         earlier: In how many documents earlier runs had the partition's passages.
-        leaves: Whether to write down this run's numbers, for later runs.
+        leaves: Whether to write down this run's numbers, by file, for later runs: these may read some of the files again.
     """
 
     operator: OperatorSpec
@@ -65,13 +65,13 @@ class PassageJob:
     def _in_rounds(self, worker: Worker, operator: PassageOperator, leaving: PartWriter) -> Iterator[pa.RecordBatch]:
         counts: PassageCounts | None = None
         for chunk in read_chunks(worker, self.sources, self.task_bytes):
-            more = fold(_sorted(chunk))
+            rows = _sorted(chunk)
+            more = fold(rows)
+            if self.leaves:
+                leaving.write(_by_file(rows, counts))
             counts = more if counts is None else merged(counts, more)
         if counts is None:
             return
-        if self.leaves:
-            columns = {"key_hi": counts.key_hi, "key_lo": counts.key_lo, "documents": counts.documents}
-            leaving.write(pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()}))
         for chunk in read_chunks(worker, self.earlier, self.task_bytes):
             counts = merged(_earlier(chunk), counts)
         counts = counts.frequent(operator.min_documents)
@@ -90,6 +90,28 @@ def group_passages(steps: Steps, keys: Sequence[Source], units: Sequence[UnitPla
     records = list(steps.done([steps.work(job, [*job.sources, *job.earlier], str(leaves)) for job in jobs]))
     steps.left["counts"] = [record.parts["counts"] for record in records if "counts" in record.parts]
     return gather(steps, [whole(record.parts["verdicts"]) for record in records if "verdicts" in record.parts], units)
+
+
+def _by_file(rows: PassageRows, before: PassageCounts | None) -> pa.RecordBatch:
+    """In how many documents of each file each key is, as the history has it: `place` is that of the file's first row.
+
+    Documents that the counts before say of a key that they have it last are not counted again.
+    """
+    columns = [rows.key_hi, rows.key_lo, rows.file, rows.row]
+    is_new = np.ones(len(rows.key_hi), np.bool_)
+    if before is not None:
+        held = (before.key_hi, before.key_lo, before.last_file, before.last_row)
+        columns = [np.concatenate(both) for both in zip(held, columns, strict=True)]
+        is_new = np.r_[np.zeros(len(before.key_hi), np.bool_), is_new]
+    order = np.lexsort((is_new, *columns[::-1]))
+    columns, is_new = [values[order] for values in columns], is_new[order]
+    differs = [np.r_[True, values[1:] != values[:-1]][: len(order)] for values in columns]
+    starts = np.flatnonzero(differs[0] | differs[1] | differs[2])
+    is_document = is_new & (differs[0] | differs[1] | differs[2] | differs[3])
+    documents = np.add.reduceat(is_document.astype(np.int64), starts) if len(starts) else np.zeros(0, np.int64)
+    some = starts[documents > 0]
+    found = {"key_hi": columns[0][some], "key_lo": columns[1][some], "documents": documents[documents > 0]}
+    return pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in {**found, "place": columns[2][some] << ROW_BITS}.items()})
 
 
 def _earlier(batch: pa.RecordBatch) -> PassageCounts:

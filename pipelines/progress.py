@@ -30,6 +30,7 @@ KINDS: Final = {
     "slice": "exchange: decisions",
     "count": "exchange: decisions",
     "gather": "exchange: verdicts",
+    "retain": "history: kept keys",
     "shard": "packing: shards",
     "table": "packing: side tables",
 }

@@ -34,7 +34,7 @@ READERS: Final = 16
 class Snapshot:
     """The generations and tombstones that a run deduplicates against, by their paths in the history.
 
-    `digest` stands for their content, wherever they lie: it is part of the run's plan.
+    `digest` stands for what is in them, wherever they lie: it is part of the run's plan.
     """
 
     uri: str
@@ -49,7 +49,6 @@ class Generation:
 
     path: str
     body: Mapping[str, Any]
-    sealed: bytes
     prefixes: Words
     first_row: Ints
 
@@ -60,30 +59,34 @@ def generation_path(number: int) -> str:
 
 
 def load_generations(store: Store, paths: Sequence[str]) -> list[Generation]:
-    """Generations with the tables of their files, read by a few threads.
+    """Generations with the tables of their files.
+
+    Raises:
+        InputError: One is damaged, or not there.
+    """
+
+    def load(path: str) -> Generation:
+        body = _read(store, path)
+        table = read_table(store, path, str(body["files"]))
+        return Generation(path, body, table["prefix"].to_numpy(), table["first_row"].to_numpy())
+
+    with ThreadPoolExecutor(READERS, thread_name_prefix="history") as threads:
+        return list(threads.map(load, paths))
+
+
+def read_generations(store: Store, paths: Sequence[str]) -> list[dict[str, Any]]:
+    """What is written down of generations.
 
     Raises:
         InputError: One is damaged, or not there.
     """
     with ThreadPoolExecutor(READERS, thread_name_prefix="history") as threads:
-        return list(threads.map(lambda path: _generation(store, path), paths))
+        return list(threads.map(lambda path: _read(store, path), paths))
 
 
-def _generation(store: Store, path: str) -> Generation:
-    data, body = read_generation(store, path)
-    table = read_table(store, path, str(body["files"]))
-    return Generation(path, body, data, table["prefix"].to_numpy(), table["first_row"].to_numpy())
-
-
-def read_generation(store: Store, path: str) -> tuple[bytes, dict[str, Any]]:
-    """What is written down of a generation, as it lies there and read.
-
-    Raises:
-        InputError: It is damaged, or not there.
-    """
+def _read(store: Store, path: str) -> dict[str, Any]:
     try:
-        data = store.read(path)
-        return data, unsealed(data)
+        return unsealed(store.read(path))
     except (NotFound, TornRecord) as error:
         raise damaged(store, path, str(error)) from error
 
@@ -152,6 +155,11 @@ class Recall:
         """Places of documents of a generation, from those that they had in their own run, and which of them count."""
         ordinal = raw >> ROW_BITS
         return self._bases[generation] + self._first_rows[generation][ordinal] + (raw & ROW_MASK), self._counts[generation][ordinal]
+
+    def bounds(self, generation: int, first: int, last: int) -> tuple[int, int]:
+        """First and last place of some rows of a generation."""
+        found, _ = self.places(generation, np.array([first, last], np.int64))
+        return int(found[0]), int(found[1])
 
     def stands(self, doc_keys: pa.Array) -> Mask:
         """Which documents are not struck."""

@@ -24,6 +24,7 @@ from pipelines.layers import Layers
 from pipelines.ledger import Ledger
 from pipelines.pack import File, FileJob, Form, cut, stretches
 from pipelines.plan import Plan
+from pipelines.recall import Snapshot
 from pipelines.redaction import redact, redact_settings
 from pipelines.rows import DUPLICATES, QUARANTINE
 from pipelines.version import Claim
@@ -185,12 +186,13 @@ def manifest(
     parents: Sequence[str],
     limit: int | None,
     warnings: Sequence[Mapping[str, Any]] = (),
+    history: Snapshot | None = None,
 ) -> dict[str, Any]:
-    """The manifest of a version (DESIGN 10)."""
+    """The manifest of a version (DESIGN 10). `history`: what earlier runs left that it was compared with."""
     tokens = [shard.tokens for shard in tables.shards if shard.tokens is not None]
     uris = [str(redact(uri)) for uri in config.input.uri]
     unreadable = [{"uri": uri, "error": error, "message": message} for uri, error, message in inventory.unreadable]
-    source = {
+    source: dict[str, Any] = {
         "uri": uris[0] if len(uris) == 1 else uris,
         "files": inventory.num_files,
         "rows": inventory.rows,
@@ -200,6 +202,8 @@ def manifest(
         "inventory": inventory_path(inventory),
         "limit": limit,
     }
+    if history is not None:
+        source["history"] = {"generations": list(history.generations), "tombstones": list(history.tombstones)}
     output = {
         "shards": len(tables.shards),
         "rows": sum(shard.part.rows for shard in tables.shards),

@@ -8,15 +8,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import numpy as np
 import orjson
 
 from cluster.tasks import Executor
-from operators.base import GroupOperator
 from pipelines import faults
 from pipelines.card import card
 from pipelines.chain import bounded
@@ -27,15 +25,14 @@ from pipelines.errors import ClusterError, LeaseHeld, NotFound
 from pipelines.exchange import Limits
 from pipelines.fingerprint import engine_facts, fingerprint
 from pipelines.gc import collect, needed
-from pipelines.history import History, find_generation, generation_id, take_snapshot
+from pipelines.history_adding import generation_id
 from pipelines.history_leaving import Leaving
-from pipelines.identity import PREFIX_BYTES
+from pipelines.history_planning import group_operators, has_left, history_of, history_store, with_history, without_history
 from pipelines.inventory import Inventory
 from pipelines.lease import Lease, was_cut_short
 from pipelines.plan import Ingredients, Plan, Unit, make_plan, plan_units, unit_bytes, with_splits
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import KINDS, Silent, Watch
-from pipelines.recall import prefix_words
 from pipelines.redaction import redact_uri
 from pipelines.report import report
 from pipelines.results import Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
@@ -113,6 +110,8 @@ def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None
     seen = watch or Silent()
     store = open_store(config.output.uri, config.output.storage_options)
     store.check()
+    if config.history is not None:
+        history_store(config).check()
     with executor_for(config) as started:
         seen.note(f"{config.name}: listing the input")
         prepared = with_history(config, prepare(config, started, limit))
@@ -125,40 +124,6 @@ def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None
         with Lease(store, describe) as lease:
             engine = Engine(config, prepared, plan, store, lease, seen, limits or Limits(), limit)
             return RunResult(engine.run(started()), was_finished=False)
-
-
-def with_history(config: PipelineConfig, prepared: Prepared) -> Prepared:
-    """The same with what earlier runs left, as it is now.
-
-    Raises:
-        ConfigError: Earlier runs left other keys than this one's operators compare.
-    """
-    if config.history is None:
-        return prepared
-    store = history_store(config)
-    own = prefix_words(np.frombuffer(prepared.inventory.prefixes(), np.uint8).reshape(-1, PREFIX_BYTES))
-    base = make_plan(prepared.ingredients, prepared.inventory, ()).fingerprint
-    snapshot = take_snapshot(store, own, generation_id(open_store(config.output.uri, config.output.storage_options).uri, base))
-    History(store, snapshot, group_operators(config))
-    return replace(prepared, ingredients=replace(prepared.ingredients, history=snapshot))
-
-
-def history_store(config: PipelineConfig) -> Store:
-    """Where the history is kept."""
-    assert config.history is not None
-    return open_store(config.history, config.output.storage_options)
-
-
-def group_operators(config: PipelineConfig) -> list[GroupOperator]:
-    """The operators that compare documents."""
-    return [operator for operator in config.operators if isinstance(operator, GroupOperator)]
-
-
-def has_left(config: PipelineConfig, store: Store, plan: Plan) -> bool:
-    """Whether a finished run has left its keys, where it has any to leave."""
-    if config.history is None or not group_operators(config):
-        return True
-    return find_generation(history_store(config), generation_id(store.uri, plan.fingerprint))
 
 
 def already(store: Store, plan: Plan) -> dict[str, Any] | None:
@@ -233,7 +198,7 @@ class Engine:
             units = current_units(self._config, self._inventory, splits, logs[0])
             plan = make_plan(self._ingredients, self._inventory, units)
             self._lease.confirm()
-            replace_any(self._store, PLAN, sealed(plan_facts(self._config, plan, self._inventory)))
+            replace_any(self._store, PLAN, sealed(plan_facts(self._config, plan, self._inventory, self._ingredients)))
             faults.point("run.planned")
             complete = partial(self._complete, driver)
             stages = Stages(self._store, plan, self._inventory, logs, complete, self._limits, splits, history_of(self._ingredients))
@@ -339,6 +304,7 @@ class Engine:
             parents=self._parents(),
             limit=self._limit,
             warnings=[breach.to_json() for breach in stages.breaches],
+            history=self._ingredients.history,
         )
         final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
         write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())
@@ -351,14 +317,16 @@ class Engine:
         store, config = history_store(self._config), self._config
         identity = generation_id(self._store.uri, self._plan.fingerprint)
         log = self._log(f"history-{self._plan.fingerprint}")
-        without = make_plan(replace(self._ingredients, history=None), self._inventory, ()).fingerprint
+        assert self._ingredients.history is not None
         about = {
-            "base": generation_id(self._store.uri, without),
+            "base": generation_id(self._store.uri, without_history(self._ingredients, self._inventory)),
+            "history": self._ingredients.history.generations,
+            "plan": self._plan.fingerprint,
             "name": config.name,
             "output": redact_uri(self._store.uri),
             **{key: manifest[key] for key in ("run_id", "version", "created_at")},
         }
-        leaving = Leaving(store, log, partial(self._complete, driver), identity)
+        leaving = Leaving(store, log, partial(self._complete, driver), self._lease.confirm, identity)
         leaving.leave(stages.keepings(), group_operators(config), self._inventory, about)
         faults.point("history.left")
 
@@ -401,13 +369,6 @@ class Engine:
 
 
 # --- planning, shared with the `plan` command
-
-
-def history_of(made: Ingredients) -> History | None:
-    """What earlier runs left, for a plan's group operators; None without a history."""
-    if made.history is None:
-        return None
-    return History(history_store(made.config), made.history, group_operators(made.config))
 
 
 def read_splits(store: Store, plan: Plan) -> dict[str, str]:
@@ -466,9 +427,11 @@ def _stretch(inventory: Inventory, ordinals: Mapping[tuple[str, str], int], unit
     return start, position
 
 
-def plan_facts(config: PipelineConfig, plan: Plan, inventory: Inventory) -> dict[str, Any]:
+def plan_facts(config: PipelineConfig, plan: Plan, inventory: Inventory, made: Ingredients) -> dict[str, Any]:
     """What is written down of the latest plan: for `status`, `gc` and the comparison with the next one."""
+    had = None if made.history is None else {"base": without_history(made, inventory), "generations": made.history.generations}
     return {
+        "history": had,
         "run_id": run_id(plan),
         "name": config.name,
         "plan": plan.fingerprint,

@@ -13,12 +13,15 @@ from pipelines.commit import CommitLog, epoch_of, latest_plan
 from pipelines.config import PipelineConfig
 from pipelines.errors import ShardmillError, shown
 from pipelines.exchange import Limits
+from pipelines.exchange_survey import ExchangeSurvey, all_lines, cores_of, corpus_of, exchanges, size_text
 from pipelines.fingerprint import differences
+from pipelines.history_planning import history_of, with_history
 from pipelines.inventory import Inventory
+from pipelines.operatorspec import OperatorSpec
 from pipelines.plan import Plan, make_plan
 from pipelines.prepare import prepare
 from pipelines.results import run_id
-from pipelines.run import already, current_units, executor_for, history_of, read_splits, with_history
+from pipelines.run import already, current_units, executor_for, read_splits
 from pipelines.stages import Stages
 from pipelines.storage import Store, open_store
 from pipelines.work import Work
@@ -44,7 +47,13 @@ class StageSurvey:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a run would do. Sizes in bytes; estimates are for what is missing."""
+    """What a run would do. Sizes in bytes; estimates are for what is missing.
+
+    Attributes:
+        exchange: Of each group operator whose verdicts are missing.
+        cores: Cores that hours are reckoned for.
+        is_example: True if nobody knows how many cores the cluster has.
+    """
 
     name: str
     run_id: str
@@ -57,10 +66,13 @@ class Survey:
     requests: int
     intermediate_bytes: int
     target_shard_bytes: int
+    exchange: list[ExchangeSurvey]
+    cores: int
+    is_example: bool
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object."""
-        return asdict(self)
+        return {**asdict(self), "exchange": [one.to_json() for one in self.exchange]}
 
 
 class _MissingWorkError(ShardmillError):
@@ -82,12 +94,16 @@ def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
     splits = read_splits(store, draft)
     plan = make_plan(prepared.ingredients, inventory, current_units(config, inventory, splits, logs[0]))
     found = [StageSurvey([*stage.operators, *(group.name for group in stage.spec.groups)], len(plan.units)) for stage in plan.stages]
-    _walk(Stages(store, plan, inventory, logs, _counter(plan, found), Limits(), splits, history_of(prepared.ingredients)))
+    history = history_of(prepared.ingredients)
+    _walk(Stages(store, plan, inventory, logs, _counter(plan, found), Limits(), splits, history))
     before = latest_plan(store)
     _explain(plan, found, before)
     missing = sum(stage.units - stage.committed for stage in found)
     size = int(inventory.group_bytes.sum())
     is_finished = already(store, plan) is not None
+    missing_groups = _missing_groups(plan, found)
+    corpus = corpus_of(config, inventory, len(plan.units), made_id=prepared.ingredients.made_id)
+    cores, is_example = cores_of(config)
     return Survey(
         name=config.name,
         run_id=run_id(plan),
@@ -100,7 +116,16 @@ def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
         requests=0 if is_finished else inventory.num_bytes // READ_BLOCK_BYTES + inventory.num_files + missing * COMMIT_REQUESTS,
         intermediate_bytes=0 if is_finished else size,
         target_shard_bytes=config.output.target_shard_bytes,
+        exchange=[] if is_finished else exchanges(missing_groups, corpus, history),
+        cores=cores,
+        is_example=is_example,
     )
+
+
+def _missing_groups(plan: Plan, found: Sequence[StageSurvey]) -> list[tuple[int, OperatorSpec]]:
+    """Group operators whose verdicts are not there yet, by the number of their stage: the walk did not come to the stage behind it."""
+    ends = zip(plan.stages, found[1:], strict=False)
+    return [(number, spec) for number, (stage, behind) in enumerate(ends, 1) if not behind.known for spec in stage.spec.groups]
 
 
 def _log(store: Store, stage: str) -> CommitLog:
@@ -179,10 +204,10 @@ def _identities(inventory: Inventory) -> dict[str, str]:
 def render(found: Survey) -> list[str]:
     """The survey for a person."""
     source = found.input
-    size = _size(source["bytes"])
+    size = size_text(source["bytes"])
     lines = [
         f"{found.name}: run {found.run_id} into {found.output}",
-        f"input: {source['files']:,} files, {source['rows']:,} rows, {size} ({_size(source['uncompressed_bytes'])} uncompressed)",
+        f"input: {source['files']:,} files, {source['rows']:,} rows, {size} ({size_text(source['uncompressed_bytes'])} uncompressed)",
     ]
     for kind, uris in found.input_changes.items():
         more = f" and {len(uris) - MAX_NAMED} more" if len(uris) > MAX_NAMED else ""
@@ -191,9 +216,10 @@ def render(found: Survey) -> list[str]:
         return [*lines, "finished: the same input, pipeline and code made the current version; a run would do nothing"]
     for number, stage in enumerate(found.stages, 1):
         lines += _stage_lines(number, len(found.stages), stage)
+    lines += all_lines(found.exchange, found.cores, is_example=found.is_example)
     lines.append(
-        f"takes: about {found.requests:,} requests to read and commit, up to {_size(found.intermediate_bytes)} of intermediate files, "
-        f"up to {found.shards:,} shards of {_size(found.target_shard_bytes)}"
+        f"takes: about {found.requests:,} requests to read and commit, up to {size_text(found.intermediate_bytes)} of intermediate files, "
+        f"up to {found.shards:,} shards of {size_text(found.target_shard_bytes)}"
     )
     return lines
 
@@ -207,12 +233,3 @@ def _stage_lines(number: int, total: int, stage: StageSurvey) -> list[str]:
     if stage.exchange:
         lines.append(f"  exchange: {stage.exchange_committed} of {stage.exchange} tasks are committed")
     return lines + [f"  runs because {line}" for line in stage.why]
-
-
-def _size(size: int) -> str:
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000:
-            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} PB"

@@ -21,7 +21,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from operators.base import BatchOperator, GroupOperator, KeysFn, text_of, with_column
-from operators.keep import WORDS
 from operators.near import NearOperator
 from operators.passages import PassageOperator
 from pipelines import formats, identity
@@ -32,6 +31,7 @@ from pipelines.frames import FrameRef, PartWriter, read_frames
 from pipelines.guards import SourceCounts
 from pipelines.inventory import InputFile
 from pipelines.judging import Judged, num_removals, passages_of
+from pipelines.key_parts import KeyParts
 from pipelines.layers import Layers, delta, read_layers, split_identity, with_identity
 from pipelines.ledger import READER, Ledger
 from pipelines.operatorspec import OperatorSpec
@@ -228,6 +228,10 @@ class _UnitRun:
             names += [f"keys-{number}", *([f"features-{number}"] if isinstance(group.operator, NearOperator) else [])]
         self.writers: dict[str, PartWriter] = {name: stack.enter_context(attempt.writer(name)) for name in names}
         self.quarantine = Quarantine(self.writers["quarantine"], files)
+        self.key_parts = [
+            KeyParts(group.operator, self.writers[f"keys-{number}"], self.writers.get(f"features-{number}"))
+            for number, group in enumerate(self.groups)
+        ]
         self._sources = {one.name: SourceCounts(one.source_column, files) for one in self.spec.judged if one.counts_sources}
 
     def run(self) -> Outcome:
@@ -239,6 +243,8 @@ class _UnitRun:
             self._write_documents(number, before, rows)
             self.ledger.rows_out += len(rows)
         self.quarantine.flush()
+        for held in self.key_parts:
+            held.flush()
         parts = {name: writer.finish() for name, writer in self.writers.items()}
         self._prove(parts)
         is_delta = self.job.layers is not None and not self.spec.partition_by
@@ -372,14 +378,9 @@ class _UnitRun:
             self.writers["duplicates"].write(batch, int(row_sizes(batch, batch.schema.names).sum()))
 
     def _write_keys(self, rows: Rows) -> None:
-        for number, group in enumerate(self.groups):
+        for group, parts in zip(self.groups, self.key_parts, strict=True):
             started = time.thread_time()
-            keys = self._keys(group, rows)
-            if isinstance(group.operator, NearOperator):
-                apart = [name for name in keys.schema.names if name in (*group.operator.FEATURES, "id")]
-                self.writers[f"features-{number}"].write(keys.select(["file", "row", *_policy_words(keys), *apart]))
-                keys = keys.drop_columns(apart)
-            self.writers[f"keys-{number}"].write(keys)
+            parts.add(self._keys(group, rows))
             self.ledger.operator(group.name).seconds += time.thread_time() - started
 
     def _keys(self, group: OpenedGroup, rows: Rows) -> pa.RecordBatch:
@@ -451,11 +452,6 @@ class _UnitRun:
         if not uris:
             return "a unit without rows"
         return f"rows of {uris[0]}" + (f" and {len(uris) - 1} more files" if len(uris) > 1 else "")
-
-
-def _policy_words(keys: pa.RecordBatch) -> list[str]:
-    """The keep policy's words among the columns of keys."""
-    return [name for name in WORDS if name in keys.schema.names]
 
 
 def partition_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[Ints, list[str]]:

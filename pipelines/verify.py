@@ -17,6 +17,7 @@ from pipelines.checks import Check, Checks
 from pipelines.storage import open_store
 from pipelines.verify_card import check_card
 from pipelines.verify_documents import check_duplicates, check_keys
+from pipelines.verify_history import load_earlier
 from pipelines.verify_inventory import check_places, load_inventory
 from pipelines.verify_ledger import check_ledger, count_tables
 from pipelines.verify_manifest import Finished, check_parents, find_manifest
@@ -103,7 +104,7 @@ def _check_rows(finished: Finished, rows_out: int | None, checks: Checks, *, are
     check_ledger(finished, counts, rows_out, checks)
     check_warnings(finished, counts, checks)
     check_places(finished, inventory, checks)
-    check_duplicates(finished, counts, inventory, checks)
+    check_duplicates(finished, counts, inventory, load_earlier(finished, checks), checks)
     check_keys(finished, counts, checks)
 
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pipelines.checks import MAX_PROBLEMS, Checks, Problem
 from pipelines.errors import shown
 from pipelines.identity import DOC_KEY
+from pipelines.verify_history import EarlierFiles
 from pipelines.verify_inventory import Ints, Keys, Mask, SavedInventory, as_keys, hexadecimal
 from pipelines.verify_ledger import READER, Counts, side_batches
 from pipelines.verify_manifest import Finished
@@ -29,9 +30,14 @@ MIX: Final = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
 # --- duplicates, row by row
 
 
-def check_duplicates(finished: Finished, counts: Counts, inventory: SavedInventory | None, checks: Checks) -> None:
-    """What each row of the duplicates says is possible, and each operator that removes duplicates has as many of them as it dropped."""
-    problems = chain(_uncounted(finished, counts), _impossible(finished, inventory))
+def check_duplicates(
+    finished: Finished, counts: Counts, inventory: SavedInventory | None, earlier: EarlierFiles | None, checks: Checks
+) -> None:
+    """What each row of the duplicates says is possible, and each operator that removes duplicates has as many of them as it dropped.
+
+    `inventory` and `earlier`, the files of earlier runs: None if they could not be read.
+    """
+    problems = chain(_uncounted(finished, counts), _impossible(finished, inventory, earlier))
     proven = f"{counts.duplicates.total()} duplicates, each with another document that was kept, and a similarity"
     checks.judge("duplicates", problems, proven)
 
@@ -50,9 +56,8 @@ def _uncounted(finished: Finished, counts: Counts) -> Iterator[Problem]:
             yield Problem(f"{finished.folder}/duplicates", message)
 
 
-def _impossible(finished: Finished, inventory: SavedInventory | None) -> Iterator[Problem]:
+def _impossible(finished: Finished, inventory: SavedInventory | None, earlier: EarlierFiles | None) -> Iterator[Problem]:
     columns = ["doc_key", "kept_doc_key", "operator", "similarity", "num_duplicates"]
-    is_alone = finished.manifest["config"].get("history") is None
     for path, batch in side_batches(finished, "duplicates", columns):
         null = [name for name in columns if batch.column(name).null_count]
         if null:
@@ -65,8 +70,9 @@ def _impossible(finished: Finished, inventory: SavedInventory | None) -> Iterato
             (~((similarity >= 0) & (similarity <= 1)), "has a similarity that is not between 0 and 1"),
             (batch.column("num_duplicates").to_numpy() < 1, "says that fewer than 1 document was removed for its kept one"),
         ]
-        if inventory is not None and is_alone:
-            reasons.append((~inventory.has(kept), "names a kept document that is not in the inventory"))
+        if inventory is not None and earlier is not None:
+            also = ", nor in what earlier runs have read" if len(earlier.prefixes) else ""
+            reasons.append((~(inventory.has(kept) | earlier.has(kept)), f"names a kept document that is not in the inventory{also}"))
         for mask, what in reasons:
             for position in np.flatnonzero(mask)[: MAX_PROBLEMS + 1].tolist():
                 yield Problem(path, f"the duplicate {hexadecimal(keys[position])} {what} ({hexadecimal(kept[position])})")

@@ -76,6 +76,11 @@ FIELDS: Final[Mapping[str, str]] = {
     "input.rows": "count",
     "input.bytes": "count",
     "input.unreadable_files": "count",
+    "input.history": "object",
+    "input.history.generations": "list",
+    "input.history.generations.[]": "text",
+    "input.history.tombstones": "list",
+    "input.history.tombstones.[]": "text",
     "ledger": "object",
     "ledger.rows_in": "count",
     "ledger.rows_out": "count",
@@ -134,8 +139,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "parents.[]": "digest",
     "licence": "text or null",
 }
-OPTIONAL: Final = frozenset({"operators.[].removed", "warnings"})
-"""Not every version has these: what operators cut out of texts, and what guards warned of."""
+OPTIONAL: Final = frozenset({"input.history", "operators.[].removed", "warnings"})
+"""Not every version has these: what earlier runs left, what operators cut out of texts, and what guards warned of."""
 _ABSENT: Final = object()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from changing import project
 from corpora import no_fsync
 from pipelines_made import shm_path
@@ -9,3 +10,10 @@ from ray_servers import ray_cluster
 from servers import fault_proxy, s3_server
 
 __all__ = ["fault_proxy", "no_fsync", "project", "ray_cluster", "s3_server", "shm_path"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes test, each takes whole files, and one of them all files that need Ray: there is one cluster."""
+    with_ray = {item.path for item in items if item.get_closest_marker("ray") is not None}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if item.path in with_ray else item.path.name))

@@ -33,6 +33,36 @@ def test_filters_against_others(tmp_path):
     assert all(result["case"] in table for result in results)
 
 
+def test_removal_of_near_duplicates_against_others(tmp_path):
+    """Ours, datatrove's four stages and reading and writing alone have rates by both clocks, in the table and as JSON."""
+    texts = [text for text in TEXTS if text and len(text.split()) > 5]
+    rows = [{"id": f"d{row}", "text": text} for row, text in enumerate(texts * 4)]
+    write_parquet(tmp_path / "in.parquet", rows)
+    small = ("--input", tmp_path / "in.parquet", "--megabytes", 0.01, "--rounds", 1, "--out", tmp_path / "out.json")
+    table = run("benchmarks/bench_dedup.py", *small)
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert {"ours", "read and write", "datatrove"} < set(result["mb_per_second"])
+    assert all(rate > 0 for rates in result["mb_per_second"].values() for rate in rates.values())
+    assert result["removed"] >= 3 * len(set(texts)) > 0
+    assert set(result["floors"]) == set(result["ratios"])
+    assert all(name in table for name in result["ratios"])
+
+
+def test_the_exchange_of_near_duplicates_by_steps(tmp_path):
+    """What tasks may hold decides which steps there are, and nothing of what is removed."""
+    small = ("--rows", 2_000, 4_000, "--unit-rows", 500, "--cores", 0, "--folder", tmp_path)
+    found = []
+    for number, limits in enumerate([(), ("--task-bytes", 1 << 16)]):
+        run("benchmarks/bench_exchange_near.py", *small, *limits, "--out", tmp_path / f"{number}.json")
+        found.append(json.loads((tmp_path / f"{number}.json").read_text())["results"])
+    at_once, cut = found
+    assert [set(result["steps"]) for result in at_once] == [{"decide", "gather"}] * 2
+    assert all({"spread", "buckets", "verify", "meet", "contract", "resolve", "gather"} <= set(result["steps"]) for result in cut)
+    for name in ("rows", "removed", "digest"):
+        assert [result[name] for result in cut] == [result[name] for result in at_once]
+    assert 0 < cut[0]["removed"] < cut[1]["removed"]
+
+
 @pytest.mark.skipif(not (SHARED / "data" / "truth" / "junk_kinds.parquet").exists(), reason="the planted junk is absent")
 def test_the_table_of_junk_is_the_one_in_the_docs():
     """docs/filters.md shows what the filters do today."""

@@ -452,7 +452,7 @@ class TestDamage:
             ("a.warc.gz", b"", "0 bytes"),
             ("a.warc.gz", plain([page(1)]), "does not begin as .gz data"),
             ("a.warc", b"<html>404</html>", "no WARC record"),
-            ("a.warc.gz", gzip.compress(b"<html>404</html>"), "no WARC record"),
+            ("a.warc.gz", gzip.compress(b"<html>404</html>", mtime=0), "no WARC record"),
             ("a.warc.zst", b"\x5d\x2a\x4d\x18" + b"\x04\0\0\0abcd" + zst([page(1)]), "dictionary"),
         ],
     )

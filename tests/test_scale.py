@@ -11,11 +11,11 @@ from corpora import config_of, documents, finished, write_jsonl, write_parquet
 
 from pipelines import inventory_prefixes, quarantine
 from pipelines.commit import CommitLog
-from pipelines.inventory_prefixes import file_prefixes
 from pipelines.formats import ReadOptions
 from pipelines.frames import GAP_BYTES, JOINED_BYTES, WINDOW_BYTES, FrameRef, joined, read_frames, refs
 from pipelines.identity import uri_prefix
 from pipelines.inventory import Inventory, prefixes_path, take_inventory
+from pipelines.inventory_prefixes import file_prefixes
 from pipelines.storage import MemoryStore, Sources
 from pipelines.worker import Attempt
 
