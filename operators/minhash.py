@@ -106,6 +106,11 @@ class MinhashDedup(NearOperator):
         """Hashes of a signature."""
         return self.curve.bands * self.curve.rows
 
+    @property
+    def shingle_growth(self) -> float:
+        """Eight bytes a shingle: there is one for each character, or for each word, which has five and a space."""
+        return 8.0 if self.shingle == "char" else 1.5
+
     def open(self, assets: Assets) -> KeysFn:
         """Return the function from a batch to `bands`, `signature` (where pairs are verified by estimate) and the policy's words."""
         from operators.kernels.minhash import signatures  # numba takes half a second to import

@@ -29,6 +29,8 @@ Words = Sequence[npt.NDArray[np.uint64]]
 SIGN: Final = np.uint64(1 << 63)
 COMPARED_PAIRS: Final = 1 << 16
 """Pairs whose features are looked at together: twice 224 bytes a pair stay near the processor."""
+PROPOSED_PAIRS: Final = 4 << 20
+"""Pairs that are proposed before they are made one with those that there are: 64 MiB."""
 
 
 class NearOperator(DedupOperator):
@@ -71,6 +73,11 @@ class NearOperator(DedupOperator):
         kind = pa.binary(0) if self.verify == "estimate" else pa.large_binary()
         return pa.RecordBatch.from_pydict({self.feature: pa.array([], kind)})
 
+    @property
+    @abstractmethod
+    def shingle_growth(self) -> float:
+        """How many times the bytes of a text its shingles take, where verification is exact."""
+
     @abstractmethod
     def similarity(self, first: pa.Array, second: pa.Array) -> npt.NDArray[np.float32]:
         """Similarity of pairs, from the features of both documents: signatures, or shingles where verification is exact."""
@@ -110,11 +117,15 @@ class NearOperator(DedupOperator):
 
 
 def candidates(rows: pa.RecordBatch, words: Words, cap: int) -> tuple[Ints, Ints]:
-    """The pairs that the buckets of all documents propose: positions of the later and of the earlier one, each pair once."""
+    """The pairs that the buckets of all documents propose: positions of the later and of the earlier one, each pair once.
+
+    Copies meet in every band: their pairs are made one as they come, lest there be as many times the memory.
+    """
     from operators.kernels.buckets import propose, sort_rows, unique_pairs
 
     bands = bands_of(rows)
     later, earlier = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    num_new = 0
     for band in range(bands.shape[1]):
         order = sort_rows(np.ascontiguousarray(bands[:, band]), words)
         keys, start = bands[order, band], 0
@@ -123,6 +134,10 @@ def candidates(rows: pa.RecordBatch, words: Words, cap: int) -> tuple[Ints, Ints
             start = found.next_row
             later.append(order[found.later])
             earlier.append(order[found.earlier])
+            num_new += len(found.later)
+            if num_new >= PROPOSED_PAIRS:
+                first, second = unique_pairs(np.concatenate(earlier), np.concatenate(later))
+                earlier, later, num_new = [first], [second], 0
     first, second = unique_pairs(np.concatenate(earlier), np.concatenate(later))
     return second, first
 

@@ -19,7 +19,7 @@ from operators.passages import PassageOperator
 from operators.url_dedup import UrlDedup
 from pipelines.costs import Corpus, Flow, Shares, Step, shuffled, step, unit_rows
 from pipelines.exchange import Limits
-from pipelines.near_grouping import BUCKET_BYTES, WORD_BYTES
+from pipelines.near_grouping import BUCKET_BYTES, WORD_BYTES, fits_at_once
 from pipelines.steps import power_of_two
 from pipelines.verdicts import counts_kept
 
@@ -194,7 +194,7 @@ def _near(of: Exchange, operator: NearOperator) -> Iterator[Step]:
     marks = 2 if counts_kept(operator) else 1
     told = documents * of.shares.removed * of.verdict_bytes * marks
     has_history = corpus.earlier_bytes is not None
-    if not has_history and operator.verify == "estimate" and keys + features <= limits.task_bytes:
+    if not has_history and fits_at_once(operator, documents, keys + features, limits.task_bytes):
         gets = 2 * unit_rows(corpus, max(keys, features) / 2, 1).requests
         yield step("decide, all at once", "decide", 1, keys + features, [told], gets, 1, keys + features, rate="decide at once")
         yield from of.gather(told, 1)
@@ -245,7 +245,7 @@ class _Stretches:
         """As the driver cuts them."""
         corpus, limit = of.corpus, of.limits.task_bytes
         texts = corpus.text_bytes if operator.verify == "exact" else 0
-        held = features + texts * 3 / 2
+        held = features + texts * operator.shingle_growth
         number = math.ceil(corpus.units / max(1, limit // max(held / corpus.units, 1)))
         requests = unit_rows(corpus, features, 1).requests + (unit_rows(corpus, texts, 1).requests if texts else 0)
         return cls(number, held / number, features + texts, requests, fits=held / number <= 2 * limit)
@@ -322,7 +322,7 @@ def _components(of: Exchange, edges: Flow, told: float, found: list[Step]) -> in
         flow = Flow(links / LINKS_REMOVED, 1, 1, 1, LINK_BYTES)
     else:
         flow = _stars(of, flow, found)
-    partitions = power_of_two(int(edges.bytes), limits.task_bytes)
+    partitions = power_of_two(int(edges.bytes * 5 // 4), limits.task_bytes)
     by_later = shuffled("edges by document", edges, partitions, limits)
     by_node = shuffled("labels by document", flow, partitions, limits)
     labelled = edges.rows * (edges.row_bytes + 8) / edges.row_bytes

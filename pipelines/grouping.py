@@ -21,5 +21,5 @@ def group_by_key(
     partitions = steps.shuffle([*earlier, *keys], ByKey(num_partitions), num_partitions)
     heavy = least_heavy(steps.loaded, num_documents)
     jobs = [DecideJob(steps.operator, tuple(sources), steps.limits.task_bytes, heavy) for sources in partitions if sources]
-    decided = steps.each([steps.work(job, job.sources) for job in jobs], "verdicts")
+    decided = steps.each([steps.work(job, job.sources, str(heavy)) for job in jobs], "verdicts")
     return gather(steps, decided, units)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from operators.base import GroupOperator
 from operators.dedup import DedupOperator, Guards
+from operators.keep import is_text
 from pipelines.errors import GuardBreached, shown
 from pipelines.redaction import redact_uri
 from pipelines.rows import Ints, Mask, Rows, UnitFiles
@@ -89,6 +90,14 @@ def least_heavy(operator: GroupOperator, num_documents: int) -> int | None:
 def guards_of(operator: GroupOperator) -> Guards | None:
     """The guards of an operator; None if it has none."""
     return operator.guards if isinstance(operator, DedupOperator) else None
+
+
+def can_name_sources(kind: pa.DataType) -> bool:
+    """Whether the values of a column of this type can be told as names of sources."""
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    of = pa.types
+    checks = (is_text, of.is_integer, of.is_boolean, of.is_floating, of.is_decimal, of.is_date, of.is_timestamp, of.is_null)
+    return any(check(plain) for check in checks)
 
 
 class SourceCounts:

@@ -175,7 +175,7 @@ def _star(steps: Steps, links: list[Source], star: Literal["large", "small"], nu
 
 def _labelled(steps: Steps, edges: Sequence[Source], links: Sequence[Source]) -> list[list[Source]]:
     limit = steps.limits.task_bytes
-    num_partitions = power_of_two(total_bytes(edges), limit)
+    num_partitions = power_of_two(total_bytes(edges) * 5 // 4, limit)  # the label comes to each
     by_later = steps.shuffle(edges, ByHash("later", num_partitions), num_partitions)
     by_node = steps.shuffle(links, ByHash("node", num_partitions), num_partitions)
     jobs = [LabelJob(tuple(some), tuple(labels), limit) for some, labels in zip(by_later, by_node, strict=True) if some]

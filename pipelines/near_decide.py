@@ -221,11 +221,11 @@ def _added(kept: Ints, counts: Ints, more: Ints) -> tuple[Ints, Ints]:
 
 def decide(steps: Steps, partitions: Sequence[Sequence[Source]]) -> list[Source]:
     """The verdicts on all documents of some partitions of edges, each with whole components."""
-    limit = steps.limits.task_bytes
-    fits = [ResolveJob(steps.operator, tuple(sources)) for sources in partitions if sources and total_bytes(sources) <= 2 * limit]
+    most = steps.limits.task_bytes * 3 // 2
+    fits = [ResolveJob(steps.operator, tuple(sources)) for sources in partitions if sources and total_bytes(sources) <= most]
     decided = steps.each([steps.work(job, job.sources) for job in fits], "verdicts")
     for sources in partitions:
-        if total_bytes(sources) > 2 * limit:
+        if total_bytes(sources) > most:
             decided += _in_slices(steps, list(sources))
     return decided
 

@@ -38,6 +38,9 @@ FIRST_PLACE: Final = -(1 << 63)
 BUCKET_BYTES: Final = 16
 """Of a document's row in a bucket: the key and the place; each word of a keep policy takes 8 more."""
 WORD_BYTES: Final = 24
+PAIR_BYTES: Final = 16
+PAIRS_AT_ONCE: Final = 8
+"""How many times a task's bytes the pairs may take that its buckets propose at most. Most pairs are proposed by several bands, and held once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +120,21 @@ def group_near(steps: Steps, units: Sequence[UnitKeys], told: Sequence[UnitPlace
     operator = steps.loaded
     assert isinstance(operator, NearOperator)
     keys, features = [unit.keys for unit in units], [unit.features for unit in units]
-    if history is None and operator.verify == "estimate" and total_bytes(keys) + total_bytes(features) <= steps.limits.task_bytes:
-        heavy = least_heavy(operator, sum(unit.rows for unit in units))
+    num_rows = sum(unit.rows for unit in units)
+    if history is None and fits_at_once(operator, num_rows, total_bytes(keys) + total_bytes(features), steps.limits.task_bytes):
+        heavy = least_heavy(operator, num_rows)
         job = AtOnceJob(steps.operator, tuple(keys), tuple(features), heavy)
         return gather(steps, steps.each([steps.work(job, [*keys, *features])], "verdicts"), told)
     pairs = _pairs(steps, operator, units, history)
     stretches = [*_remembered(operator, history), *_stretches(operator, units, steps.limits.task_bytes)]
     edges = _edges(steps, pairs, stretches)
     return gather(steps, decide_edges(steps, by_component(steps, edges)), told)
+
+
+def fits_at_once(operator: NearOperator, num_documents: float, held_bytes: float, limit: int) -> bool:
+    """Whether one task can decide about all documents: hold their keys and features, and the pairs."""
+    pairs = num_documents * operator.num_bands * min(operator.max_candidates, num_documents) * PAIR_BYTES
+    return operator.verify == "estimate" and held_bytes <= limit and pairs <= PAIRS_AT_ONCE * limit
 
 
 def _pairs(steps: Steps, operator: NearOperator, units: Sequence[UnitKeys], history: History | None) -> list[Source]:
@@ -142,7 +152,7 @@ def _pairs(steps: Steps, operator: NearOperator, units: Sequence[UnitKeys], hist
         for more, sources in zip(before, partitions, strict=True)
         if sources
     ]
-    records = list(steps.done([steps.work(job, job.sources, str(job.leaves)) for job in jobs]))
+    records = list(steps.done([steps.work(job, job.sources, str(job.leaves), str(heavy)) for job in jobs]))
     steps.left["heads"] = [record.parts["heads"] for record in records if "heads" in record.parts]
     return [whole(record.parts["pairs"]) for record in records if "pairs" in record.parts]
 
@@ -166,9 +176,11 @@ def _stretches(operator: NearOperator, units: Sequence[UnitKeys], limit: int) ->
 
 
 def _held_bytes(operator: NearOperator, units: Sequence[UnitKeys]) -> int:
-    """Bytes of the units' features: shingles are half as much again as the text."""
+    """Bytes of the units' features, with the shingles that are made of the text where verification is exact."""
     features = total_bytes(unit.features for unit in units)
-    return features if operator.verify == "estimate" else features + sum(unit.document_bytes for unit in units) * 3 // 2
+    if operator.verify == "estimate":
+        return features
+    return features + int(sum(unit.document_bytes for unit in units) * operator.shingle_growth)
 
 
 def _stretch(operator: NearOperator, units: Sequence[UnitKeys]) -> Stretch:

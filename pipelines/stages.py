@@ -250,7 +250,7 @@ class Stages:
                 assert part is not None
                 features = Source(tuple(refs(part)), source.ordinals, source.removed, held_bytes(part))
                 layers = self.layers(stage, position)
-                size = sum(layer.bytes for layer in layers.parts)
+                size = sum(held_bytes(layer) for layer in layers.parts)
                 units.append(UnitKeys(place, source, features, layers, size, part.rows))
         return group_near(steps, units, places, self._history)
 

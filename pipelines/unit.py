@@ -28,7 +28,7 @@ from pipelines.chain import Chain, Gone, OnError, OpenedOperator, bounded, open_
 from pipelines.commit import Part
 from pipelines.errors import LedgerImbalance, UnitError
 from pipelines.frames import FrameRef, PartWriter, read_frames
-from pipelines.guards import SourceCounts
+from pipelines.guards import SourceCounts, can_name_sources
 from pipelines.inventory import InputFile
 from pipelines.judging import Judged, num_removals, passages_of
 from pipelines.key_parts import KeyParts
@@ -183,6 +183,11 @@ def judged_schema(schema: pa.Schema, judged: Iterable[Judged]) -> pa.Schema:
             raise UnitError(
                 f"operator {one.name!r}: guards.source_column: the documents have no column {one.source_column!r}; "
                 f"they have: {', '.join(schema.names)}"
+            )
+        if one.source_column is not None and not can_name_sources(schema.field(one.source_column).type):
+            raise UnitError(
+                f"operator {one.name!r}: guards.source_column: the column {one.source_column!r} is "
+                f"{schema.field(one.source_column).type}; name a column of strings, numbers or dates"
             )
         for field in one.fields:
             if field.name in schema.names:
@@ -410,7 +415,7 @@ class _UnitRun:
         if final and self.spec.partition_by:
             self._write_partitioned(rows)
             return
-        size = int(row_sizes(rows.batch, self.spec.output).sum()) if self.spec.output is not None else 0
+        size = int(row_sizes(rows.batch, self.spec.output).sum()) if self.spec.output is not None else None
         if self.job.layers is not None:
             writer.write(delta(before, rows), size, str(number))
         elif self.spec.output is not None:

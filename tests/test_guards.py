@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from corpora import SCHEMA, TINY, Document, Output, config_of, finished, pipeline, write_parquet
 
@@ -160,6 +162,18 @@ def test_a_column_that_is_not_there_is_told_before_any_work(corpus, capsys):
     assert "guards.source_column" in error
     assert "'sauce'" in error
     assert ", ".join(SCHEMA.names) in error
+
+
+def test_a_column_without_names_is_told_before_any_work(corpus, capsys):
+    """Values that cannot be told as names end the run when it is planned, not when all else is done."""
+    table = pa.table({"id": ["a"], "text": ["some words"], "tags": [["x", "y"]]})
+    target = corpus.parent / "tagged"
+    target.mkdir()
+    pq.write_table(table, target / "a.parquet")
+    status, error = status_of(target, [{"type": "exact_dedup", "guards": {"source_column": "tags"}}], capsys)
+    assert status != 0
+    assert "guards.source_column: the column 'tags' is list" in error
+    assert not (corpus.parent / "out" / "_shardmill" / "stages").exists()
 
 
 def test_breaches_of_one_kind_are_told_as_a_few():

@@ -334,10 +334,10 @@ def test_verdicts_that_cannot_be_are_refused():
             ones = np.ones(len(self.removed), np.int64)
             return Verdicts(np.array(self.removed), np.array(self.kept), ones.astype(np.float32), ones)
 
-    rows = by_key(keyed(10, 2, 0))
+    rows = by_key(keyed(10, 2, 0)).drop_columns(["tie"])  # without a policy no doc_key is asked for
     for removed, kept in (([1, 1], [0, 2]), ([1], [1])):
         with pytest.raises(UnitError, match="'odd' removed a document twice, or in favour of itself"):
-            decide(Contradicts(name="odd", removed=removed, kept=kept), rows)
+            decide(None, Contradicts(name="odd", removed=removed, kept=kept), rows)
 
 
 @pytest.mark.parametrize("num_units", [1, 3, 10])

@@ -24,6 +24,8 @@ from near_made import TINY, Exchange, Rule, doc_key
 from pipelines_made import ROOT
 from test_near import corpus
 
+from operators import near
+from operators.kernels import buckets
 from operators.minhash import MinhashDedup
 from pipelines.exchange import Limits, PartitionJob, Source
 from pipelines.frames import read_frames, refs
@@ -107,6 +109,53 @@ def test_every_path_is_taken_and_none_changes_a_verdict(verify, policy):
     plain = Exchange(operator)
     assert plain.verdicts(files) == wanted
     assert set(plain.kinds) < {"decide", "gather", "spread", "buckets", "verify", "resolve"}
+
+
+def test_pairs_that_many_bands_propose_are_held_once(monkeypatch):
+    """Of copies every band proposes the same pairs; what is decided at once makes them one as they come, and says the same."""
+    files = corpus(90, 3, 5)
+    operator = MinhashDedup(**EASY)
+    wanted = Rule.of(operator, files).verdicts(operator, files)
+    held = 0
+    unique_pairs = buckets.unique_pairs
+
+    def watched(earlier: Ints, later: Ints) -> tuple[Ints, Ints]:
+        nonlocal held
+        held = max(held, len(later))
+        return unique_pairs(earlier, later)
+
+    monkeypatch.setattr(buckets, "unique_pairs", watched)
+    assert Exchange(operator).verdicts(files, 100, 100) == wanted
+    at_once, held = held, 0
+    monkeypatch.setattr(near, "PROPOSED_PAIRS", 16)
+    assert Exchange(operator).verdicts(files, 100, 100) == wanted
+    assert 0 < held < at_once / 2
+
+
+@pytest.mark.parametrize(("most", "first"), [(4, "decide"), (1024, "spread")])
+def test_what_may_propose_too_many_pairs_is_not_decided_at_once(most, first):
+    """The cap of candidates decides with the keys' size: their pairs would take many times a task's memory."""
+    files = corpus(90, 3, 5)
+    operator = MinhashDedup(**EASY | {"max_candidates": most})
+    exchange = Exchange(operator, Limits(1 << 16, 1 << 14))
+    assert exchange.verdicts(files, 100, 100) == Rule.of(operator, files).verdicts(operator, files)
+    assert next(iter(exchange.kinds)) == first
+
+
+@pytest.mark.parametrize(("shingle", "growth"), [("word", 1.5), ("char", 8)])
+def test_shingles_of_characters_are_counted_as_the_many_that_they_are(shingle, growth):
+    """Where verification is exact, a stretch's size has eight bytes for each character."""
+    stretches = []
+
+    def watch(job: Job, _limits: Limits) -> None:
+        if isinstance(job, VerifyJob):
+            stretches.append(job.stretch.bytes)
+
+    files = corpus(40, 1, 5)
+    operator = MinhashDedup(**EASY | {"verify": "exact", "shingle": shingle})
+    Exchange(operator, watch=watch).verdicts(files, 100, 100)
+    text_bytes = sum(len(text.encode()) for text in files[0].column("text").to_pylist())
+    assert max(stretches) > growth * text_bytes
 
 
 def test_what_a_task_holds_at_once_is_bounded(subtests):
