@@ -72,11 +72,17 @@ def sentence(breach: Mapping[str, Any]) -> str:
 
 
 def heavy_keys(sizes: Ints, places: Ints, least: int | None) -> list[list[int]]:
-    """Keys that at least so many documents have: [documents, place of the first], the most first."""
+    """Keys that at least so many documents have: [documents, place of the first], the most first.
+
+    Of several with the same first document only the largest, so that the bands of one crowd leave room for others however tasks are cut.
+    """
     if least is None:
         return []
     found = [[int(sizes[at]), int(places[at])] for at in np.flatnonzero(sizes >= least).tolist()]
-    return sorted(found, key=lambda item: (-item[0], item[1]))[:MAX_TOLD]
+    largest: dict[int, int] = {}
+    for number, place in sorted(found, key=lambda item: (-item[0], item[1])):
+        largest.setdefault(place, number)
+    return [[number, place] for place, number in largest.items()][:MAX_TOLD]
 
 
 def least_heavy(operator: GroupOperator, num_documents: int) -> int | None:
@@ -124,8 +130,8 @@ class SourceCounts:
                 counted[2] = self._files.ids(rows.filter(first))[0].as_py()
 
     def told(self) -> dict[str, list[Any]]:
-        """By source: [documents, removed, id of a removed one]; nothing if the sources are too many to be sources."""
-        return dict(sorted(self._found.items())) if len(self._found) <= MAX_SOURCES else {}
+        """By source: [documents, removed, id of a removed one]; one too many of them where there are more than can be sources."""
+        return dict(sorted(self._found.items())[: MAX_SOURCES + 1])
 
     def _codes(self, rows: Rows) -> tuple[Ints, list[str]]:
         if self._column is None:
@@ -158,8 +164,10 @@ class Findings:
         self.stands += detail.get("stands", ())
 
     def add_sources(self, told: Mapping[str, Sequence[Any]]) -> None:
-        """Take in what a unit told."""
+        """Take in what a unit told; no more once they are too many, when none is judged."""
         for name, (rows, removed, example) in told.items():
+            if len(self.sources) > MAX_SOURCES:
+                return
             counted = self.sources.setdefault(name, [0, 0, None])
             counted[0] += rows
             counted[1] += removed
@@ -222,7 +230,8 @@ def sentences(found: Sequence[Mapping[str, Any]]) -> list[str]:
     for (operator, guard), some in groups.items():
         lines += [sentence(breach) for breach in some[:MAX_EXAMPLES]]
         if len(some) > MAX_EXAMPLES:
-            lines.append(f"{operator}: {len(some) - MAX_EXAMPLES} more passed guards.{guard}: see `warnings` in the manifest")
+            more = f"{'at least ' if len(some) >= MAX_TOLD else ''}{len(some) - MAX_EXAMPLES}"
+            lines.append(f"{operator}: {more} more passed guards.{guard}: see `warnings` in the manifest")
     return lines
 
 

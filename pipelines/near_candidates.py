@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from operators.keep import WORDS
-from operators.near import NearOperator, bands_of, place_word
+from operators.near import PROPOSED_PAIRS, NearOperator, bands_of, place_word
 from pipelines import faults
 from pipelines.document_keys import doc_words
 from pipelines.exchange import Source, gathered, read_chunks
@@ -26,9 +26,6 @@ from pipelines.operatorspec import OperatorSpec
 from pipelines.partitioning import By, ByKey, places
 from pipelines.rows import Ints, one_batch
 from pipelines.worker import Attempt, Outcome, Worker
-
-PROPOSED_PAIRS: Final = 4 << 20
-"""Pairs that are made at a time: 64 MiB, and as much again to sort them."""
 
 
 @dataclass(frozen=True, slots=True)

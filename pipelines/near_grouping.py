@@ -40,7 +40,7 @@ BUCKET_BYTES: Final = 16
 WORD_BYTES: Final = 24
 PAIR_BYTES: Final = 16
 PAIRS_AT_ONCE: Final = 8
-"""How many times a task's bytes the pairs may take that its buckets propose at most. Most pairs are proposed by several bands, and held once."""
+"""How many times a task's bytes its pairs may take at most. Several bands propose the same ones, which are held once: they take less."""
 
 
 @dataclass(frozen=True, slots=True)

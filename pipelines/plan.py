@@ -128,12 +128,12 @@ class Ingredients:
 def cut(operators: Sequence[Operator]) -> list[tuple[list[Operator], list[GroupOperator]]]:
     """The operators of each stage: batch operators, then the group operators that end it. There is always a last stage without groups.
 
-    Group operators one after the other share a stage, but that one which cuts texts ends it.
+    Group operators one after the other share a stage, unless one reads what another before it changes or adds.
     """
     stages: list[tuple[list[Operator], list[GroupOperator]]] = [([], [])]
     for operator in operators:
         if isinstance(operator, GroupOperator):
-            if stages[-1][1] and isinstance(stages[-1][1][-1], PassageOperator):  # it changes what the next one reads
+            if any(_changes_input(before, operator) for before in stages[-1][1]):
                 stages.append(([], []))
             stages[-1][1].append(operator)
         else:
@@ -143,6 +143,14 @@ def cut(operators: Sequence[Operator]) -> list[tuple[list[Operator], list[GroupO
     if stages[-1][1]:
         stages.append(([], []))
     return stages
+
+
+def _changes_input(before: GroupOperator, operator: GroupOperator) -> bool:
+    """Whether a group operator reads what one before it changes or adds: a text that was cut, a column of marks or numbers."""
+    added = {field.name for field in Judged.of(before).fields}
+    given = operator.model_dump(exclude={"name", "type", "num_duplicates"}).values()
+    named = {name for value in given for name in (value if isinstance(value, list) else [value]) if isinstance(name, str)}
+    return isinstance(before, PassageOperator) or bool(added & named)
 
 
 def plan_stages(made: Ingredients) -> tuple[Stage, ...]:

@@ -7,7 +7,7 @@ are verdicts on kept documents too, which name nobody.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -59,6 +59,17 @@ def kept_keys(worker: Worker, place: Ints, rows: pa.RecordBatch, kept: Ints) -> 
     return pc.if_else(pa.array(own), keys, told)
 
 
+class _Kept(NamedTuple):
+    """A kept document: how many were removed for it, its id (which others may have too), the first place of those."""
+
+    number: int
+    name: str
+    place: int
+
+
+_TOLD: Final = ("kept_doc_key", "kept_id", "num_duplicates_max", "place_min")
+
+
 class Telling:
     """What verdicts say to an operator's guards: documents that many were removed for, and keys that many have.
 
@@ -69,26 +80,38 @@ class Telling:
         guards = guards_of(operator)
         self._limit = None if guards is None else guards.max_removed_for
         self._heavy = heavy
-        self._found: dict[str, tuple[int, int]] = {}
+        self._found: dict[bytes, _Kept] = {}
 
     def add(self, verdicts: pa.RecordBatch) -> None:
         """Take in some verdicts."""
         limits = [limit for limit in (self._limit, None if self._heavy is None else self._heavy - 2) if limit is not None]
         if not limits:
             return
-        many = verdicts.filter(pa.array(verdicts.column("num_duplicates").to_numpy() > min(limits)))
-        told = removals(many)
-        for name, number, place in zip(
-            told.column("kept_id").to_pylist(), told.column("num_duplicates").to_pylist(), places(told).tolist(), strict=True
-        ):
-            self._found[name] = (number, min(place, self._found.get(name, (0, place))[1]))
+        told = removals(verdicts.filter(pa.array(verdicts.column("num_duplicates").to_numpy() > min(limits))))
+        if told.num_rows == 0:
+            return
+        rows = pa.Table.from_batches([told]).append_column("place", pa.array(places(told)))
+        kept = rows.group_by(["kept_doc_key", "kept_id"], use_threads=False).aggregate([("num_duplicates", "max"), ("place", "min")])
+        for key, name, number, place in zip(*(kept.column(at).to_pylist() for at in _TOLD), strict=True):
+            before = self._found.get(key)
+            self._found[key] = _Kept(number, name, place if before is None else min(place, before.place))
+        largest = {*self._stands(), *self._heaviest()}
+        self._found = {key: one for key, one in self._found.items() if one in largest}
 
     def detail(self) -> dict[str, list[Any]]:
         """For the record."""
-        found = sorted(((number, name, place) for name, (number, place) in self._found.items()), key=lambda one: (-one[0], one[1]))
-        stands = [[number, name] for number, name, _ in found if self._limit is not None and number > self._limit]
-        heavy = [[number + 1, place] for number, _, place in found if self._heavy is not None and number + 1 >= self._heavy]
-        return {"stands": stands[:MAX_TOLD], "heavy": sorted(heavy, key=lambda one: (-one[0], one[1]))[:MAX_TOLD]}
+        stands = [[one.number, one.name] for one in self._stands()]
+        return {"stands": stands, "heavy": [[one.number + 1, one.place] for one in self._heaviest()]}
+
+    def _stands(self) -> list[_Kept]:
+        """Those that most were removed for."""
+        found = [one for one in self._found.values() if self._limit is not None and one.number > self._limit]
+        return sorted(found, key=lambda one: (-one.number, one.name, one.place))[:MAX_TOLD]
+
+    def _heaviest(self) -> list[_Kept]:
+        """Those whose keys most documents have."""
+        found = [one for one in self._found.values() if self._heavy is not None and one.number + 1 >= self._heavy]
+        return sorted(found, key=lambda one: (-one.number, one.place))[:MAX_TOLD]
 
 
 def removal_rows(place: Ints, kept_keys: pa.Array, kept_ids: pa.Array, similarity: pa.Array, number: Ints) -> pa.RecordBatch:

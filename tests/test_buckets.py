@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.kernels.buckets import bucket_sizes, partition_order, propose, scatter, sort_rows, unique_pairs
+from operators.kernels.buckets import bucket_sizes, propose, scatter, sort_rows, unique_pairs
 from operators.kernels.radix import SMALL, as_signed, as_word, sort_order, sort_pairs
 
 TOP = 2**64 - 1
@@ -87,22 +87,6 @@ def test_columns_of_another_kind_or_length_are_refused():
         sort_order([])
 
 
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 9), max_size=80))
-def test_partition_order_is_a_stable_sort(digits):
-    """Rows of a digit keep their order, and bounds say where each digit's are."""
-    order, bounds = partition_order(np.array(digits, np.int64), 10)
-    assert order.tolist() == sorted(range(len(digits)), key=digits.__getitem__)
-    assert bounds.tolist() == [sum(digit < bound for digit in digits) for bound in range(11)]
-
-
-@pytest.mark.parametrize("digits", [[0, -1], [3, 10]])
-def test_partition_order_refuses_a_digit_out_of_range(digits):
-    """A digit that no partition has is an error that names the range."""
-    with pytest.raises(ValueError, match="expected 0 to 9"):
-        partition_order(np.array(digits), 10)
-
-
 @settings(max_examples=200, deadline=None)
 @given(st.data(), st.integers(0, 4), st.integers(0, 3 * SMALL))
 def test_rows_are_sorted_by_key_then_words_and_stay_in_order_where_equal(data, num_words, num_rows):
@@ -154,31 +138,31 @@ def test_signed_numbers_sort_as_their_words(values):
     assert (as_signed(as_word(found)) == found).all()
 
 
-def proposals(keys, cap, is_new, serves):
-    """Each new row with the first rows of its bucket that serve."""
+def proposals(keys, cap, is_new):
+    """Each new row with the first rows of its bucket."""
     pairs = []
     for row, key in enumerate(keys):
         bucket = [other for other in range(row) if keys[other] == key]
-        pairs += [(row, other) for other in bucket[:cap] if is_new[row] and serves[other]]
+        pairs += [(row, other) for other in bucket[:cap] if is_new[row]]
     return pairs
 
 
-ROWS = st.lists(st.tuples(FEW, st.booleans(), st.booleans()), max_size=40).map(lambda rows: sorted(rows, key=lambda row: row[0]))
+ROWS = st.lists(st.tuples(FEW, st.booleans()), max_size=40).map(lambda rows: sorted(rows, key=lambda row: row[0]))
 
 
 @settings(max_examples=200, deadline=None)
 @given(ROWS, st.integers(1, 6), st.integers(0, 20))
 def test_proposals_are_the_first_of_the_bucket_in_pieces_of_any_size(rows, cap, more):
     """What is proposed is the plain rule, and does not depend on how many fit a call."""
-    keys, is_new, serves = ([row[column] for row in rows] for column in range(3))
+    keys, is_new = ([row[column] for row in rows] for column in range(2))
     pairs, start = [], 0
     while start < len(rows):
-        found = propose(words(keys), cap, np.array(is_new), np.array(serves), start, cap + more)
+        found = propose(words(keys), cap, np.array(is_new, np.bool_), start, cap + more)
         assert len(found.later) <= cap + more
         assert found.next_row > start
         pairs += zip(found.later.tolist(), found.earlier.tolist(), strict=True)
         start = found.next_row
-    assert pairs == proposals(keys, cap, is_new, serves)
+    assert pairs == proposals(keys, cap, is_new)
 
 
 def test_a_bucket_of_a_million_is_linear_and_bounded():

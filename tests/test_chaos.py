@@ -15,17 +15,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from pipelines_made import Child, Runs, assert_each_once, contents, orphans, same, write_input, write_pipeline
+from pipelines_made import Child, Runs, assert_each_once, contents, operators, orphans, same, write_input, write_pipeline
 from ray_servers import RayServer, children, command
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 
 SEED = int(os.environ.get("SHARDMILL_CHAOS_SEED", "20261121"))
 KILLS = int(os.environ.get("SHARDMILL_CHAOS_KILLS", "200"))
+OPERATORS = [*operators()[:3], {"type": "minhash_dedup", "threshold": 0.3, "max_candidates": 2, "preset": "t50"}, *operators()[3:]]
+"""Those of the small pipeline, and near-duplicates, whose exchange has the most steps."""
+near_pipeline = partial(write_pipeline, operators=OPERATORS)
 SHARES = {"local": 0.55, "s3": 0.25, "ray": 0.2}
 """Of the kills: into a local path, into an S3 server, and on Ray into a local path."""
 ROWS = 5 * 240 + 120
@@ -149,7 +153,7 @@ def source(tmp_path_factory):
 def undisturbed(source, tmp_path_factory):
     """The files of a run that nothing happens to, and how many points it passes."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    runs = Runs(write_pipeline(folder, source, str(folder / "out")), folder / "runs")
+    runs = Runs(near_pipeline(folder, source, str(folder / "out")), folder / "runs")
     child = runs.run()
     assert_each_once(runs.store(), rows=ROWS)
     return contents(runs.store()), len(child.points())
@@ -207,10 +211,10 @@ def test_random_kills_with_a_local_path(source, undisturbed, log, tmp_path):
     draw = random.Random(f"{SEED} local")
     print(f"chaos: seed {SEED}")
     begun = time.monotonic()
-    seconds = undisturbed_seconds(Runs(write_pipeline(tmp_path / "timed", source, str(tmp_path / "timed-out")), tmp_path / "timed-runs"))
+    seconds = undisturbed_seconds(Runs(near_pipeline(tmp_path / "timed", source, str(tmp_path / "timed-out")), tmp_path / "timed-runs"))
     for life in range(KILLS):
         folder = tmp_path / str(life)
-        live("local", Runs(write_pipeline(folder, source, str(folder / "out")), folder / "runs"), draw, log, undisturbed, seconds)
+        live("local", Runs(near_pipeline(folder, source, str(folder / "out")), folder / "runs"), draw, log, undisturbed, seconds)
         if log.number("local") >= KILLS * SHARES["local"]:
             break
     log.seconds["local"] = round(time.monotonic() - begun)
@@ -224,7 +228,7 @@ def test_random_kills_with_s3(source, undisturbed, log, tmp_path, s3_server):
     def made(folder: Path) -> Runs:
         output = {"storage_options": {"endpoint_url": s3_server.endpoint}}
         return Runs(
-            write_pipeline(folder, source, f"s3://{s3_server.make_bucket()}/clean", output=output, execution=COARSE), folder / "runs"
+            near_pipeline(folder, source, f"s3://{s3_server.make_bucket()}/clean", output=output, execution=COARSE), folder / "runs"
         )
 
     seconds = undisturbed_seconds(made(tmp_path / "timed"))
@@ -242,7 +246,7 @@ def test_random_kills_on_ray(source, undisturbed, log, tmp_path, ray_cluster):
     begun = time.monotonic()
 
     def made(folder: Path) -> Runs:
-        return Runs(write_pipeline(folder, source, str(folder / "out"), cluster=ray_cluster.settings), folder / "runs")
+        return Runs(near_pipeline(folder, source, str(folder / "out"), cluster=ray_cluster.settings), folder / "runs")
 
     seconds = undisturbed_seconds(made(tmp_path / "timed"))
     for life in range(KILLS):

@@ -7,14 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpora import SCHEMA, TINY, Document, Output, config_of, finished, pipeline, write_parquet
 
+from operators.dedup import Guards
+from operators.minhash import MinhashDedup
 from pipelines.cli import main
 from pipelines.funnel import warning_texts
-from pipelines.guards import Breach, sentences
+from pipelines.guards import Breach, Findings, SourceCounts, breaches, heavy_keys, sentences
+from pipelines.rows import Rows, UnitFiles
+from pipelines.verdicts import Telling, removal_rows
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -174,6 +179,45 @@ def test_a_column_without_names_is_told_before_any_work(corpus, capsys):
     assert status != 0
     assert "guards.source_column: the column 'tags' is list" in error
     assert not (corpus.parent / "out" / "_shardmill" / "stages").exists()
+
+
+def test_ids_that_repeat_hide_no_breach():
+    """Two kept documents of one id are two: the most that were removed for either is told, in whatever order they come."""
+    kept = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2])
+    keys = pa.array([bytes([number]) * 16 for number in range(3)], pa.binary(16)).take(pa.array(kept))
+    ids = pa.array(["same", "same", "other"]).take(pa.array(kept))
+    number = np.array([4, 2, 3])[kept]
+    rows = removal_rows(np.arange(10, 19), keys, ids, np.ones(9, np.float32), number)
+    for order in (range(9), reversed(range(9))):
+        telling = Telling(MinhashDedup(guards=Guards(max_removed_for=1)), 4)
+        for row in order:
+            telling.add(rows.slice(row, 1))
+        assert telling.detail() == {"stands": [[4, "same"], [3, "other"], [2, "same"]], "heavy": [[5, 10], [4, 16]]}
+
+
+def test_many_keys_of_one_crowd_leave_room_for_others(monkeypatch):
+    """Told of are crowds, not bands: what is told does not depend on how many of the bands a task has."""
+    monkeypatch.setattr("pipelines.guards.MAX_TOLD", 2)
+    sizes, places = np.array([9, 9, 8, 9, 5, 4, 3]), np.array([7, 7, 7, 7, 1, 2, 3])
+    assert heavy_keys(sizes, places, 4) == [[9, 7], [5, 1]]
+    assert heavy_keys(sizes[2:], places[2:], 4) == [[9, 7], [5, 1]]
+
+
+@pytest.mark.parametrize("share", [1, 3, 10])
+def test_a_column_of_too_many_sources_names_none(monkeypatch, share):
+    """However units are cut: none is judged, and the driver holds few of them."""
+    monkeypatch.setattr("pipelines.guards.MAX_SOURCES", 5)
+    rows = Rows(pa.record_batch({"site": [f"s{number}" for number in range(10)]}), np.zeros(10, np.int64), np.arange(10))
+    files = UnitFiles([], None)
+    monkeypatch.setattr(files, "ids", lambda rows: pa.array(["an id"] * len(rows)))
+    findings = Findings()
+    for start in range(0, 10, share):
+        counts = SourceCounts("site", files)
+        chosen = (np.arange(10) >= start) & (np.arange(10) < start + share)
+        counts.add(rows.filter(chosen), np.ones(chosen.sum(), np.bool_))
+        findings.add_sources(counts.told())
+    assert len(findings.sources) == 6
+    assert not breaches(MinhashDedup(name="near", guards=Guards(min_documents=0)), findings, 10, {})
 
 
 def test_breaches_of_one_kind_are_told_as_a_few():

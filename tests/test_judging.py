@@ -117,3 +117,13 @@ def test_two_operators_cannot_add_one_column(corpus, capsys):
     file = pipeline(corpus.parent / "p.yaml", f"{corpus}/", corpus.parent / "out", steps)
     assert main(["run", str(file)]) != 0
     assert "operator 'url_dedup': the documents have a column 'copies' already" in capsys.readouterr().err
+
+
+@LIMITS
+def test_an_operator_reads_what_one_before_it_adds(corpus, limits):
+    """A column that a group operator adds is there for the next one, which then has a stage of its own."""
+    counts = {"type": "exact_dedup", "num_duplicates": "copies"}
+    found = ran(corpus, "counted", [counts, {"type": "minhash_dedup", "keep": "highest", "by": "copies", "threshold": 0.3}], limits)
+    assert [operator["name"] for operator in found.manifest["operators"]] == ["exact_dedup", "minhash_dedup"]
+    assert {"copies"} <= {field["name"] for field in found.manifest["schema"]}
+    assert removed(found, "minhash_dedup")

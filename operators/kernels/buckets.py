@@ -98,40 +98,6 @@ def scatter(bands: npt.NDArray[np.uint64], bits: int, shift: int) -> Scattered:
     return Scattered(keys, rows, bounds)
 
 
-@kernel
-def _partition(digits: I64, num: int, bounds: I64, order: I64) -> Any:
-    """Counting sort; False if a digit is not in [0, num)."""
-    for row in range(len(digits)):
-        digit = digits[row]
-        if digit < 0 or digit >= num:
-            return False
-        bounds[digit + 1] += 1
-    for digit in range(1, len(bounds)):
-        bounds[digit] += bounds[digit - 1]
-    ends = bounds[:-1].copy()
-    for row in range(len(digits)):
-        at = ends[digits[row]]
-        ends[digits[row]] = at + 1
-        order[at] = row
-    return True
-
-
-def partition_order(digits: I64, num: int) -> tuple[I64, I64]:
-    """The rows grouped by digit, those of a digit in the order that they have; and where each digit's begin.
-
-    Rows of digit `d` are `order[bounds[d]:bounds[d + 1]]`. Memory: 8 bytes a row, and 16 a digit.
-
-    Raises:
-        ValueError: A digit is below 0 or not below `num`.
-    """
-    found = read_only(digits, np.int64, "digits")
-    bounds, order = np.zeros(num + 1, np.int64), np.empty(len(found), np.int64)
-    if not _partition(found, num, bounds, order):
-        low, high = int(found.min()), int(found.max())
-        raise ValueError(f"digits: found {low} to {high}; expected 0 to {num - 1}; make partitions of as many digits")
-    return order, bounds
-
-
 def sort_rows(keys: U64, words: Sequence[U64]) -> I64:
     """The order of rows by key and then by their order words, the most significant first; equal rows stay in the order that they have.
 
@@ -145,7 +111,7 @@ def sort_rows(keys: U64, words: Sequence[U64]) -> I64:
 
 
 @kernel
-def _propose(keys: U64, cap: int, is_new: Bools, serves: Bools, start: int, later: I64, earlier: I64) -> Any:
+def _propose(keys: U64, cap: int, is_new: Bools, start: int, later: I64, earlier: I64) -> Any:
     """Fill the pairs from row `start` on; as many as there are, and where to go on."""
     num_rows, found = len(keys), 0
     if start >= num_rows:
@@ -166,26 +132,22 @@ def _propose(keys: U64, cap: int, is_new: Bools, serves: Bools, start: int, late
         if found + width > len(later):
             return found, row
         for other in range(first, first + width):
-            if serves[other]:
-                later[found], earlier[found] = row, other
-                found += 1
+            later[found], earlier[found] = row, other
+            found += 1
     return found, num_rows
 
 
-def propose(
-    keys: U64, cap: int, is_new: Bools | None = None, serves: Bools | None = None, start: int = 0, most: int = 1 << 22
-) -> Proposals:
+def propose(keys: U64, cap: int, is_new: Bools | None = None, start: int = 0, most: int = 1 << 22) -> Proposals:
     """In each bucket every row with the first `cap` rows of the bucket that are before it.
 
     Rows are sorted by key and then by keep order. What is proposed does not depend on `start` and `most`: call it again from
     `next_row` on until that is the number of rows. A document whose key is in a bucket twice is proposed to itself. Memory: 16 bytes
-    a pair, at most 16 times `most`, and 2 bytes a row where `is_new` and `serves` are absent.
+    a pair, at most 16 times `most`, and a byte a row where `is_new` is absent.
 
     Args:
         keys: Sorted keys.
         cap: Rows of a bucket that others are compared with, so that a bucket of a million costs linear work.
         is_new: Rows that may be the later of a pair: documents of this run; None: all.
-        serves: Rows that may be the earlier of a pair; one that does not still is one of the first `cap`. None: all.
         start: Row to begin with.
         most: Pairs at most; `cap` or more.
 
@@ -197,10 +159,9 @@ def propose(
     num_rows = len(keys)
     words = read_only(keys, np.uint64, "keys", num_rows)
     new = read_only(np.ones(num_rows, np.bool_) if is_new is None else is_new, np.bool_, "is_new", num_rows)
-    serving = read_only(np.ones(num_rows, np.bool_) if serves is None else serves, np.bool_, "serves", num_rows)
     room = min(most, max(0, num_rows - start) * cap)
     later, earlier = np.empty(room, np.int64), np.empty(room, np.int64)
-    found, next_row = _propose(words, cap, new, serving, start, later, earlier)
+    found, next_row = _propose(words, cap, new, start, later, earlier)
     return Proposals(later[:found], earlier[:found], int(next_row))
 
 

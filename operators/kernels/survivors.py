@@ -95,8 +95,6 @@ def _precedes(words: Any, one: int, others: Any, other: int) -> Any:
         return -1 if words[3][one] < others[3][other] else 1
     if len(words[4]) and words[4][one] != others[4][other]:
         return -1 if words[4][one] < others[4][other] else 1
-    if len(words[4]) and words[4][one] != others[4][other]:
-        return -1 if words[4][one] < others[4][other] else 1
     return 0
 
 
