@@ -9,7 +9,7 @@ too, although they stay whatever is decided: for how many each one stands is cou
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -88,22 +88,35 @@ class StarJob:
 
     def run(self, worker: Worker, attempt: Attempt) -> Outcome:
         """Write the links; a partition that no task can hold (a node with very many links) is read twice."""
-        from operators.kernels.components import digest_links, minima, starred  # noqa: PLC0415
+        from operators.kernels.components import digest_links  # noqa: PLC0415
 
         started = time.process_time()
-        nodes = smallest = np.zeros(0, np.int64)
         digest = 0
         with attempt.writer("links") as writer:
-            for chunk in read_chunks(worker, self.sources, self.task_bytes):
-                more, least = minima(*_ends(chunk))
-                nodes, smallest = minima(np.concatenate([nodes, more]), np.concatenate([smallest, least]))
-            for chunk in read_chunks(worker, self.sources, self.task_bytes):
-                larger, smaller = starred(*_ends(chunk), nodes, smallest, self.star)
+            size = sum(source.bytes for source in self.sources)
+            for larger, smaller in self._at_once(worker) if size <= self.task_bytes else self._in_rounds(worker):
                 digest = (digest + digest_links(larger, smaller)) & MASK
                 writer.write(_links(larger, smaller))
             faults.point("exchange.before-record")
             detail = {"seconds": time.process_time() - started, "digest": f"{digest:016x}"}
             return Outcome({"links": writer.finish()}, detail=detail)
+
+    def _at_once(self, worker: Worker) -> Iterator[tuple[Ints, Ints]]:
+        from operators.kernels.components import large_star, small_star  # noqa: PLC0415
+
+        batch = gathered(worker, self.sources)
+        if batch is not None:
+            yield (large_star if self.star == "large" else small_star)(*_ends(batch))
+
+    def _in_rounds(self, worker: Worker) -> Iterator[tuple[Ints, Ints]]:
+        from operators.kernels.components import minima, starred  # noqa: PLC0415
+
+        nodes = smallest = np.zeros(0, np.int64)
+        for chunk in read_chunks(worker, self.sources, self.task_bytes):
+            more, least = minima(*_ends(chunk))
+            nodes, smallest = minima(np.concatenate([nodes, more]), np.concatenate([smallest, least]))
+        for chunk in read_chunks(worker, self.sources, self.task_bytes):
+            yield starred(*_ends(chunk), nodes, smallest, self.star)
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,34 @@ def manifest(
     history: Snapshot | None = None,
 ) -> dict[str, Any]:
     """The manifest of a version (DESIGN 10). `history`: what earlier runs left that it was compared with."""
-    tokens = [shard.tokens for shard in tables.shards if shard.tokens is not None]
+    return {
+        "manifest_version": MANIFEST_VERSION,
+        "name": config.name,
+        "version": version,
+        "run_id": run_id(plan),
+        "created_at": datetime.datetime.fromtimestamp(int(created_at), datetime.UTC).isoformat().replace("+00:00", "Z"),
+        "fingerprints": dict(plan.fingerprints),
+        "config": config.redacted(),
+        "environment": {"python": platform.python_version(), "packages": versions(PACKAGES)},
+        "input": _source(config, inventory, limit, history),
+        "ledger": {
+            "rows_in": ledger.rows_in,
+            "rows_out": ledger.rows_out,
+            "dropped": {name: reasons for name, reasons in ledger.dropped().items() if reasons},
+            "quarantined": ledger.quarantined(),
+        },
+        "operators": [operator_entry(config, position, ledger) for position in range(len(config.operators))],
+        "warnings": list(warnings),
+        "output": _output(tables),
+        "tables": tables.to_json(),
+        "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.output_schema],
+        "parents": list(parents),
+        "licence": config.output.licence,
+    }
+
+
+def _source(config: PipelineConfig, inventory: Inventory, limit: int | None, history: Snapshot | None) -> dict[str, Any]:
+    """What the documents came from."""
     uris = [str(redact(uri)) for uri in config.input.uri]
     unreadable = [{"uri": uri, "error": error, "message": message} for uri, error, message in inventory.unreadable]
     source: dict[str, Any] = {
@@ -204,35 +231,17 @@ def manifest(
     }
     if history is not None:
         source["history"] = {"generations": list(history.generations), "tombstones": list(history.tombstones)}
-    output = {
+    return source
+
+
+def _output(tables: Tables) -> dict[str, Any]:
+    """What came of them."""
+    tokens = [shard.tokens for shard in tables.shards if shard.tokens is not None]
+    return {
         "shards": len(tables.shards),
         "rows": sum(shard.part.rows for shard in tables.shards),
         "bytes": sum(shard.part.bytes for shard in tables.shards),
         "tokens": sum(tokens) if tokens else None,
-    }
-    return {
-        "manifest_version": MANIFEST_VERSION,
-        "name": config.name,
-        "version": version,
-        "run_id": run_id(plan),
-        "created_at": datetime.datetime.fromtimestamp(int(created_at), datetime.UTC).isoformat().replace("+00:00", "Z"),
-        "fingerprints": dict(plan.fingerprints),
-        "config": config.redacted(),
-        "environment": {"python": platform.python_version(), "packages": versions(PACKAGES)},
-        "input": source,
-        "ledger": {
-            "rows_in": ledger.rows_in,
-            "rows_out": ledger.rows_out,
-            "dropped": {name: reasons for name, reasons in ledger.dropped().items() if reasons},
-            "quarantined": ledger.quarantined(),
-        },
-        "operators": [operator_entry(config, position, ledger) for position in range(len(config.operators))],
-        "warnings": list(warnings),
-        "output": output,
-        "tables": tables.to_json(),
-        "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.output_schema],
-        "parents": list(parents),
-        "licence": config.output.licence,
     }
 
 

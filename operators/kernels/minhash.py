@@ -198,8 +198,3 @@ def jaccard(first_offsets: Offsets, first: U64, second_offsets: Offsets, second:
         found,
     )
     return found
-
-
-def probability(similarity: float, bands: int, rows: int) -> float:
-    """How probable it is that two documents of a similarity are equal in at least one band."""
-    return 1 - (1 - similarity**rows) ** bands
