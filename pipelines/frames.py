@@ -62,13 +62,13 @@ class PartWriter:
     def write(self, batch: pa.RecordBatch, num_bytes: int | None = None, group: str = "") -> None:
         """Append a frame.
 
-        `num_bytes` (uncompressed size as it is counted for shards; by default that in memory) and `group` go into the index. Empty batches
-        are skipped.
+        `num_bytes` (uncompressed size as it is counted for shards; by default that of the frame, whatever the store compresses) and `group`
+        go into the index. Empty batches are skipped.
         """
         if batch.num_rows == 0:
             return
         if num_bytes is None:
-            num_bytes = batch.nbytes
+            num_bytes = pa.ipc.get_record_batch_size(batch) + batch.schema.serialize().size
         if self._writer is None:
             begin = self._store.creator if self._alone else self._store.writer
             self._writer = self._stack.enter_context(begin(self._path))

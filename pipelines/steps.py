@@ -111,7 +111,7 @@ def by_group(part: Part | None) -> Iterator[tuple[str, Source]]:
     """The frames of a part with the group that each is in."""
     if part is not None:
         for frame, ref in zip(part.frames, refs(part), strict=True):
-            yield part.groups[frame[4]], Source((ref,), bytes=max(frame[1], frame[3]))
+            yield part.groups[frame[4]], Source((ref,), bytes=frame[3] or frame[1])
 
 
 def whole(part: Part) -> Source:
@@ -121,7 +121,7 @@ def whole(part: Part) -> Source:
 
 def held_bytes(part: Part) -> int:
     """Bytes that a part's rows take in memory; its file may be compressed."""
-    return sum(max(frame[1], frame[3]) for frame in part.frames)
+    return sum(frame[3] or frame[1] for frame in part.frames)
 
 
 def chunks(sources: Iterable[Source], size: int) -> Iterator[list[Source]]:

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PRELOADED = ["pipelines_made", "pandas", "pyarrow.dataset", "s3fs", "pipelines.inventory", "pipelines.config", "cluster.session", "cffi"]
 WARM = "SHARDMILL_TEST_WARM"
 READS_ENVIRONMENT = ("pipelines.faults", "pipelines.lease")
-SMALL = {"task_bytes": 8192, "range_bytes": 4096, "task_units": 4}
+SMALL = {"task_bytes": 4096, "range_bytes": 2048, "task_units": 4}
 """Bounds under which two hundred documents take two radix passes to the partitions, and one back to several ranges of units."""
 INTERNAL = ("inventories/", "stages/", "versions/", "splits/", "plan.json", "lease.json")
 """What may be left below `_shardmill/` when a run is finished."""

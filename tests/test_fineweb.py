@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from operator_samples import FakeAssets
 from pydantic import ValidationError
@@ -90,6 +90,7 @@ def test_stop_chars_may_be_any_strings(text, stop_chars, short):
 
 
 @settings(deadline=None, max_examples=150)
+@example([" \t\nshort"], None, 0.5)
 @given(st.lists(TEXTS, max_size=4), st.sampled_from([None, 0.0, 0.1, 0.5]), st.sampled_from([None, 0.0, 0.2, 0.5, 3.0]))
 def test_lazy_decisions_are_those_of_all_signals(texts, dup, new_line):
     """What is decided while stopping early is what all signals say, whatever the thresholds."""

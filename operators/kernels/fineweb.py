@@ -120,7 +120,7 @@ def _lines(suffixes: Any, max_chars: Any, data: Any, start: Any, stop: Any) -> A
 @lean_kernel
 def _has_pieces(data: Any, start: Any, stop: Any, newlines: Any, threshold: Any) -> Any:
     """Whether the pieces between white space are certainly enough for the ratio of line feeds to words to pass."""
-    pieces = np.int64(1)
+    pieces = np.int64(start < stop and 32 < data[start] < 127)  # a text may begin with white space
     at = np.int64(start)
     while at < stop - 1:
         if newlines / pieces <= threshold:
