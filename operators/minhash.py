@@ -83,8 +83,8 @@ class MinhashDedup(NearOperator):
     @model_validator(mode="after")
     def _bands_and_rows(self) -> Self:
         if (self.bands is None) != (self.rows is None):
-            missing = "rows" if self.rows is None else "bands"
-            raise ValueError(f"{missing} is null, and the other of bands and rows is not; set {missing} too, or neither and a preset")
+            given, missing = ("bands", "rows") if self.rows is None else ("rows", "bands")
+            raise ValueError(f"{missing} is null, {given} is not; set {missing} too, or neither and a preset")
         if self.num_hashes > MAX_HASHES:
             raise ValueError(f"bands and rows make {self.num_hashes} hashes; expected at most {MAX_HASHES}; make fewer bands")
         return self

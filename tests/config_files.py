@@ -83,9 +83,7 @@ WRONG = {
     ),
     "bands without rows": (
         MINIMAL + "operators:\n  - type: minhash_dedup\n    bands: 14\n",
-        [
-            "p.yaml:5: operators[0].minhash_dedup: rows is null, and the other of bands and rows is not; set rows too, or neither and a preset"
-        ],
+        ["p.yaml:5: operators[0].minhash_dedup: rows is null, bands is not; set rows too, or neither and a preset"],
     ),
     "custom operator that is not there": (
         MINIMAL + "operators:\n  - type: nowhere:Thing\n",
