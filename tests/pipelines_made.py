@@ -381,8 +381,10 @@ def assert_each_once(store: Store, version: str = "v1", rows: int = 210) -> None
     counted = (ledger["rows_in"], ledger["rows_out"], num_dropped, sum(ledger["quarantined"].values()))
     assert counted == (rows, len(kept), len(dropped), len(bad))
     assert len(kept) + len(dropped) + len(bad) == rows
-    assert {row["doc_key"] for row in duplicates} == {row["doc_key"] for row in dropped if row["reason"] == "exact_duplicate"}
-    assert {row["kept_id"] for row in duplicates if row["kept_id"] is not None}.isdisjoint(row["id"] for row in duplicates)
+    assert {row["doc_key"] for row in duplicates} == {row["doc_key"] for row in dropped if row["reason"].endswith("_duplicate")}
+    for operator in {row["operator"] for row in duplicates}:
+        mine = [row for row in duplicates if row["operator"] == operator]
+        assert {row["kept_id"] for row in mine if row["kept_id"] is not None}.isdisjoint(row["id"] for row in mine)
 
 
 def same(found: Mapping[str, bytes], expected: Mapping[str, bytes]) -> Sequence[str]:
