@@ -225,33 +225,32 @@ class Stages:
                 self._source(done.part(position, f"keys-{number}"), place.ordinals, [of_unit[position].frame for of_unit in removing])
                 for position, place in enumerate(places)
             ]
-            verdicts.append(self._verdicts(done, number, steps, sources, places))
+            num_documents = done.num_keys(number)
+            verdicts.append(self._verdicts(done, number, steps, sources, places, num_documents))
             judged = Judged.of(steps.loaded, operator)
             if not judged.annotate and judged.editor is None:
                 removing.append(verdicts[-1])
             done.seconds[operator.name] = steps.seconds
             kept = self._kept(done, number, steps, sources, verdicts[-1]) if self._history is not None else []
-            done.groups.append(Grouped(steps.loaded, steps.findings, done.num_keys(number), kept, steps.left))
+            done.groups.append(Grouped(steps.loaded, steps.findings, num_documents, kept, steps.left))
         return verdicts
 
     def _verdicts(
-        self, done: Finished, number: int, steps: Steps, sources: Sequence[Source], places: Sequence[UnitPlace]
+        self, done: Finished, number: int, steps: Steps, sources: Sequence[Source], places: Sequence[UnitPlace], num_documents: int
     ) -> list[UnitVerdict]:
+        with_keys = [source for source in sources if source.frames]
         if isinstance(steps.loaded, PassageOperator):
-            return group_passages(steps, [source for source in sources if source.frames], places, self._history)
+            return group_passages(steps, with_keys, places, self._history)
         if not isinstance(steps.loaded, NearOperator):
-            with_keys = [source for source in sources if source.frames]
-            return group_by_key(steps, with_keys, places, done.num_keys(number), self._history)
+            return group_by_key(steps, with_keys, places, num_documents, self._history)
         stage = len(self.finished) - 1
         units = []
         for position, (source, place) in enumerate(zip(sources, places, strict=True)):
             if source.frames:
-                part = done.part(position, f"features-{number}")
-                assert part is not None
-                features = Source(tuple(refs(part)), source.ordinals, source.removed, held_bytes(part))
+                features, rows = _features(done, number, position, source)
                 layers = self.layers(stage, position)
                 size = sum(held_bytes(layer) for layer in layers.parts)
-                units.append(UnitKeys(place, source, features, layers, size, part.rows))
+                units.append(UnitKeys(place, source, features, layers, size, rows))
         return group_near(steps, units, places, self._history)
 
     def _kept(self, done: Finished, number: int, steps: Steps, sources: Sequence[Source], verdicts: Sequence[UnitVerdict]) -> list[Source]:
@@ -263,9 +262,7 @@ class Stages:
             if source.frames:
                 found = source
                 if isinstance(steps.loaded, NearOperator):
-                    part = done.part(position, f"features-{number}")
-                    assert part is not None
-                    found = replace(source, frames=tuple(refs(part)), bytes=held_bytes(part))
+                    found, _ = _features(done, number, position, source)
                 removed = found.removed if verdict.frame is None else (*found.removed, verdict.frame)
                 kept.append(replace(found, removed=removed))
         return kept
@@ -330,6 +327,13 @@ class Stages:
         operator gives something else each time.
         """
         return str(self._packed)
+
+
+def _features(done: Finished, number: int, position: int, keys: Source) -> tuple[Source, int]:
+    """The features that a unit left beside its keys, and for how many documents."""
+    part = done.part(position, f"features-{number}")
+    assert part is not None
+    return replace(keys, frames=tuple(refs(part)), bytes=held_bytes(part)), part.rows
 
 
 def files_only(inventory: Inventory, unit: Unit) -> tuple[Slice, ...]:
