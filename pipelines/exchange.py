@@ -11,7 +11,6 @@ Identity in here is (file ordinal, row), which depends on no unit, batch or part
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -180,7 +179,6 @@ class DecideJob:
         """Decide, in one go where the partition fits, else in bounded rounds."""
         operator = self.operator.load()
         assert isinstance(operator, GroupOperator)
-        started = time.process_time()
         with attempt.writer("verdicts") as writer:
             size = sum(source.bytes for source in self.sources)
             rounds = self._at_once(worker, operator) if size <= 2 * self.task_bytes else self._in_rounds(worker, operator)
@@ -189,7 +187,7 @@ class DecideJob:
                 told.add(verdicts)
                 writer.write(verdicts)
             faults.point("exchange.before-record")
-            return Outcome({"verdicts": writer.finish()}, detail={"seconds": time.process_time() - started, **told.detail()})
+            return Outcome({"verdicts": writer.finish()}, detail=told.detail())
 
     def _at_once(self, worker: Worker, operator: GroupOperator) -> Iterator[pa.RecordBatch]:
         rows = gathered(worker, self.sources)
@@ -269,7 +267,6 @@ class GatherJob:
 
     def run(self, worker: Worker, attempt: Attempt) -> Outcome:
         """Write the frames; `detail.digests` has the digest of each unit that has verdicts, by its position."""
-        started = time.process_time()
         digests: dict[str, str] = {}
         with attempt.writer("verdicts") as writer:
             rows = self._mine(worker)
@@ -282,7 +279,7 @@ class GatherJob:
                         digests[str(position)] = _content_digest(frame)
                         writer.write(frame, group=str(position))
             faults.point("exchange.before-record")
-            return Outcome({"verdicts": writer.finish()}, detail={"digests": digests, "seconds": time.process_time() - started})
+            return Outcome({"verdicts": writer.finish()}, detail={"digests": digests})
 
     def _mine(self, worker: Worker) -> pa.RecordBatch | None:
         batches = []

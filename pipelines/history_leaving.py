@@ -6,7 +6,6 @@ in between leaves its keys when it is started again.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -54,7 +53,6 @@ class RetainJob:
 
     def run(self, worker: Worker, attempt: Attempt) -> Outcome:
         """Write `rows` into the history; tells the first and the last place."""
-        started = time.process_time()
         first, last = -1, -1
         path = f"{self.folder}/{attempt.key[:IDENTITY_CHARS]}.{attempt.id}.{self.role}"
         with PartWriter(worker.history, path, alone=True) as writer:
@@ -68,7 +66,7 @@ class RetainJob:
                 writer.write(rows)
             part = writer.finish()
         faults.point("history.before-record")
-        return Outcome({"rows": part}, detail={"first": first, "last": last, "seconds": time.process_time() - started})
+        return Outcome({"rows": part}, detail={"first": first, "last": last})
 
 
 def _with_identity(worker: Worker, batch: pa.RecordBatch) -> pa.RecordBatch:

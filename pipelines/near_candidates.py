@@ -6,7 +6,6 @@ in front; those that were removed then take their places among the first, but ha
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -84,7 +83,6 @@ class BucketJob:
         """Write the pairs (`later`, `earlier`): at once where the partition fits, else against the first rows of each key."""
         operator = self.operator.load()
         assert isinstance(operator, NearOperator)
-        started = time.process_time()
         buckets = _Buckets(worker, operator.max_candidates, self.heavy)
         with attempt.writer("pairs") as writer, attempt.writer("heads") as heads:
             size = sum(source.bytes for source in self.sources)
@@ -92,7 +90,7 @@ class BucketJob:
             for batch in way(worker, buckets, heads):
                 writer.write(batch)
             faults.point("exchange.before-record")
-            detail = {"seconds": time.process_time() - started, "heavy": buckets.heaviest()}
+            detail = {"heavy": buckets.heaviest()}
             return Outcome({"pairs": writer.finish(), "heads": heads.finish()}, detail=detail)
 
     def _at_once(self, worker: Worker, buckets: _Buckets, leaving: PartWriter) -> Iterator[pa.RecordBatch]:

@@ -8,7 +8,6 @@ too, although they stay whatever is decided: for how many each one stands is cou
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -42,7 +41,6 @@ class ContractJob:
         """Write the links (`node`, `root`)."""
         from operators.kernels.components import components  # noqa: PLC0415  numba takes half a second to import
 
-        started = time.process_time()
         batches = [batch for source in self.sources for batch in read_source(worker, source)]
         node, root = components(
             *(np.concatenate([batch.column(name).to_numpy() for batch in batches]) for name in (self.larger, self.smaller))
@@ -50,7 +48,7 @@ class ContractJob:
         with attempt.writer("links") as writer:
             writer.write(_links(node[node != root], root[node != root]))
             faults.point("exchange.before-record")
-            return Outcome({"links": writer.finish()}, detail={"seconds": time.process_time() - started})
+            return Outcome({"links": writer.finish()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,6 @@ class StarJob:
         """Write the links; a partition that no task can hold (a node with very many links) is read twice."""
         from operators.kernels.components import digest_links  # noqa: PLC0415
 
-        started = time.process_time()
         digest = 0
         with attempt.writer("links") as writer:
             size = sum(source.bytes for source in self.sources)
@@ -98,7 +95,7 @@ class StarJob:
                 digest = (digest + digest_links(larger, smaller)) & MASK
                 writer.write(_links(larger, smaller))
             faults.point("exchange.before-record")
-            detail = {"seconds": time.process_time() - started, "digest": f"{digest:016x}"}
+            detail = {"digest": f"{digest:016x}"}
             return Outcome({"links": writer.finish()}, detail=detail)
 
     def _at_once(self, worker: Worker) -> Iterator[tuple[Ints, Ints]]:
@@ -130,13 +127,12 @@ class LabelJob:
 
     def run(self, worker: Worker, attempt: Attempt) -> Outcome:
         """Write the edges with a column `label`."""
-        started = time.process_time()
         node, root = _sorted_links(worker, self.links)
         with attempt.writer("edges") as writer:
             for chunk in read_chunks(worker, self.edges, self.task_bytes):
                 writer.write(chunk.append_column("label", pa.array(_roots(chunk.column("later").to_numpy(), node, root))))
             faults.point("exchange.before-record")
-            return Outcome({"edges": writer.finish()}, detail={"seconds": time.process_time() - started})
+            return Outcome({"edges": writer.finish()})
 
 
 def by_component(steps: Steps, edges: Sequence[Source]) -> list[list[Source]]:

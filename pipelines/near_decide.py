@@ -7,7 +7,6 @@ remove. The number of rounds is that of the slices.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -48,7 +47,6 @@ class ResolveJob:
         """Write `verdicts`."""
         from operators.kernels.survivors import num_removed_for, survivors  # noqa: PLC0415  numba takes half a second to import
 
-        started = time.process_time()
         operator = self.operator.load()
         assert isinstance(operator, NearOperator)
         edges = gathered(worker, self.sources)
@@ -64,7 +62,7 @@ class ResolveJob:
                 for batch in in_place_order(with_marks(verdicts, kept, number) if counts_kept(operator) else verdicts):
                     writer.write(batch)
             faults.point("exchange.before-record")
-            return Outcome({"verdicts": writer.finish()}, detail={"seconds": time.process_time() - started, **told.detail()})
+            return Outcome({"verdicts": writer.finish()}, detail=told.detail())
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +140,6 @@ class SliceJob:
         """Write `removed`, the edges for which documents of the slice go, and `outgoing`, a frame for each later slice."""
         from operators.kernels.survivors import decide_slice  # noqa: PLC0415
 
-        started = time.process_time()
         incoming = [batch for source in self.incoming for batch in read_source(worker, source)]
         inner = [batch for chunk in read_chunks(worker, self.edges, self.task_bytes) for batch in self._inner(chunk)]
         with attempt.writer("removed") as removed, attempt.writer("outgoing") as outgoing:
@@ -158,7 +155,7 @@ class SliceJob:
                 self._send(chunk, gone, outgoing)
             faults.point("exchange.before-record")
             parts = {"removed": removed.finish(), "outgoing": outgoing.finish()}
-            return Outcome(parts, detail={"seconds": time.process_time() - started})
+            return Outcome(parts)
 
     def _inner(self, chunk: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         mine = Cuts(self.cuts.words, "later").of(chunk) == self.number

@@ -8,7 +8,6 @@ What one task can hold is decided in one task.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -75,7 +74,6 @@ class AtOnceJob:
 
     def run(self, worker: Worker, attempt: Attempt) -> Outcome:
         """Write `verdicts`."""
-        started = time.process_time()
         operator = self.operator.load()
         assert isinstance(operator, NearOperator)
         told: dict[str, Any] = {}
@@ -89,7 +87,7 @@ class AtOnceJob:
                 for batch in in_place_order(found):
                     writer.write(batch)
             faults.point("exchange.before-record")
-            return Outcome({"verdicts": writer.finish()}, detail={"seconds": time.process_time() - started, **told})
+            return Outcome({"verdicts": writer.finish()}, detail=told)
 
     def _heaviest(self, rows: pa.RecordBatch) -> list[list[int]]:
         if self.heavy is None:

@@ -9,7 +9,6 @@ An edge is (`later`, `earlier`, `similarity`, `kept_doc_key`, `kept_id` where th
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -75,14 +74,13 @@ class VerifyJob:
 
     def run(self, worker: Worker, attempt: Attempt) -> Outcome:
         """Write `edges` and `carried`."""
-        started = time.process_time()
         meeting = Meeting(worker, self.operator, self.stretch)
         with attempt.writer("edges") as edges, attempt.writer("carried") as carried:
             for later, earlier in self._pairs(worker):
                 for some in self._slices(later):
                     self._meet(meeting, later[some], earlier[some], edges, carried)
             faults.point("exchange.before-record")
-            return Outcome({"edges": edges.finish(), "carried": carried.finish()}, detail={"seconds": time.process_time() - started})
+            return Outcome({"edges": edges.finish(), "carried": carried.finish()})
 
     @property
     def _fits(self) -> bool:
@@ -139,7 +137,6 @@ class MeetJob:
 
     def run(self, worker: Worker, attempt: Attempt) -> Outcome:
         """Write `edges`."""
-        started = time.process_time()
         meeting = Meeting(worker, self.operator, self.stretch)
         with attempt.writer("edges") as edges:
             for chunk in read_chunks(worker, self.carried, self.task_bytes):
@@ -147,7 +144,7 @@ class MeetJob:
                 for batch in meeting.edges(chunk, features):
                     edges.write(batch)
             faults.point("exchange.before-record")
-            return Outcome({"edges": edges.finish()}, detail={"seconds": time.process_time() - started})
+            return Outcome({"edges": edges.finish()})
 
 
 @dataclass(frozen=True, slots=True)

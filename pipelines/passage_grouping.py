@@ -6,7 +6,6 @@ order of the rows of a key, so that its first occurrence is the first that is re
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +42,6 @@ class PassageJob:
 
     def run(self, worker: Worker, attempt: Attempt) -> Outcome:
         """Write `verdicts`, the occurrences that go: at once where the partition fits, else counted first and judged then."""
-        started = time.process_time()
         operator = self.operator.load()
         assert isinstance(operator, PassageOperator)
         with attempt.writer("verdicts") as writer, attempt.writer("counts") as counts:
@@ -54,7 +52,7 @@ class PassageJob:
                 writer.write(batch)
             faults.point("exchange.before-record")
             parts = {"verdicts": writer.finish(), "counts": counts.finish()}
-            return Outcome(parts, detail={"seconds": time.process_time() - started})
+            return Outcome(parts)
 
     def _at_once(self, worker: Worker, operator: PassageOperator) -> Iterator[pa.RecordBatch]:
         batch = gathered(worker, self.sources)

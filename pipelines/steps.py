@@ -37,7 +37,7 @@ class Steps:
     `history`: digest of the snapshot of what earlier runs left; the same rows may count in one snapshot and not in another.
 
     Attributes:
-        seconds: CPU seconds of the tasks that say how long they took.
+        seconds: CPU seconds of the tasks.
         findings: What the tasks told for the operator's guards.
         left: Parts that are for later runs, by their role in the history.
     """
@@ -70,7 +70,7 @@ class Steps:
         """The records of some work, which is done where it is not yet."""
         self._complete(works)
         for record in self._log.records(work.key for work in works):
-            self.seconds += record.detail.get("seconds", 0.0)
+            self.seconds += record.usage.get("seconds", 0.0)
             self.findings.add(record.detail)
             yield record
 
