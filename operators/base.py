@@ -177,6 +177,10 @@ class GroupOperator(Operator):
         """
 
 
+class OperatorWarning(UserWarning):
+    """What a user should know of an operator before the run; `open()` gives it by `warnings.warn`."""
+
+
 class OperatorError(Exception):
     """An operator cannot be opened or used as it is set; the message says subject, found, expected and remedy."""
 

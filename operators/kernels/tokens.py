@@ -1,0 +1,211 @@
+"""Texts to token ids: added tokens cut out, the rest split into pieces, each piece looked up or merged, all in one pass over Arrow's buffers.
+
+Owns the order of the steps, which is that of the `tokenizers` library. The ids of a text depend on it and the tables alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.kernels.added_tokens import AddedTokens, next_added
+from operators.kernels.bpe import SHORT_BYTES, Merges, merge_long, merge_short
+from operators.kernels.bpe_cache import LONG, SHORT, find_long, find_short, keep_long, keep_short, long_place, short_key
+from operators.kernels.lean import lean_kernel
+from operators.kernels.splitting import match
+from operators.kernels.unicode import NUM_CODES, decode
+from operators.kernels.vocabulary import NO_ID, Vocabulary, id_of
+
+MAX_LEVELS: Final = 8
+SLACK: Final = 8
+"""Places behind the ids that are written to and mean nothing: a cache writes all that one of its places holds."""
+
+
+class Splits(NamedTuple):
+    """The steps of a pre-tokenizer, each inside the pieces of the one before.
+
+    Attributes:
+        steps: Automata's steps, one after the other.
+        classes: uint8: their classes of code points, likewise.
+        first_steps: int64, by step: where its automaton begins in `steps`.
+        keeps_gaps: Whether what a step's pattern does not match is a piece too.
+    """
+
+    steps: npt.NDArray[np.int32]
+    classes: npt.NDArray[np.uint8]
+    first_steps: npt.NDArray[np.int64]
+    keeps_gaps: npt.NDArray[np.bool_]
+
+
+class Model(NamedTuple):
+    """A tokenizer.
+
+    Attributes:
+        raw_added: Added tokens that are looked for first.
+        added: Those that are looked for in what is left.
+        splits: How the rest is split into pieces.
+        whole: Tokens that a piece may be as it is.
+        merges: How other pieces are merged.
+        prefix: int32: ids before those of each text.
+        suffix: int32: ids behind them.
+    """
+
+    raw_added: AddedTokens
+    added: AddedTokens
+    splits: Splits
+    whole: Vocabulary
+    merges: Merges
+    prefix: npt.NDArray[np.int32]
+    suffix: npt.NDArray[np.int32]
+
+
+@lean_kernel
+def encode(offsets: Any, data: Any, taken: Any, model: Any, cache: Any, scratch: Any, limits: Any, out: Any, ends: Any) -> Any:
+    """Ids of texts, one after the other in `out`, and where those of each text end. Returns the number of all.
+
+    Args:
+        offsets: int64 offsets of the texts in `data`.
+        data: Their bytes, well-formed UTF-8.
+        taken: uint8: 0 for a text that gets no ids at all.
+        model: The tokenizer.
+        cache: Pieces with their ids; changed.
+        scratch: Room for the longest text; changed.
+        limits: int64, of MAX_LEVELS; changed.
+        out: int32, with room for an id a byte, the prefix and suffix of each text, and `SLACK`.
+        ends: int64, one a text.
+    """
+    end = np.int64(0)
+    for row in range(len(offsets) - 1):
+        if taken[row] != 0:
+            for place in range(len(model.prefix)):
+                out[end] = model.prefix[place]
+                end += 1
+            end = _text(data, offsets[row], offsets[row + 1], model, cache, scratch, limits, out, end)
+            for place in range(len(model.suffix)):
+                out[end] = model.suffix[place]
+                end += 1
+        ends[row] = end
+    return end
+
+
+@lean_kernel
+def _text(data: Any, at: Any, stop: Any, model: Any, cache: Any, scratch: Any, limits: Any, out: Any, end: Any) -> Any:
+    """Write the ids of one text; returns where they end."""
+    while True:
+        raw_begin, raw_end, raw_token = next_added(model.raw_added, data, at, stop)
+        while True:
+            begin, behind, token = next_added(model.added, data, at, raw_begin)
+            if len(model.splits.first_steps) == 1:
+                end = _split(data, at, begin, model, cache, scratch, out, end)
+            else:
+                end = _split_deep(data, at, begin, model, cache, scratch, limits, out, end)
+            if token == NO_ID:
+                break
+            out[end] = token
+            end += 1
+            at = behind
+        if raw_token == NO_ID:
+            return end
+        out[end] = raw_token
+        end += 1
+        at = raw_end
+
+
+@lean_kernel
+def _split(data: Any, at: Any, stop: Any, model: Any, cache: Any, scratch: Any, out: Any, end: Any) -> Any:
+    """Write the ids of a stretch of text that is split once; returns where they end."""
+    splits = model.splits
+    keeps_gaps = splits.keeps_gaps[0]
+    while at < stop:
+        behind = match(splits.steps, np.int64(0), splits.classes, np.int64(0), data, at, stop)
+        if behind < 0:
+            behind = _gap(splits, 0, data, at, stop)
+            if not keeps_gaps:
+                at = behind
+                continue
+        end = _piece(data, at, behind, model, cache, scratch, out, end)
+        at = behind
+    return end
+
+
+@lean_kernel
+def _split_deep(data: Any, at: Any, stop: Any, model: Any, cache: Any, scratch: Any, limits: Any, out: Any, end: Any) -> Any:
+    """Write the ids of a stretch of text that is split in no step or in several; returns where they end."""
+    splits = model.splits
+    last = len(splits.first_steps) - 1
+    if last < 0:
+        return _piece(data, at, stop, model, cache, scratch, out, end) if at < stop else end
+    level = 0
+    limits[0] = stop
+    while True:
+        if at == limits[level]:
+            if level == 0:
+                return end
+            level -= 1
+            continue
+        behind = _match(splits, level, data, at, limits[level])
+        if behind < 0:
+            behind = _gap(splits, level, data, at, limits[level])
+            if not splits.keeps_gaps[level]:
+                at = behind
+                continue
+        if level < last:
+            level += 1
+            limits[level] = behind
+        else:
+            end = _piece(data, at, behind, model, cache, scratch, out, end)
+            at = behind
+
+
+@lean_kernel
+def _match(splits: Any, level: Any, data: Any, at: Any, stop: Any) -> Any:
+    first = splits.first_steps[level]
+    return match(splits.steps, first, splits.classes, np.int64(level) * NUM_CODES, data, at, stop)
+
+
+@lean_kernel
+def _gap(splits: Any, level: Any, data: Any, at: Any, stop: Any) -> Any:
+    """Where the next match of a step begins, or the end."""
+    while at < stop:
+        _, size = decode(data, at, stop)
+        at += size
+        if at < stop and _match(splits, level, data, at, stop) >= 0:
+            break
+    return at
+
+
+@lean_kernel
+def _piece(data: Any, at: Any, stop: Any, model: Any, cache: Any, scratch: Any, out: Any, end: Any) -> Any:
+    """Write the ids of one piece, from the cache if it is there; returns where they end."""
+    size = stop - at
+    if size <= SHORT:
+        low, high = short_key(data, at, size)
+        number = find_short(cache, low, high, out, end)
+        if number == 0:
+            number = _merge(data, at, size, model, scratch, out, end)
+            keep_short(cache, low, high, out, end, number)
+    elif size <= LONG:
+        place = long_place(cache, data, at, size)
+        number = find_long(cache, place, data, at, size, out, end)
+        if number == 0:
+            number = _merge(data, at, size, model, scratch, out, end)
+            keep_long(cache, place, data, at, size, out, end, number)
+    else:
+        number = _merge(data, at, size, model, scratch, out, end)
+    return end + number
+
+
+@lean_kernel
+def _merge(data: Any, at: Any, size: Any, model: Any, scratch: Any, out: Any, end: Any) -> Any:
+    """Write the ids of one piece that is not known yet; returns how many they are."""
+    if len(model.whole.ids) > 0:
+        whole = id_of(model.whole, data, at, size)
+        if whole != NO_ID:
+            out[end] = whole
+            return np.int64(1)
+    number = merge_short(model.merges, data, at, size, scratch) if size <= SHORT_BYTES else merge_long(model.merges, data, at, size, scratch)
+    for place in range(number):
+        out[end + place] = scratch.ids[place]
+    return np.int64(number)
