@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from operators.byte_level import ByteLevelBpe, Split
+from operators.byte_level import ByteLevelBpe, Split, UnknownRule
 from operators.kernels import nfc
 from operators.kernels.added_tokens import added_tokens
 from operators.kernels.bpe import merges_of, scratch
@@ -21,7 +21,7 @@ from operators.kernels.bpe_cache import cache_of
 from operators.kernels.buffers import text_buffers
 from operators.kernels.tokens import MAX_LEVELS, SLACK, Model, Splits, encode
 from operators.kernels.vocabulary import vocabulary_of
-from operators.splitting import compile_digits, compile_pattern
+from operators.splitting import Automaton, UnknownPattern, compile_digits, compile_pattern
 
 Ids = npt.NDArray[np.int32]
 Ends = npt.NDArray[np.int64]
@@ -101,7 +101,7 @@ class KernelEncoder:
 
 
 def _splits(splits: tuple[Split, ...]) -> Splits:
-    automata = [compile_digits(split.individual) if split.pattern is None else compile_pattern(split.pattern) for split in splits]
+    automata = [_automaton(split) for split in splits]
     begins = np.cumsum([0, *(len(automaton.steps) for automaton in automata)], dtype=np.int64)
     if len(automata) == 1:
         steps, classes = automata[0]
@@ -109,8 +109,16 @@ def _splits(splits: tuple[Split, ...]) -> Splits:
         steps = np.concatenate([np.zeros(0, np.int32), *(automaton.steps for automaton in automata)])
         classes = np.concatenate([np.zeros(0, np.uint8), *(automaton.classes for automaton in automata)])
     # One type for the compiler, wherever they come from.
-    steps.flags.writeable = classes.flags.writeable = False
+    steps.setflags(write=False)
+    classes.setflags(write=False)
     return Splits(steps, classes, begins[:-1], np.array([split.keeps_gaps for split in splits], bool))
+
+
+def _automaton(split: Split) -> Automaton:
+    try:
+        return compile_digits(split.individual) if split.pattern is None else compile_pattern(split.pattern)
+    except UnknownPattern as error:
+        raise UnknownRule(f"the pattern of a Split, which has {error}") from error
 
 
 def _merged(ids: Ids, ends: Ends, others: dict[int, list[int]]) -> tuple[Ids, Ends]:

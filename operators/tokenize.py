@@ -25,7 +25,6 @@ from operators.base import (
     text_of,
     with_column,
 )
-from operators.byte_level import UnknownRule, around, byte_level_bpe
 from operators.library_encoder import LibraryEncoder, NoTokenizer, load_tokenizer
 from operators.token_check import Encoder, difference
 
@@ -134,6 +133,8 @@ class Tokenize(BatchOperator):
         library = LibraryEncoder(tokenizer, add_special_tokens=self.add_special_tokens, end=end)
         if self.engine == "tokenizers":
             return library
+        from operators.byte_level import UnknownRule  # noqa: PLC0415  needs numba
+
         try:
             return self._kernels(path, tokenizer, library, end)
         except UnknownRule as rule:
@@ -162,7 +163,8 @@ class Tokenize(BatchOperator):
         Raises:
             UnknownRule: They do not know a rule of the tokenizer, or give other ids than the library.
         """
-        from operators.kernel_encoder import KernelEncoder  # noqa: PLC0415  needs numba
+        from operators.byte_level import UnknownRule, around, byte_level_bpe  # noqa: PLC0415  need numba
+        from operators.kernel_encoder import KernelEncoder  # noqa: PLC0415
 
         added = tokenizer.get_added_tokens_decoder()
         bpe = byte_level_bpe(orjson.loads(Path(path).read_bytes()), added, special_is_text=self.special_tokens == "text")

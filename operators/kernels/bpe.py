@@ -14,38 +14,49 @@ import numpy.typing as npt
 
 from operators.kernels.jit import kernel
 from operators.kernels.lean import lean_kernel
+from operators.kernels.splitting import inlined
 
 Longs = npt.NDArray[np.int64]
 
 SHORT_BYTES: Final = 96
 """Up to here all pairs are looked at for each merge; measured: at 96 bytes the tree is as fast."""
-NONE: Final = np.int64(0x7FFF_FFFF_FFFF_FFFF)
-"""A pair that is never merged."""
+ID_BITS: Final = 20
+"""Of the ids and the ranks that fit the table: a pair and its rank are one word."""
+MAX_IDS: Final = 1 << ID_BITS
 NO_RANK: Final = np.uint32(0xFFFF_FFFF)
-EMPTY: Final = np.int64(-1)
+"""Of a pair that is never merged."""
 BRANCH: Final = 32
 """Places, or blocks, under one node of the tree."""
 MAX_LEVELS: Final = 8
+FILTER_LOAD: Final = 8
+"""Bits of the filter for each merge: one pair in eight that is never merged gets past it."""
 _SPREAD: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
-_LOW: Final = np.int64(0xFFFF_FFFF)
+_EMPTY: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+_BITS: Final = np.uint64(ID_BITS)
+_RANKS: Final = np.uint64(MAX_IDS - 1)
+_ONE, _SIX, _LAST_BITS = np.uint64(1), np.uint64(6), np.uint64(63)
 
 
 class Merges(NamedTuple):
     """Which pairs of tokens are merged, in which order, into what.
 
-    A merge is one number, `rank << 32 | product`, so that the smallest of some is the one to do first.
-
     Attributes:
         byte_ids: int32: the token of each byte.
-        byte_merges: int64, by `left << 8 | right`: the merge of two bytes, or `NONE`.
-        table: int64: pairs of key (`left << 32 | right` of tokens; `EMPTY`) and merge, found by open addressing.
+        byte_ranks: uint32, by `left << 8 | right`: the rank of two bytes' merge, or `NO_RANK`.
+        filter: uint64: bits that are set where a pair that is merged falls. It fits the nearest caches, and most pairs are never merged.
+        filter_shift: 64 less the binary logarithm of its bits.
+        table: uint64: `left << 40 | right << 20 | rank`, found by open addressing, all bits where there is none.
         shift: 64 less the binary logarithm of the table's places.
+        products: int32, by rank: what the pair becomes.
     """
 
     byte_ids: npt.NDArray[np.int32]
-    byte_merges: Longs
-    table: Longs
+    byte_ranks: npt.NDArray[np.uint32]
+    filter: npt.NDArray[np.uint64]
+    filter_shift: np.uint64
+    table: npt.NDArray[np.uint64]
     shift: np.uint64
+    products: npt.NDArray[np.int32]
 
 
 class Scratch(NamedTuple):
@@ -53,17 +64,15 @@ class Scratch(NamedTuple):
 
     Attributes:
         ids: int32: tokens, by the place of their first byte.
-        merges: int64, of a short piece: the merge of each token with the next.
+        ranks: uint32: the rank of the merge of each token with the next, or `NO_RANK`.
         sizes: int32, of a long piece: bytes of a token, at its first and at its last byte.
-        ranks: uint32, of a long piece: the rank of that merge, or `NO_RANK`.
         tree: uint32: the smallest rank of each block of places, of each block of blocks, and so on up to one.
         begins: int64: where each level of the tree begins.
     """
 
     ids: npt.NDArray[np.int32]
-    merges: Longs
-    sizes: npt.NDArray[np.int32]
     ranks: npt.NDArray[np.uint32]
+    sizes: npt.NDArray[np.int32]
     tree: npt.NDArray[np.uint32]
     begins: Longs
 
@@ -73,9 +82,8 @@ def scratch(num_bytes: int) -> Scratch:
     room = max(num_bytes, SHORT_BYTES)
     return Scratch(
         np.empty(room, np.int32),
-        np.empty(SHORT_BYTES, np.int64),
-        np.empty(room, np.int32),
         np.empty(room, np.uint32),
+        np.empty(room, np.int32),
         np.empty(room // (BRANCH - 1) + MAX_LEVELS, np.uint32),
         np.empty(MAX_LEVELS, np.int64),
     )
@@ -86,79 +94,91 @@ def merges_of(byte_ids: npt.NDArray[np.int32], left: Longs, right: Longs, produc
 
     Args:
         byte_ids: The token of each of the 256 bytes.
-        left: First token of each pair.
+        left: First token of each pair; all ids are below MAX_IDS.
         right: Second token.
-        products: What they become.
+        products: What they become; there are at most MAX_IDS.
     """
-    bits = max(int(len(left) * 2).bit_length(), 4)
-    table = np.full(2 << bits, EMPTY, np.int64)
-    shift = np.uint64(64 - bits)
-    _fill(table, shift, (left << 32) | right, (np.arange(len(left), dtype=np.int64) << 32) | products)
-    byte_merges = np.full(1 << 16, NONE, np.int64)
-    byte_of = np.full(max(int(byte_ids.max()), int(left.max(initial=0)), int(right.max(initial=0))) + 1, -1, np.int64)
+    bits = max(int(len(left) * 2).bit_length(), 6)
+    filter_bits = max(int(len(left) * FILTER_LOAD).bit_length(), 6)
+    made = Merges(
+        byte_ids,
+        np.full(1 << 16, NO_RANK, np.uint32),
+        np.zeros(1 << (filter_bits - 6), np.uint64),
+        np.uint64(64 - filter_bits),
+        np.full(1 << bits, _EMPTY, np.uint64),
+        np.uint64(64 - bits),
+        products.astype(np.int32),
+    )
+    _fill(made, (left << ID_BITS | right).astype(np.uint64))
+    byte_of = np.full(MAX_IDS, -1, np.int64)
     byte_of[byte_ids] = np.arange(256)
-    of_bytes = (byte_of[left] >= 0) & (byte_of[right] >= 0)
-    ranks = np.flatnonzero(of_bytes)
-    byte_merges[(byte_of[left[ranks]] << 8) | byte_of[right[ranks]]] = (ranks << 32) | products[ranks]
-    return Merges(byte_ids, byte_merges, table, shift)
+    ranks = np.flatnonzero((byte_of[left] >= 0) & (byte_of[right] >= 0))
+    made.byte_ranks[(byte_of[left[ranks]] << 8) | byte_of[right[ranks]]] = ranks
+    return made
 
 
 @kernel
-def _fill(table: Any, shift: Any, keys: Any, merges: Any) -> None:
-    last = (len(table) >> 1) - 1
-    for number in range(len(keys)):
-        at = np.int64((np.uint64(keys[number]) * _SPREAD) >> shift)
-        while table[2 * at] != EMPTY and table[2 * at] != keys[number]:
+def _fill(merges: Any, keys: Any) -> None:
+    last = len(merges.table) - 1
+    for rank in range(len(keys)):
+        mixed = keys[rank] * _SPREAD
+        at = np.int64(mixed >> merges.shift)
+        while merges.table[at] != _EMPTY and merges.table[at] >> _BITS != keys[rank]:
             at = (at + 1) & last
-        table[2 * at], table[2 * at + 1] = keys[number], merges[number]
+        merges.table[at] = (keys[rank] << _BITS) | np.uint64(rank)
+        bit = mixed >> merges.filter_shift
+        merges.filter[np.int64(bit >> _SIX)] |= _ONE << (bit & _LAST_BITS)
 
 
-@lean_kernel
-def _merge_of(merges: Any, left: Any, right: Any) -> Any:
-    """The merge of two tokens, or `NONE`."""
+@inlined
+def _rank_of(merges: Any, left: Any, right: Any) -> Any:
+    """The rank of the merge of two tokens, or `NO_RANK`."""
+    key = (np.uint64(left) << _BITS) | np.uint64(right)
+    mixed = key * _SPREAD
+    bit = mixed >> merges.filter_shift
+    if (merges.filter[np.int64(bit >> _SIX)] >> (bit & _LAST_BITS)) & _ONE == 0:
+        return NO_RANK
     table = merges.table
-    key = (np.int64(left) << 32) | np.int64(right)
-    last = (len(table) >> 1) - 1
-    at = np.int64((np.uint64(key) * _SPREAD) >> merges.shift)
+    last = len(table) - 1
+    at = np.int64(mixed >> merges.shift)
     while True:
-        found = table[2 * at]
-        if found == key:
-            return table[2 * at + 1]
-        if found == EMPTY:
-            return NONE
+        found = table[at]
+        if found >> _BITS == key:
+            return np.uint32(found & _RANKS)
+        if found == _EMPTY:
+            return NO_RANK
         at = (at + 1) & last
 
 
 @lean_kernel
 def merge_short(merges: Any, data: Any, at: Any, size: Any, scratch: Any) -> Any:
     """Merge a piece of 1 to SHORT_BYTES bytes; its tokens are the first of `scratch.ids`. Returns their number."""
-    ids, pairs = scratch.ids, scratch.merges
+    ids, ranks = scratch.ids, scratch.ranks
     before = np.int64(data[at])
     ids[0] = merges.byte_ids[before]
     for place in range(1, size):
         byte = np.int64(data[at + place])
         ids[place] = merges.byte_ids[byte]
-        pairs[place - 1] = merges.byte_merges[(before << 8) | byte]
+        ranks[place - 1] = merges.byte_ranks[(before << 8) | byte]
         before = byte
     count = size
     while count > 1:
-        best, where = pairs[0], 0
+        best, where = ranks[0], 0
         for place in range(1, count - 1):
-            if pairs[place] < best:
-                best, where = pairs[place], place
-        if best == NONE:
+            if ranks[place] < best:
+                best, where = ranks[place], place
+        if best == NO_RANK:
             break
-        product = best & _LOW
+        product = merges.products[best]
         ids[where] = product
         count -= 1
         for place in range(where + 1, count):
             ids[place] = ids[place + 1]
-        for place in range(where + 1, count - 1):
-            pairs[place] = pairs[place + 1]
+            ranks[place] = ranks[place + 1]
         if where > 0:
-            pairs[where - 1] = _merge_of(merges, ids[where - 1], product)
+            ranks[where - 1] = _rank_of(merges, ids[where - 1], product)
         if where + 1 < count:
-            pairs[where] = _merge_of(merges, product, ids[where + 1])
+            ranks[where] = _rank_of(merges, product, ids[where + 1])
     return count
 
 
@@ -174,22 +194,22 @@ def merge_long(merges: Any, data: Any, at: Any, size: Any, scratch: Any) -> Any:
         ids[place] = merges.byte_ids[byte]
         sizes[place] = 1
         after = np.int64(data[at + place + 1]) if place + 1 < size else np.int64(-1)
-        ranks[place] = NO_RANK if after < 0 else _rank(merges.byte_merges[(byte << 8) | after])
+        ranks[place] = NO_RANK if after < 0 else merges.byte_ranks[(byte << 8) | after]
     num_levels = _plant(ranks, size, scratch)
     while scratch.tree[scratch.begins[num_levels - 1]] != NO_RANK:
         place = _leftmost(scratch, num_levels)
         right = place + sizes[place]
         stop = right + sizes[right]
-        product = _merge_of(merges, ids[place], ids[right]) & _LOW
+        product = merges.products[ranks[place]]
         ids[place] = product
         sizes[place] = sizes[stop - 1] = stop - place
         ranks[right] = NO_RANK
-        ranks[place] = _rank(_merge_of(merges, product, ids[stop])) if stop < size else NO_RANK
+        ranks[place] = _rank_of(merges, product, ids[stop]) if stop < size else NO_RANK
         _lift(scratch, size, num_levels, right)
         _lift(scratch, size, num_levels, place)
         if place > 0:
             before = place - sizes[place - 1]
-            ranks[before] = _rank(_merge_of(merges, ids[before], product))
+            ranks[before] = _rank_of(merges, ids[before], product)
             _lift(scratch, size, num_levels, before)
     count = 0
     place = np.int64(0)
@@ -198,11 +218,6 @@ def merge_long(merges: Any, data: Any, at: Any, size: Any, scratch: Any) -> Any:
         count += 1
         place += sizes[place]
     return count
-
-
-@lean_kernel
-def _rank(merge: Any) -> Any:
-    return NO_RANK if merge == NONE else np.uint32(merge >> 32)
 
 
 @lean_kernel

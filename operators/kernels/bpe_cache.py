@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from operators.kernels.lean import lean_kernel
 from operators.kernels.lines import load64
+from operators.kernels.splitting import inlined
 
 Words = npt.NDArray[np.uint64]
 
@@ -72,7 +73,7 @@ def cache_of(num_bytes: int) -> Cache:
     )
 
 
-@lean_kernel
+@inlined
 def _word(data: Any, at: Any, size: Any) -> Any:
     """The first `size` bytes from a place on, at most eight, as one number; zero for none. Reads nothing beyond the data."""
     if size <= 0:
@@ -86,13 +87,13 @@ def _word(data: Any, at: Any, size: Any) -> Any:
     return found
 
 
-@lean_kernel
+@inlined
 def short_key(data: Any, at: Any, size: Any) -> Any:
     """A piece of 1 to SHORT bytes as two words; its size stands in the last byte."""
     return _word(data, at, size), _word(data, at + 8, size - 8) | (np.uint64(size) << np.uint64(56))
 
 
-@lean_kernel
+@inlined
 def find_short(cache: Any, low: Any, high: Any, out: Any, end: Any) -> Any:
     """Write the tokens of a short piece to `out`, which has room for three; returns how many they are, 0 if it is not there."""
     short = cache.short
@@ -150,7 +151,7 @@ def _put(cache: Any, out: Any, end: Any, number: Any) -> Any:
     return start
 
 
-@lean_kernel
+@inlined
 def long_place(cache: Any, data: Any, at: Any, size: Any) -> Any:
     """The first of the two places where a piece of SHORT + 1 to LONG bytes may stand."""
     mixed = (_word(data, at, 8) * _S0) ^ (_word(data, at + 8, 8) * _S1) ^ (_word(data, at + 16, size - 16) * _S2)
@@ -158,7 +159,7 @@ def long_place(cache: Any, data: Any, at: Any, size: Any) -> Any:
     return np.int64((mixed * _S0) >> cache.long_shift) * (2 * LONG_WORDS)
 
 
-@lean_kernel
+@inlined
 def _is_long(long: Any, place: Any, data: Any, at: Any, size: Any) -> Any:
     if long[place] != _word(data, at, 8) or long[place + 1] != _word(data, at + 8, 8):
         return False
@@ -167,7 +168,7 @@ def _is_long(long: Any, place: Any, data: Any, at: Any, size: Any) -> Any:
     return long[place + 4] == _word(data, at + 32, size - 32) | (np.uint64(size) << np.uint64(56))
 
 
-@lean_kernel
+@inlined
 def find_long(cache: Any, place: Any, data: Any, at: Any, size: Any, out: Any, end: Any) -> Any:
     """Write the tokens of a long piece to `out`, which has room for five; returns how many they are, 0 if it is not there."""
     long = cache.long

@@ -20,12 +20,14 @@ inlined = njit(inline="always", error_model="numpy")
 
 
 @inlined
-def match(steps: Any, classes: Any, data: Any, at: Any, stop: Any) -> Any:
+def match(steps: Any, first: Any, classes: Any, base: Any, data: Any, at: Any, stop: Any) -> Any:
     """Where the match that begins at a place ends, -1 if there is none; the text goes on to `stop` and no byte beyond is read.
 
     Args:
-        steps: int32, the table of the automaton.
-        classes: uint8, the class of every code point.
+        steps: int32, the tables of automata, one after the other.
+        first: Where the table of this one begins, int64.
+        classes: uint8, the class of every code point, likewise.
+        base: Where those of this one begin, int64.
         data: uint8, UTF-8; an ill-formed byte is U+FFFD.
         at: Where the match begins, int64.
         stop: Where the text ends, int64.
@@ -38,14 +40,14 @@ def match(steps: Any, classes: Any, data: Any, at: Any, stop: Any) -> Any:
         size = np.int64(1)
         if code >= 0x80:
             code, size = decode(data, place, stop)
-        step = np.int64(steps[state + np.int64(classes[code])])
+        step = np.int64(steps[first + state + np.int64(classes[base + code])])
         if step & 1:
             end = place
         if step < 0:
             return end
         state = step >> 1
         place += size
-    if steps[state] & 1:
+    if steps[first + state] & 1:
         end = place
     return end
 
@@ -59,7 +61,7 @@ def split(steps: Any, classes: Any, data: Any, at: Any, stop: Any, ends: Any) ->
     num_pieces = np.int64(0)
     start = np.int64(at)
     while at < stop:
-        end = match(steps, classes, data, at, stop)
+        end = match(steps, 0, classes, 0, data, at, stop)
         if end < 0:
             at += decode(data, at, stop)[1]
             continue

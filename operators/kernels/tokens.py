@@ -14,7 +14,7 @@ from operators.kernels.added_tokens import AddedTokens, next_added
 from operators.kernels.bpe import SHORT_BYTES, Merges, merge_long, merge_short
 from operators.kernels.bpe_cache import LONG, SHORT, find_long, find_short, keep_long, keep_short, long_place, short_key
 from operators.kernels.lean import lean_kernel
-from operators.kernels.splitting import match
+from operators.kernels.splitting import inlined, match
 from operators.kernels.unicode import NUM_CODES, decode
 from operators.kernels.vocabulary import NO_ID, Vocabulary, id_of
 
@@ -176,7 +176,7 @@ def _gap(splits: Any, level: Any, data: Any, at: Any, stop: Any) -> Any:
     return at
 
 
-@lean_kernel
+@inlined
 def _piece(data: Any, at: Any, stop: Any, model: Any, cache: Any, scratch: Any, out: Any, end: Any) -> Any:
     """Write the ids of one piece, from the cache if it is there; returns where they end."""
     size = stop - at
@@ -184,28 +184,28 @@ def _piece(data: Any, at: Any, stop: Any, model: Any, cache: Any, scratch: Any, 
         low, high = short_key(data, at, size)
         number = find_short(cache, low, high, out, end)
         if number == 0:
-            number = _merge(data, at, size, model, scratch, out, end)
+            number = _merge(data, at, size, model.whole, model.merges, scratch, out, end)
             keep_short(cache, low, high, out, end, number)
     elif size <= LONG:
         place = long_place(cache, data, at, size)
         number = find_long(cache, place, data, at, size, out, end)
         if number == 0:
-            number = _merge(data, at, size, model, scratch, out, end)
+            number = _merge(data, at, size, model.whole, model.merges, scratch, out, end)
             keep_long(cache, place, data, at, size, out, end, number)
     else:
-        number = _merge(data, at, size, model, scratch, out, end)
+        number = _merge(data, at, size, model.whole, model.merges, scratch, out, end)
     return end + number
 
 
 @lean_kernel
-def _merge(data: Any, at: Any, size: Any, model: Any, scratch: Any, out: Any, end: Any) -> Any:
+def _merge(data: Any, at: Any, size: Any, whole: Any, merges: Any, scratch: Any, out: Any, end: Any) -> Any:
     """Write the ids of one piece that is not known yet; returns how many they are."""
-    if len(model.whole.ids) > 0:
-        whole = id_of(model.whole, data, at, size)
-        if whole != NO_ID:
-            out[end] = whole
+    if len(whole.ids) > 0:
+        token = id_of(whole, data, at, size)
+        if token != NO_ID:
+            out[end] = token
             return np.int64(1)
-    number = merge_short(model.merges, data, at, size, scratch) if size <= SHORT_BYTES else merge_long(model.merges, data, at, size, scratch)
+    number = merge_short(merges, data, at, size, scratch) if size <= SHORT_BYTES else merge_long(merges, data, at, size, scratch)
     for place in range(number):
         out[end + place] = scratch.ids[place]
     return np.int64(number)
