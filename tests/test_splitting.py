@@ -25,17 +25,24 @@ PATTERNS = {
     "llama3": rf"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{ENDINGS}",
     "qwen2": rf"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{ENDINGS}",
     "qwen3.5": rf"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+|\p{{N}}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+[\r\n]*|{ENDINGS}",
-    "cl100k-possessive": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
+    "cl100k-possessive": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"
+    r"| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
     "o200k": rf"{O200K_LOWER}{CONTRACTIONS}?|{O200K_UPPER}{CONTRACTIONS}?|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{ENDINGS}",
     "tekken": rf"{O200K_LOWER}|{O200K_UPPER}|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{ENDINGS}",
     "deepseek-1": r"\p{N}{1,3}",
     "deepseek-2": "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
-    "deepseek-3": r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|" + ENDINGS,
-    "bloom": " ?[^(\\s|[.,!?…。，、।۔،])]+",  # noqa: RUF001
+    "deepseek-3": r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|"
+    + ENDINGS,
+    "bloom": " ?[^(\\s|[.,!?…。，、।۔،])]+",
     "lines": r"[^\n]+\n?|\n(?=[a-z]|\z)|(?=\n)(?!a).(?!\n|$)|\s(?=$)|\r+",
 }
-LETTERS = "aAbsStTrReEvVlLmMdDfFiI\u017f\u212aKk\u0130\u0131\xdf\u1e9e\ufb06\xe9\u0301\u0903\u4e00\u3042\u30ab\u0e01\u0e31\u01c5\u02bc\u0345"
-OTHERS = " \t\r\n\v\f\x85\xa0\u2028\u3000\u200b\u200d''\u2019\"/.,!?()|\\-_{}1239\u0663\xb2\u2167\U0001d7ce\U0001f468\ufe0f\u0378\U000e0100\ufffd\x00\x1c"
+LETTERS = (
+    "aAbsStTrReEvVlLmMdDfFiI\u017f\u212aKk\u0130\u0131\xdf\u1e9e\ufb06\xe9\u0301\u0903\u4e00\u3042\u30ab\u0e01\u0e31\u01c5\u02bc\u0345"
+)
+OTHERS = (
+    " \t\r\n\v\f\x85\xa0\u2028\u3000\u200b\u200d''\u2019\"/.,!?()|\\-_{}1239"
+    "\u0663\xb2\u2167\U0001d7ce\U0001f468\ufe0f\u0378\U000e0100\ufffd\x00\x1c"
+)
 TEXTS = st.one_of(st.text(max_size=60), st.text(LETTERS + OTHERS, max_size=60), st.text("aS' \n\r1.", max_size=40))
 ATOMS = (
     *("a", "s", "'", "1", " ", r"\s", r"\S", r"\p{L}", r"\p{^L}", r"\P{N}", r"\d", r"\w", r"[^\s\p{L}]", ".", r"\n", r"\x{e9}", r"\u017f"),
@@ -119,7 +126,9 @@ parts = st.recursive(
     st.one_of(
         atoms,
         st.builds("{}{}".format, atoms, st.sampled_from(["?", "*", "+", "?+", "*+", "++", "{2}", "{1,2}", "{,2}", "{2,}", "{1,2}+"])),
-        st.builds("(?{}{})".format, st.sampled_from("=!"), st.one_of(atoms, st.builds("{}|{}".format, atoms, st.sampled_from(["$", r"\z", "a"])))),
+        st.builds(
+            "(?{}{})".format, st.sampled_from("=!"), st.one_of(atoms, st.builds("{}|{}".format, atoms, st.sampled_from(["$", r"\z", "a"])))
+        ),
         st.builds("(?>{}{})".format, atoms, st.sampled_from(["?", "*", "+", "{2}", "{2,}"])),
         st.sampled_from(["$", r"\z", "'(?i:ll|re)"]),
     ),
@@ -131,11 +140,32 @@ parts = st.recursive(
     ),
     max_leaves=8,
 )
+TOKENS = (
+    *"ab1s' .|()[]{}^$*+?\\-,&:",
+    "(?:",
+    "(?i:",
+    "(?=",
+    "(?!",
+    "(?>",
+    "[^",
+    "\\s",
+    "\\p{L}",
+    "\\z",
+    "\\]",
+    "\\n",
+    "{2}",
+    "{1,2}",
+    "[:alpha:]",
+    "\\x{61}",
+    "&&",
+)
 cached_members = cache(split_members.members)
 
 
 @settings(max_examples=400, deadline=None)
-@given(patterns=st.lists(st.builds("{}{}".format, atoms, parts) | parts, min_size=1, max_size=3), texts=st.lists(TEXTS, min_size=3, max_size=6))
+@given(
+    patterns=st.lists(st.builds("{}{}".format, atoms, parts) | parts, min_size=1, max_size=3), texts=st.lists(TEXTS, min_size=3, max_size=6)
+)
 def test_any_pattern_of_the_subset_matches_as_in_the_library(patterns, texts):
     """A pattern that is taken, however it is put together, finds what the library finds."""
     pattern = "|".join(patterns)
@@ -145,6 +175,17 @@ def test_any_pattern_of_the_subset_matches_as_in_the_library(patterns, texts):
         return
     for text in texts:
         assert texts_of(found, text) == said(library(pattern), text)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from(TOKENS), min_size=1, max_size=8).map("".join), TEXTS)
+def test_any_text_is_a_pattern_read_as_the_library_reads_it_or_refused(pattern, text):
+    """Whatever stands where a pattern should, it is refused, or finds what the library finds."""
+    try:
+        found = splitting._made(pattern)
+    except UnknownPattern:
+        return
+    assert texts_of(found, text) == said(library(pattern), text)
 
 
 @pytest.mark.parametrize(
@@ -215,8 +256,11 @@ def test_the_library_takes_one_character_for_two_where_case_is_ignored():
     assert said(library("(?i:st)"), "a\ufb06b") == ["a", "\ufb06", "b"]
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=60) | st.builds(lambda text, at, byte: text.encode()[:at] + byte + text.encode()[at:], TEXTS, st.integers(0, 60), st.binary(max_size=2)))
+@settings(max_examples=120, deadline=None)
+@given(
+    st.binary(max_size=60)
+    | st.builds(lambda text, at, byte: text.encode()[:at] + byte + text.encode()[at:], TEXTS, st.integers(0, 60), st.binary(max_size=2))
+)
 def test_any_bytes_end_in_pieces_that_are_the_text(data):
     """Bytes that are no UTF-8 neither crash nor hang, and none is lost."""
     for pattern in PATTERNS.values():
@@ -227,14 +271,14 @@ def test_any_bytes_end_in_pieces_that_are_the_text(data):
 
 @pytest.mark.parametrize("char", ["a", " ", "\n", "1", "'", "\xe9", "\u4e00"])
 def test_a_long_run_takes_time_in_proportion(char):
-    """A megabyte of one character is split at once by every pattern."""
+    """Hundreds of thousands of one character is split at once by every pattern."""
     for pattern in PATTERNS.values():
-        assert "".join(texts_of(compile_pattern(pattern), char * 1_000_000)) == char * 1_000_000
+        assert "".join(texts_of(compile_pattern(pattern), char * 300_000)) == char * 300_000
 
 
 def test_the_same_pattern_gives_the_same_automaton():
     """What is kept on the node is what is made; both arrays are read only and of the types that the kernel is compiled for."""
-    for pattern in PATTERNS.values():
+    for pattern in (GPT2, PATTERNS["o200k"]):
         kept, made = compile_pattern(pattern), splitting._made(pattern)
         assert (kept.steps.dtype, kept.classes.dtype, kept.classes.shape) == (np.int32, np.uint8, (0x110000,))
         assert not kept.steps.flags.writeable
