@@ -7,7 +7,7 @@ Owns the grammar, and what of it is refused. It knows nothing of which character
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 MAX_DEPTH: Final = 50
@@ -329,5 +329,5 @@ def _atomic(body: Node) -> Node:
     if (body.least, body.most) == (0, 1):
         return Choice((body.body, none_follows))
     if body.least == body.most:
-        return replace(body)
+        return body
     raise UnknownPattern("atomic group (?> of an interval")

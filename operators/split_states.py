@@ -24,8 +24,8 @@ class Transitions(NamedTuple):
 
     Attributes:
         following: The next state, -1 for none. State 0 is the start.
-        accepted: Whether a match may end before that character, and comes before what goes on to the next state... in no order but this:
-            a later match always is of a way that is tried earlier.
+        accepted: Whether a match may end before that character. Of several along the way the last counts: what goes on after a match
+            is tried earlier than what matched.
     """
 
     following: npt.NDArray[np.int64]
@@ -101,7 +101,10 @@ def _read(found: Threads, state: State, passes: list[bool]) -> tuple[State, bool
 
 
 def numbered(table: Transitions) -> Transitions:
-    """The table with states that nothing tells apart made one; the start stays the first."""
+    """The table with states that nothing tells apart made one; the start stays the first.
+
+    Moore's refinement: states are parted by what they accept, then by where they lead, until nothing parts them further.
+    """
     labels = np.zeros(len(table.following), np.int64)
     while True:
         rows = np.hstack([np.where(table.following < 0, -1, labels[table.following]), table.accepted])
