@@ -14,10 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.kernels.added_tokens import PASSED
+from operators.kernels.bpe import MAX_IDS
 
 Json = Mapping[str, Any]
 
 NUM_BYTES: Final = 256
+NEVER_IN_UTF8: Final = frozenset((0xC0, 0xC1, *range(0xF5, 0x100)))
+"""Bytes that a vocabulary need not have (RFC 3629)."""
 PLAIN_BPE: Final = {"dropout": (None, 0.0), "continuing_subword_prefix": (None, ""), "end_of_word_suffix": (None, "")}
 """Settings of the model that change how pieces are merged, and the values under which they don't."""
 
@@ -46,7 +49,7 @@ class ByteLevelBpe:
     """What the kernels need of a tokenizer.
 
     Attributes:
-        byte_ids: int32: the id of each byte.
+        byte_ids: int32: the id of each byte; -1 of one that no text has.
         left, right, products: int64: ids of the pairs that are merged, in the order of their ranks, and of what they become.
         whole: Ids of the tokens that a piece may be as a whole, without being merged, by their bytes; empty unless `ignore_merges`.
         splits: Steps of the pre-tokenizer, one inside the other; none: a text is one piece.
@@ -83,10 +86,12 @@ def byte_level_bpe(file: Json, added: Mapping[int, Any], *, special_is_text: boo
     _check_model(model)
     characters = byte_characters()
     vocabulary: Mapping[str, int] = model["vocab"]
-    missing = [byte for byte in range(NUM_BYTES) if characters[byte] not in vocabulary]
+    missing = [byte for byte in range(NUM_BYTES) if characters[byte] not in vocabulary and byte not in NEVER_IN_UTF8]
     if missing:
-        raise UnknownRule(f"a vocabulary without {len(missing)} of the 256 bytes")
+        raise UnknownRule(f"a vocabulary without {len(missing)} of the bytes of UTF-8")
     left, right, products = _merges(model, vocabulary)
+    if len(products) > MAX_IDS or max(vocabulary.values()) >= MAX_IDS:
+        raise UnknownRule(f"ids of {MAX_IDS:,} and above")
     whole: dict[bytes, int] = {}
     if model.get("ignore_merges"):
         byte_of = {character: byte for byte, character in enumerate(characters)}
@@ -94,7 +99,7 @@ def byte_level_bpe(file: Json, added: Mapping[int, Any], *, special_is_text: boo
             if token and all(character in byte_of for character in token):
                 whole[bytes(byte_of[character] for character in token)] = number
     raw, normalized = _added(added, special_is_text=special_is_text, is_nfc=is_nfc)
-    byte_ids = np.array([vocabulary[character] for character in characters], np.int32)
+    byte_ids = np.array([vocabulary.get(character, -1) for character in characters], np.int32)
     return ByteLevelBpe(byte_ids, left, right, products, whole, splits, raw, normalized, is_nfc)
 
 

@@ -73,7 +73,7 @@ def cache_of(num_bytes: int) -> Cache:
     )
 
 
-@inlined
+@lean_kernel
 def _word(data: Any, at: Any, size: Any) -> Any:
     """The first `size` bytes from a place on, at most eight, as one number; zero for none. Reads nothing beyond the data."""
     if size <= 0:
@@ -90,7 +90,14 @@ def _word(data: Any, at: Any, size: Any) -> Any:
 @inlined
 def short_key(data: Any, at: Any, size: Any) -> Any:
     """A piece of 1 to SHORT bytes as two words; its size stands in the last byte."""
-    return _word(data, at, size), _word(data, at + 8, size - 8) | (np.uint64(size) << np.uint64(56))
+    if at + 16 > len(data):
+        return _word(data, at, size), _word(data, at + 8, size - 8) | (np.uint64(size) << np.uint64(56))
+    low, high = load64(data, at), np.uint64(0)
+    if size < 8:
+        low &= (_ONE << np.uint64(8 * size)) - _ONE
+    else:
+        high = load64(data, at + 8) & ((_ONE << np.uint64(8 * size - 64)) - _ONE)
+    return low, high | (np.uint64(size) << np.uint64(56))
 
 
 @inlined
@@ -116,9 +123,10 @@ def find_short(cache: Any, low: Any, high: Any, out: Any, end: Any) -> Any:
 
 
 @lean_kernel
-def keep_short(cache: Any, low: Any, high: Any, out: Any, end: Any, number: Any) -> None:
+def keep_short(cache: Any, data: Any, at: Any, size: Any, out: Any, end: Any, number: Any) -> None:
     """Put a short piece there; its tokens are the `number` in `out` from `end` on."""
     short = cache.short
+    low, high = short_key(data, at, size)
     at = np.int64((((low * _S0) ^ (high * _S1)) * _S2) >> cache.short_shift) * (2 * SHORT_WORDS)
     second = np.uint64(0)
     if number > SHORT_TOKENS:
@@ -151,7 +159,7 @@ def _put(cache: Any, out: Any, end: Any, number: Any) -> Any:
     return start
 
 
-@inlined
+@lean_kernel
 def long_place(cache: Any, data: Any, at: Any, size: Any) -> Any:
     """The first of the two places where a piece of SHORT + 1 to LONG bytes may stand."""
     mixed = (_word(data, at, 8) * _S0) ^ (_word(data, at + 8, 8) * _S1) ^ (_word(data, at + 16, size - 16) * _S2)
@@ -159,7 +167,7 @@ def long_place(cache: Any, data: Any, at: Any, size: Any) -> Any:
     return np.int64((mixed * _S0) >> cache.long_shift) * (2 * LONG_WORDS)
 
 
-@inlined
+@lean_kernel
 def _is_long(long: Any, place: Any, data: Any, at: Any, size: Any) -> Any:
     if long[place] != _word(data, at, 8) or long[place + 1] != _word(data, at + 8, 8):
         return False
@@ -168,7 +176,7 @@ def _is_long(long: Any, place: Any, data: Any, at: Any, size: Any) -> Any:
     return long[place + 4] == _word(data, at + 32, size - 32) | (np.uint64(size) << np.uint64(56))
 
 
-@inlined
+@lean_kernel
 def find_long(cache: Any, place: Any, data: Any, at: Any, size: Any, out: Any, end: Any) -> Any:
     """Write the tokens of a long piece to `out`, which has room for five; returns how many they are, 0 if it is not there."""
     long = cache.long

@@ -178,34 +178,40 @@ def _gap(splits: Any, level: Any, data: Any, at: Any, stop: Any) -> Any:
 
 @inlined
 def _piece(data: Any, at: Any, stop: Any, model: Any, cache: Any, scratch: Any, out: Any, end: Any) -> Any:
-    """Write the ids of one piece, from the cache if it is there; returns where they end."""
-    size = stop - at
-    if size <= SHORT:
-        low, high = short_key(data, at, size)
+    """Write the ids of one piece; returns where they end. Only what most pieces need is here, to be compiled into the loop."""
+    number = np.int64(0)
+    if stop - at <= SHORT:
+        low, high = short_key(data, at, stop - at)
         number = find_short(cache, low, high, out, end)
-        if number == 0:
-            number = _merge(data, at, size, model.whole, model.merges, scratch, out, end)
-            keep_short(cache, low, high, out, end, number)
-    elif size <= LONG:
+    if number == 0:
+        number = _other_piece(data, at, stop - at, model.whole, model.merges, cache, scratch, out, end)
+    return end + number
+
+
+@lean_kernel
+def _other_piece(data: Any, at: Any, size: Any, whole: Any, merges: Any, cache: Any, scratch: Any, out: Any, end: Any) -> Any:
+    """Write the ids of a piece that is long, or short and not in the cache, where it is put; returns how many they are."""
+    place = np.int64(0)
+    if SHORT < size <= LONG:
         place = long_place(cache, data, at, size)
         number = find_long(cache, place, data, at, size, out, end)
-        if number == 0:
-            number = _merge(data, at, size, model.whole, model.merges, scratch, out, end)
-            keep_long(cache, place, data, at, size, out, end, number)
-    else:
-        number = _merge(data, at, size, model.whole, model.merges, scratch, out, end)
-    return end + number
+        if number > 0:
+            return number
+    number = _merge(data, at, size, whole, merges, scratch, out, end)
+    if size <= SHORT:
+        keep_short(cache, data, at, size, out, end, number)
+    elif size <= LONG:
+        keep_long(cache, place, data, at, size, out, end, number)
+    return number
 
 
 @lean_kernel
 def _merge(data: Any, at: Any, size: Any, whole: Any, merges: Any, scratch: Any, out: Any, end: Any) -> Any:
     """Write the ids of one piece that is not known yet; returns how many they are."""
-    if len(whole.ids) > 0:
-        token = id_of(whole, data, at, size)
-        if token != NO_ID:
-            out[end] = token
-            return np.int64(1)
-    number = merge_short(merges, data, at, size, scratch) if size <= SHORT_BYTES else merge_long(merges, data, at, size, scratch)
-    for place in range(number):
-        out[end + place] = scratch.ids[place]
-    return np.int64(number)
+    token = id_of(whole, data, at, size) if len(whole.ids) > 0 else np.int64(NO_ID)
+    if token != NO_ID:
+        out[end] = token
+        return np.int64(1)
+    if size <= SHORT_BYTES:
+        return merge_short(merges, data, at, size, scratch, out, end)
+    return merge_long(merges, data, at, size, scratch, out, end)
