@@ -64,8 +64,12 @@ def by_pre_tokenizer(merges: Merges) -> dict[str, Json]:
 
 TRUNCATION: Json = {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
 PADDING: Json = {
-    "strategy": {"Fixed": 8}, "direction": "Right", "pad_to_multiple_of": None,
-    "pad_id": 0, "pad_type_id": 0, "pad_token": "!",
+    "strategy": {"Fixed": 8},
+    "direction": "Right",
+    "pad_to_multiple_of": None,
+    "pad_id": 0,
+    "pad_type_id": 0,
+    "pad_token": "!",
 }
 
 
