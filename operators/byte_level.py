@@ -25,7 +25,7 @@ PLAIN_BPE: Final = {"dropout": (None, 0.0), "continuing_subword_prefix": (None, 
 """Settings of the model that change how pieces are merged, and the values under which they don't."""
 
 
-class UnknownRule(Exception):  # noqa: N818  an answer, not a failure
+class UnknownRule(Exception):
     """The kernels do not know a rule of the tokenizer; the message names it."""
 
 
@@ -127,7 +127,7 @@ def _splits(pre_tokenizer: Json | None) -> tuple[Split, ...]:
         raise UnknownRule("a pre-tokenizer that does not end in ByteLevel")
     if steps[-1].get("add_prefix_space", True):
         raise UnknownRule("ByteLevel with add_prefix_space")
-    from operators.splitting import GPT2  # noqa: PLC0415  needs numba
+    from operators.splitting import GPT2
 
     found = [_split(step) for step in steps[:-1]]
     return (*found, Split(GPT2)) if steps[-1].get("use_regex", True) else tuple(found)
@@ -197,7 +197,7 @@ def _added(added: Mapping[int, Any], *, special_is_text: bool, is_nfc: bool) -> 
 
 
 def _nfc(text: str) -> str:
-    from tokenizers import normalizers  # noqa: PLC0415  heavy
+    from tokenizers import normalizers
 
     normalized: str = normalizers.NFC().normalize_str(text)
     return normalized

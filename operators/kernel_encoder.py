@@ -76,7 +76,7 @@ class KernelEncoder:
 
         Those would have to be normalized piece by piece, which is left to the library.
         """
-        from tokenizers import normalizers  # noqa: PLC0415  heavy
+        from tokenizers import normalizers
 
         offsets, data = text_buffers(text)
         unsure = np.empty(len(text), np.uint8)

@@ -19,7 +19,7 @@ Mask = npt.NDArray[np.bool_]
 SLICE_BYTES = 1 << 20
 
 
-class NoTokenizer(Exception):  # noqa: N818  an answer about a file
+class NoTokenizer(Exception):
     """The file is no tokenizer that the library can read; the message is its own."""
 
 
@@ -35,7 +35,7 @@ def load_tokenizer(path: str, *, special_is_text: bool) -> Any:
     """
     # Each worker has one core; the library's own threads would only fight, and warn after a fork.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    from tokenizers import Tokenizer  # noqa: PLC0415  heavy
+    from tokenizers import Tokenizer
 
     try:
         tokenizer = Tokenizer.from_file(path)

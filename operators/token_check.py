@@ -26,7 +26,7 @@ TEXTS: Final = (
     "It\u2019s 3.14159, 1,234,567 and 0x7f: 12345678901234567890 \u0663\u0664 \u216b \u00b2 \u00bd",
     "  two  three   four    \t\ttabs\r\nlines\n\n\n  indented\n \n\u0085\u2028 \u00a0\u3000 end \n",
     "def f(x: int) -> str:\n    return f'{x!r:>10}'  # a_b camelCase HTTPServer x**2 != y // 3\n\n\nclass A(B):\n\tpass\n",
-    "https://www.example.org/a-b_c?d=%20e&f#g <div class=\"x\">&amp;</div> ```json\n{\"k\": [1, null]}\n```",
+    'https://www.example.org/a-b_c?d=%20e&f#g <div class="x">&amp;</div> ```json\n{"k": [1, null]}\n```',
     "\u041f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440! \u0395\u03bb\u03bb\u03b7\u03bd\u03b9\u03ba\u03ac \u0540\u0561\u0575\u0565\u0580\u0565\u0576",
     "\u4f60\u597d\uff0c\u4e16\u754c\u3002\u65e5\u672c\u8a9e\u306e\u30c6\u30ad\u30b9\u30c8\u3067\u3059\u3002\ud55c\uad6d\uc5b4 \ubb38\uc7a5",
     "\u0645\u0631\u062d\u0628\u0627 \u0628\u0627\u0644\u0639\u0627\u0644\u0645\u060c \u05e9\u05dc\u05d5\u05dd \u0939\u093f\u0928\u094d\u0926\u0940 \u0e44\u0e17\u0e22",

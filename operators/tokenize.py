@@ -133,7 +133,7 @@ class Tokenize(BatchOperator):
         library = LibraryEncoder(tokenizer, add_special_tokens=self.add_special_tokens, end=end)
         if self.engine == "tokenizers":
             return library
-        from operators.byte_level import UnknownRule  # noqa: PLC0415  needs numba
+        from operators.byte_level import UnknownRule
 
         try:
             return self._kernels(path, tokenizer, library, end)
@@ -163,8 +163,8 @@ class Tokenize(BatchOperator):
         Raises:
             UnknownRule: They do not know a rule of the tokenizer, or give other ids than the library.
         """
-        from operators.byte_level import UnknownRule, around, byte_level_bpe  # noqa: PLC0415  need numba
-        from operators.kernel_encoder import KernelEncoder  # noqa: PLC0415
+        from operators.byte_level import UnknownRule, around, byte_level_bpe
+        from operators.kernel_encoder import KernelEncoder
 
         added = tokenizer.get_added_tokens_decoder()
         bpe = byte_level_bpe(orjson.loads(Path(path).read_bytes()), added, special_is_text=self.special_tokens == "text")
