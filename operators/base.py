@@ -142,6 +142,9 @@ class BatchOperator(Operator):
         Runs on the worker. The function is pure: the result of a row never depends on the rows beside it. It accepts an empty batch and
         then returns one with the columns it would add.
 
+        What a user should know before the run goes out as `warnings.warn(OperatorWarning(…))`: the driver, which opens every operator
+        before it starts, tells it and writes it into the manifest.
+
         Raises:
             OperatorError: A needed column, file or library is missing.
         """
@@ -179,6 +182,13 @@ class GroupOperator(Operator):
 
 class OperatorError(Exception):
     """An operator cannot be opened or used as it is set; the message says subject, found, expected and remedy."""
+
+
+class OperatorWarning(UserWarning):
+    """An operator works, but a user should know something of how, such as that a slower way is taken; the message says why.
+
+    A fact of its settings and files alone, the same on every machine. Only `open()` may warn.
+    """
 
 
 def text_of(batch: pa.RecordBatch, column: str) -> pa.LargeStringArray:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from pipelines.formats import ReadOptions
 from pipelines.inventory import Inventory, take_inventory
 from pipelines.judging import Judged
 from pipelines.ledger import most_allowed
+from pipelines.operator_warnings import heard, told
 from pipelines.plan import Ingredients, cut
 from pipelines.redaction import redact_uri
 from pipelines.storage import Sources
@@ -38,10 +39,15 @@ BYTES: Final = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Everything that planning needs, found out."""
+    """Everything that planning needs, found out.
+
+    Attributes:
+        warnings: What operators told a user while they were opened, by name; only of those that did.
+    """
 
     inventory: Inventory
     ingredients: Ingredients
+    warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def prepare(config: PipelineConfig, started: Callable[[], Executor], limit: int | None = None) -> Prepared:
@@ -61,9 +67,9 @@ def prepare(config: PipelineConfig, started: Callable[[], Executor], limit: int 
     _check_unreadable(config, inventory)
     options, made_id = _id_column(config, options, inventory.schema)
     schema = inventory.schema.append(pa.field(MADE_ID, pa.string())) if made_id else inventory.schema
-    schemas = stage_schemas(config, schema, _Driver(config, sources, assets))
+    schemas, warnings = stage_schemas(config, schema, _Driver(config, sources, assets))
     _check_partitions(config.output.partition_by, schemas[-1])
-    return Prepared(inventory, Ingredients(config, options, assets, schemas, made_id))
+    return Prepared(inventory, Ingredients(config, options, assets, schemas, made_id), warnings)
 
 
 def asset_digests(config: PipelineConfig, sources: Sources) -> dict[str, str]:
@@ -87,28 +93,32 @@ def asset_digests(config: PipelineConfig, sources: Sources) -> dict[str, str]:
     return digests
 
 
-def stage_schemas(config: PipelineConfig, schema: pa.Schema, assets: _Driver) -> tuple[pa.Schema, ...]:
-    """Columns that come into each stage, and last those that go out, by running every operator on an empty batch."""
+def stage_schemas(config: PipelineConfig, schema: pa.Schema, assets: _Driver) -> tuple[tuple[pa.Schema, ...], dict[str, tuple[str, ...]]]:
+    """Columns that come into each stage, and last those that go out, by running every operator on an empty batch; and their warnings."""
     schemas = [schema]
+    warnings: dict[str, tuple[str, ...]] = {}
     judged: list[Judged] = []
     for batch, groups in cut(config.operators):
         schema = judged_schema(schema, judged)
         opened = open_chain([operator for operator in batch if isinstance(operator, BatchOperator)], schema, assets)
         schema = opened[-1].schema if opened else schema
-        for group in groups:
-            _open_group(group, schema, assets)
+        warnings |= {operator.name: operator.warnings for operator in opened}
+        warnings |= {group.name or group.type: _open_group(group, schema, assets) for group in groups}
         judged = list(map(Judged.of, groups))
         schemas.append(schema)
-    return tuple(schemas)
+    return tuple(schemas), {name: warned for name, warned in warnings.items() if warned}
 
 
-def _open_group(group: GroupOperator, schema: pa.Schema, assets: _Driver) -> None:
+def _open_group(group: GroupOperator, schema: pa.Schema, assets: _Driver) -> tuple[str, ...]:
+    """Open a group operator, to see that it can be; returns what it warned of."""
     try:
-        group.open(assets)(pa.RecordBatch.from_pylist([], schema=schema))
+        with heard() as warned:
+            group.open(assets)(pa.RecordBatch.from_pylist([], schema=schema))
     except OperatorError as error:
         raise UnitError(f"operator {group.name!r}: {error}") from error
     except Exception as error:
         raise UnitError(f"operator {group.name!r} cannot be opened: {type(error).__name__}: {bounded(error)}") from error
+    return told(warned)
 
 
 class _Driver:
