@@ -18,7 +18,7 @@ from operators.base import BatchOperator, GroupOperator, OperatorError
 from pipelines.assets import asset_digest, asset_tables, local_asset
 from pipelines.chain import bounded, open_chain
 from pipelines.config import PipelineConfig
-from pipelines.errors import BudgetExceeded, ConfigError, InputError, NotFound, ShardmillError, UnitError, shown
+from pipelines.errors import BudgetExceeded, ConfigError, InputError, NotFound, ShardmillError, Unavailable, UnitError, shown
 from pipelines.formats import ReadOptions
 from pipelines.inventory import Inventory, take_inventory
 from pipelines.judging import Judged
@@ -32,6 +32,10 @@ from pipelines.unit import MADE_ID, judged_schema
 FEW_CHUNKS: Final = 8
 """Chunks of files (of 256 files or 256 MiB of JSONL) that are looked into here; starting Ray for them would take longer."""
 NUM_THREADS: Final = 4
+HUB: Final = "hf://"
+HUB_KINDS: Final = frozenset({"buckets", "datasets", "models", "spaces"})
+MAX_ASSET_SECONDS: Final = 20.0
+"""How long a place that does not answer is asked again before a run starts; one who has mistyped it waits for the message."""
 MAX_PARTITION_NAME_BYTES: Final = 128
 """Of a partition column's name, so that a folder's name has room for the value."""
 BYTES: Final = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
@@ -80,17 +84,45 @@ def asset_digests(config: PipelineConfig, sources: Sources) -> dict[str, str]:
     """
     digests: dict[str, str] = {}
     problems = []
+    brief = Sources(sources.storage_options, max_seconds=MAX_ASSET_SECONDS)
     for operator in config.operators:
         for uri in operator.asset_uris():
+            if (misnamed := _misnamed(uri)) is not None:
+                problems.append(f"operator {operator.name!r}: {misnamed}")
+                continue
             try:
-                digests[uri] = asset_digest(sources, uri)
-            except NotFound:
-                problems.append(f"operator {operator.name!r}: there is no file {redact_uri(uri)}; give a path or URL that can be read")
+                digests[uri] = asset_digest(brief, uri)
             except ShardmillError as error:
-                problems.append(f"operator {operator.name!r}: {redact_uri(uri)} cannot be read: {redact_uri(error.message)}")
+                problems.append(f"operator {operator.name!r}: {_asset_problem(redact_uri(uri), error)}")
     if problems:
         raise ConfigError("\n".join(problems))
     return digests
+
+
+def _misnamed(uri: str) -> str | None:
+    """What is wrong with an address on the Hub that cannot be one: an operator took a path that is not there for an id."""
+    if not uri.startswith(HUB):
+        return None
+    name = uri.removeprefix(HUB)
+    if name.startswith(("/", ".", "~")):
+        return f"there is no folder {name.rpartition('/')[0]}; give a path or URL that can be read, or the id of a model"
+    kind, *rest = parts = name.split("/")
+    parts = rest if kind in HUB_KINDS else parts
+    if len(parts) < 3 or not all(parts):
+        remedy = "an id there is OWNER/NAME, as openai-community/gpt2; or give a path or URL that can be read"
+        return f"{uri} names no file on the Hub; {remedy}"
+    return None
+
+
+def _asset_problem(uri: str, error: ShardmillError) -> str:
+    """Why an asset cannot be read, and what to give instead."""
+    on_hub = uri.startswith(HUB)
+    if isinstance(error, NotFound):
+        hint = ", or the id of a model on the Hub; a private one is read with HF_TOKEN" if on_hub else ""
+        return f"there is no file {uri}; give a path or URL that can be read{hint}"
+    message = redact_uri(error.message)
+    told = message if message.startswith(f"{uri}:") else f"{uri} cannot be read: {message}"
+    return f"{told}, or give the path of a file on this machine" if on_hub and isinstance(error, Unavailable) else told
 
 
 def stage_schemas(config: PipelineConfig, schema: pa.Schema, assets: _Driver) -> tuple[tuple[pa.Schema, ...], dict[str, tuple[str, ...]]]:
