@@ -48,6 +48,7 @@ from benchmarks.tiktoken_encoding import NotComparableError, encoding_of  # noqa
 from benchmarks.worker import Worker  # noqa: E402
 from operators.tokenize import Tokenize  # noqa: E402
 from pipelines.config import load  # noqa: E402
+from pipelines.operator_warnings import heard  # noqa: E402
 from pipelines.run import run  # noqa: E402
 
 OLMO = SHARED / "assets" / "tokenizers" / "olmo"
@@ -158,7 +159,8 @@ def measure(name: str, path: Path, documents: str, table: pa.Table, rounds: int)
         "encode_batch": partial(each, partial(peer.encode_batch, add_special_tokens=False), sliced(texts)),
         "encode_batch_fast": partial(each, partial(peer.encode_batch_fast, add_special_tokens=False), sliced(texts)),
     }
-    ids = ids_of(ours(operator.open(Worker()), batches))  # compiles, too
+    with heard() as warned:
+        ids = ids_of(ours(operator.open(Worker()), batches))  # compiles, too
     equal = {"encode_batch": same(ids, (peer.encode(text, add_special_tokens=False).ids for text in texts))}
     absent = None
     try:
@@ -170,7 +172,8 @@ def measure(name: str, path: Path, documents: str, table: pa.Table, rounds: int)
         equal["tiktoken"] = same(ids, (encoding.encode_ordinary(text) for text in texts))
     seconds: dict[str, list[float]] = {}
     for _ in range(rounds):
-        encode = operator.open(Worker())
+        with heard():
+            encode = operator.open(Worker())
         for ours_name in ("cold", "warm"):
             seconds.setdefault(ours_name, []).append(timed(ours, encode, batches))
         for peer_name, function in peers.items():
@@ -187,6 +190,7 @@ def measure(name: str, path: Path, documents: str, table: pa.Table, rounds: int)
         "equal": equal,
         "floors": {key: floor for key, floor in FLOORS.items() if key in peers},
         "absent": {} if absent is None else {"tiktoken": absent},
+        "warnings": list(warned),
     }
 
 
@@ -265,7 +269,8 @@ def peak_bytes() -> int:
 
 def tokenize_alone(path: str, megabytes: float, word_bytes: int) -> dict[str, Any]:
     """Tokenize pathological documents in this process; what it took."""
-    encode = Tokenize(tokenizer=path).open(Worker())
+    with heard():
+        encode = Tokenize(tokenizer=path).open(Worker())
     encode(pa.record_batch({"text": pa.array(["to be compiled"], pa.large_string())}))
     before, size, tokens, seconds = peak_bytes(), 0, 0, 0.0
     for text in pathological(megabytes, word_bytes):
@@ -304,6 +309,7 @@ def table_lines(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"| {' | '.join(cells)} |"
         for peer, why in result["absent"].items():
             yield f"| {result['case']} | | | {peer} | absent: {why} | | | | |"
+    yield from (f"\n{result['case']}: {warning}" for result in compared for warning in result["warnings"])
     others = [result for result in results if "ratios" not in result]
     if others:
         yield from ("", "| what | measured | bound |", "|---|---|---|")

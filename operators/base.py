@@ -143,7 +143,7 @@ class BatchOperator(Operator):
         then returns one with the columns it would add.
 
         What a user should know before the run goes out as `warnings.warn(OperatorWarning(…))`: the driver, which opens every operator
-        before it starts, tells it and writes it into the manifest.
+        before it starts, tells it and writes it into the manifest. It must be the same on every machine, and nothing of one document.
 
         Raises:
             OperatorError: A needed column, file or library is missing.
@@ -180,15 +180,12 @@ class GroupOperator(Operator):
         """
 
 
+class OperatorWarning(UserWarning):
+    """What a user should know of an operator before the run; `open()` gives it by `warnings.warn`."""
+
+
 class OperatorError(Exception):
     """An operator cannot be opened or used as it is set; the message says subject, found, expected and remedy."""
-
-
-class OperatorWarning(UserWarning):
-    """An operator works, but a user should know something of how, such as that a slower way is taken; the message says why.
-
-    A fact of its settings and files alone, the same on every machine. Only `open()` may warn.
-    """
 
 
 def text_of(batch: pa.RecordBatch, column: str) -> pa.LargeStringArray:
