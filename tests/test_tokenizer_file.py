@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from operator_samples import asset, small_tokenizer  # noqa: F401 -- a fixture
 
+from operators.tokenize import Tokenize
 from operators.tokenizer_file import REMEDY, remedy_for
 from pipelines import prepare, storage_contract
 from pipelines.cli import main
@@ -92,9 +93,9 @@ class Trial:
         self._capsys = capsys
         write_parquet(folder / "in" / "a.parquet", documents(20))
 
-    def written(self, tokenizer: str | Path, **sections: object) -> Path:
+    def written(self, tokenizer: str | Path, id_type: str | None = None, **sections: object) -> Path:
         """The pipeline with this tokenizer."""
-        operators = [{"type": "tokenize", "tokenizer": str(tokenizer)}]
+        operators = [{"type": "tokenize", "tokenizer": str(tokenizer), **({"id_type": id_type} if id_type else {})}]
         return pipeline(self.folder / "made.yaml", f"{self.folder}/in/", self.folder / "out", operators, **sections)
 
     def refused(self, tokenizer: str | Path, status: int, **sections: object) -> str:
@@ -208,6 +209,19 @@ def test_places_that_cannot_be_read(trial, tokenizer, said):
     found = trial.refused(tokenizer, 2)
     assert said in found
     assert "planted" not in found
+
+
+@pytest.mark.skipif("id_type" not in Tokenize.model_fields, reason="this build's tokenize has no setting id_type")
+def test_a_vocabulary_that_the_id_type_cannot_hold(trial):
+    """One entry too many for uint16 starts no unit; what fits runs."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    path = trial.folder / "tokenizer.json"
+    Tokenizer(WordLevel({f"w{number}": number for number in range((1 << 16) + 1)}, unk_token="w0")).save(str(path))
+    assert "uint16" in trial.refused(path, 1, id_type="uint16")
+    Tokenizer(WordLevel({f"w{number}": number for number in range(1 << 16)}, unk_token="w0")).save(str(path))
+    assert main(["run", str(trial.folder / "made.yaml"), "--quiet"]) == 0
 
 
 # --- the Hub
