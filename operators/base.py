@@ -142,6 +142,9 @@ class BatchOperator(Operator):
         Runs on the worker. The function is pure: the result of a row never depends on the rows beside it. It accepts an empty batch and
         then returns one with the columns it would add.
 
+        What a user should know before the run goes out as `warnings.warn(OperatorWarning(…))`: the driver, which opens every operator
+        before it starts, tells it and writes it into the manifest. It must be the same on every machine, and nothing of one document.
+
         Raises:
             OperatorError: A needed column, file or library is missing.
         """

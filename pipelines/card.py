@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, warning_texts
+from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, operator_warning_texts, warning_texts
 from pipelines.legible import MAX_CHARS, count, counted, legible, seconds, share, size
 
 MAX_ROWS: Final = 100
@@ -196,6 +196,10 @@ def _funnel(manifest: Mapping[str, Any]) -> Iterator[str]:
     if warnings:
         yield from ("", "The run warned of what looks like false duplicates:", "")
         yield from (f"- {escaped(text, MAX_WARNING_CHARS)}" for text in warnings)
+    told = operator_warning_texts(manifest)
+    if told:
+        yield from ("", "Operators told this before the run:", "")
+        yield from (f"- {escaped(text, MAX_WARNING_CHARS)}" for text in told)
 
 
 def _funnel_line(row: FunnelRow) -> str:

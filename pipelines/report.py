@@ -11,7 +11,7 @@ from html import escape
 from typing import Any, Final
 
 from pipelines.card import MAX_OPERATORS, settings_text, with_settings
-from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, warning_texts
+from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, operator_warning_texts, warning_texts
 from pipelines.legible import count, counted, legible, seconds, share, size
 from pipelines.report_style import STYLE
 
@@ -85,15 +85,20 @@ def _verdict(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _warnings(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """What looks like false duplicates: nothing, if no guard was passed."""
-    found = warning_texts(manifest)
+    """What looks like false duplicates, and what operators told before the run; nothing, if there is neither."""
+    kinds = (
+        ("Limits were passed beyond which removing duplicates has probably gone wrong: look at some of these documents.", warning_texts),
+        ("Operators told this before the run:", operator_warning_texts),
+    )
+    found = [(words, texts) for words, find in kinds if (texts := find(manifest))]
     if not found:
         return
     yield from _section("warnings", "Warnings")
-    yield "<p>Limits were passed beyond which removing duplicates has probably gone wrong: look at some of these documents.</p>"
-    yield "<ul>"
-    yield from (f"<li>{_text(text, MAX_WARNING_CHARS)}</li>" for text in found)
-    yield "</ul></section>"
+    for words, texts in found:
+        yield f"<p>{words}</p><ul>"
+        yield from (f"<li>{_text(text, MAX_WARNING_CHARS)}</li>" for text in texts)
+        yield "</ul>"
+    yield "</section>"
 
 
 def _figures(manifest: Mapping[str, Any], rows: Sequence[FunnelRow]) -> Iterator[str]:

@@ -187,8 +187,13 @@ def manifest(
     limit: int | None,
     warnings: Sequence[Mapping[str, Any]] = (),
     history: Snapshot | None = None,
+    warned: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """The manifest of a version (DESIGN 10). `history`: what earlier runs left that it was compared with."""
+    """The manifest of a version (DESIGN 10).
+
+    `warnings` are those of guards, `history` is what earlier runs left that it was compared with, `warned` what operators told by name.
+    """
+    told = warned or {}
     return {
         "manifest_version": MANIFEST_VERSION,
         "name": config.name,
@@ -205,7 +210,7 @@ def manifest(
             "dropped": {name: reasons for name, reasons in ledger.dropped().items() if reasons},
             "quarantined": ledger.quarantined(),
         },
-        "operators": [operator_entry(config, position, ledger) for position in range(len(config.operators))],
+        "operators": [operator_entry(config, position, ledger, told) for position in range(len(config.operators))],
         "warnings": list(warnings),
         "output": _output(tables),
         "tables": tables.to_json(),
@@ -245,10 +250,12 @@ def _output(tables: Tables) -> dict[str, Any]:
     }
 
 
-def operator_entry(config: PipelineConfig, position: int, ledger: Ledger) -> dict[str, Any]:
-    """An operator in the manifest."""
+def operator_entry(config: PipelineConfig, position: int, ledger: Ledger, warned: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """An operator in the manifest; `warned`: what operators told while they were opened, by name."""
     operator = config.operators[position]
-    count = ledger.operator(operator.name or operator.type)
+    name = operator.name or operator.type
+    count = ledger.operator(name)
+    warnings = {"warnings": list(warned[name])} if warned.get(name) else {}
     edits = {"removed": dict(sorted(count.edits.items()))} if count.edits else {}
     return {
         "name": operator.name,
@@ -258,6 +265,7 @@ def operator_entry(config: PipelineConfig, position: int, ledger: Ledger) -> dic
         "rows_out": count.rows_out,
         "seconds": round(count.seconds, 3),
         **edits,
+        **warnings,
     }
 
 

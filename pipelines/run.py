@@ -30,6 +30,7 @@ from pipelines.history_leaving import Leaving
 from pipelines.history_planning import group_operators, has_left, history_of, history_store, with_history, without_history
 from pipelines.inventory import Inventory
 from pipelines.lease import Lease, was_cut_short
+from pipelines.operator_warnings import warning_lines
 from pipelines.plan import Ingredients, Plan, Unit, make_plan, plan_units, unit_bytes, with_splits
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import KINDS, Silent, Watch
@@ -115,6 +116,8 @@ def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None
     with executor_for(config) as started:
         seen.note(f"{config.name}: listing the input")
         prepared = with_history(config, prepare(config, started, limit))
+        for line in warning_lines(prepared.warnings):
+            seen.note(line)
         plan = make_plan(prepared.ingredients, prepared.inventory, ())
         done = already(store, plan)
         if done is not None and has_left(config, store, plan):
@@ -165,6 +168,7 @@ class Engine:
         self._config = config
         self._inventory = prepared.inventory
         self._ingredients = prepared.ingredients
+        self._warned = prepared.warnings
         self._plan = plan
         self._store = store
         self._lease = lease
@@ -305,6 +309,7 @@ class Engine:
             limit=self._limit,
             warnings=[breach.to_json() for breach in stages.breaches],
             history=self._ingredients.history,
+            warned=self._warned,
         )
         final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
         write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())

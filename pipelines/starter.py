@@ -35,7 +35,7 @@ operators:                          # in this order; `shardmill operators` lists
     # within: [dump]                # compare only documents with equal values here
 
   # - type: tokenize                # adds input_ids and num_tokens
-  #   tokenizer: gpt2               # a tokenizer.json, or the id of a model on the Hub
+  #   tokenizer: openai-community/gpt2  # a tokenizer.json, or the id of a model on the Hub
 
 output:
   uri: out/{name}                   # a path, or s3://bucket/folder

@@ -34,6 +34,7 @@ from pipelines.judging import Judged, num_removals, passages_of
 from pipelines.key_parts import KeyParts
 from pipelines.layers import Layers, delta, read_layers, split_identity, with_identity
 from pipelines.ledger import READER, Ledger
+from pipelines.operator_warnings import heard
 from pipelines.operatorspec import OperatorSpec
 from pipelines.quarantine import Progress, Quarantine
 from pipelines.rows import (
@@ -204,10 +205,12 @@ def open_stage(spec: StageSpec, worker: Worker) -> OpenedStage:
         operators = [made for made in (item.load() for item in spec.operators) if isinstance(made, BatchOperator)]
         groups = [made for made in (item.load() for item in spec.groups) if isinstance(made, GroupOperator)]
         chain = open_chain(operators, spec.judged_schema, worker)
+        with heard():  # the driver told it
+            opened_groups = [OpenedGroup(group.name or group.type, group, group.open(worker)) for group in groups]
         editors = {one.name: one.editor.load() for one in spec.judged if one.editor is not None}
         opened = OpenedStage(
             chain,
-            [OpenedGroup(group.name or group.type, group, group.open(worker)) for group in groups],
+            opened_groups,
             {name: editor for name, editor in editors.items() if isinstance(editor, PassageOperator)},
         )
         worker.opened = {spec.fingerprint: opened}

@@ -99,6 +99,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "operators.[].seconds": "number",
     "operators.[].removed": "object",
     **{f"operators.[].removed.{name}": "count" for name in ("chars", "documents", "passages")},
+    "operators.[].warnings": "list",
+    "operators.[].warnings.[]": "text",
     "warnings": "list",
     "warnings.[]": "object",
     **{f"warnings.[].{name}": "text" for name in ("operator", "guard", "subject")},
@@ -139,8 +141,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "parents.[]": "digest",
     "licence": "text or null",
 }
-OPTIONAL: Final = frozenset({"input.history", "operators.[].removed", "warnings"})
-"""Not every version has these: what earlier runs left, what operators cut out of texts, and what guards warned of."""
+OPTIONAL: Final = frozenset({"input.history", "operators.[].removed", "operators.[].warnings", "warnings"})
+"""Not every version has these: what earlier runs left, what operators cut out of texts and warned of, and what guards warned of."""
 _ABSENT: Final = object()
 
 
