@@ -25,7 +25,7 @@ from pipelines.judging import Judged
 from pipelines.ledger import most_allowed
 from pipelines.plan import Ingredients, cut
 from pipelines.redaction import redact_uri
-from pipelines.settings import TOKEN_IDS
+from pipelines.settings import IDS_COLUMN
 from pipelines.storage import Sources
 from pipelines.token_ids import WIDTHS, id_type
 from pipelines.unit import MADE_ID, judged_schema
@@ -171,14 +171,14 @@ def _check_partitions(columns: Iterable[str], schema: pa.Schema) -> None:
 
 def _check_token_ids(schema: pa.Schema) -> None:
     """Refuse documents that have no token ids, or in a type that no token shard has."""
-    if TOKEN_IDS not in schema.names:
+    if IDS_COLUMN not in schema.names:
         raise InputError(
-            f"output.token_shards: they are made of the column {TOKEN_IDS!r}, which the documents have not; they have: "
+            f"output.token_shards: they are made of the column {IDS_COLUMN!r}, which the documents have not; they have: "
             f"{', '.join(schema.names)}; add a `tokenize` operator, or leave output.token_shards out"
         )
     if id_type(schema) is None:
         raise InputError(
-            f"output.token_shards: column {TOKEN_IDS!r} is {shown(schema.field(TOKEN_IDS).type)}, expected lists of "
+            f"output.token_shards: column {IDS_COLUMN!r} is {shown(schema.field(IDS_COLUMN).type)}, expected lists of "
             f"{', '.join(map(str, WIDTHS))}; make it with a `tokenize` operator, or cast it before"
         )
 

@@ -24,7 +24,7 @@ KIB, MIB = 1024, 1024**2
 MIN_SHARD_BYTES = KIB
 MIN_BATCH_BYTES = KIB
 OUTPUT_SCHEMES = ("", "file", "local", "memory", "s3", "s3a")
-TOKEN_IDS = "input_ids"
+IDS_COLUMN = "input_ids"
 """The column that token shards are made of: the one that `tokenize` adds."""
 LATER_FORMATS = ("wat", "csv", "tsv", "json", "arrow", "text", "txt", "orc", "avro")
 
@@ -147,8 +147,8 @@ class TokenShards(Section):
     )
     shuffle: bool = Field(
         default=True,
-        description="The documents of each shard in an order drawn from `execution.seed`, as datatrove's DocumentTokenizer does by default; "
-        "false: in the order of the Parquet shard.",
+        description="The documents of each shard in an order drawn from `execution.seed` (datatrove shuffles by default, too); false: in "
+        "that of the Parquet shard.",
     )
 
     @field_validator("formats")
@@ -198,8 +198,8 @@ class OutputConfig(Section):
         yield from _output_place_problems(self.uri)
         yield from _repeated(self.columns or (), "columns")
         yield from _repeated(self.partition_by, "partition_by")
-        if self.token_shards is not None and self.columns is not None and TOKEN_IDS not in self.columns:
-            message = f"they are made of the column {TOKEN_IDS!r}, which is not among output.columns ({', '.join(self.columns)}); add it there"
+        if self.token_shards is not None and self.columns is not None and IDS_COLUMN not in self.columns:
+            message = f"their column {IDS_COLUMN!r} is not among output.columns ({', '.join(self.columns)}); add it there"
             yield Problem(("token_shards",), message)
         for position, column in enumerate(self.partition_by):
             if column.startswith(("_", ".")):
@@ -226,7 +226,9 @@ class ExecutionConfig(Section):
     keep_intermediates: Literal["none", "latest"] = Field(
         default="none", description="latest: keep what each stage wrote, so that a changed setting re-runs only what depends on it."
     )
-    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the operators that draw random numbers, and of the order of documents in token shards.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="Seed of the operators that draw random numbers, and of the order in token shards."
+    )
 
     def problems(self) -> Iterator[Problem]:
         """A batch that is larger than the unit that it is cut from, if both are set; the default one is then the whole unit."""

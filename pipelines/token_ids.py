@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import UnitError
 from pipelines.objectfile import opened_parquet
-from pipelines.settings import TOKEN_IDS
+from pipelines.settings import IDS_COLUMN
 from pipelines.storage import Store
 from pipelines.token_formats import MEGATRON_IDS
 
@@ -47,7 +47,7 @@ class Ids:
 
 def id_type(schema: pa.Schema) -> pa.DataType | None:
     """The type of the ids in the column of token ids; None if there is no such column, or it holds something else."""
-    kind = schema.field(TOKEN_IDS).type if TOKEN_IDS in schema.names else None
+    kind = schema.field(IDS_COLUMN).type if IDS_COLUMN in schema.names else None
     if kind is None or not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or kind.value_type not in WIDTHS:
         return None
     return kind.value_type
@@ -62,7 +62,7 @@ def read_ids(store: Store, path: str) -> Ids:
     with opened_parquet(store, path) as file:
         kind = id_type(file.schema_arrow)
         if kind is None:
-            raise UnitError(f"{path}: its column {TOKEN_IDS!r} has no ids; expected lists of {', '.join(map(str, WIDTHS))}")
+            raise UnitError(f"{path}: its column {IDS_COLUMN!r} has no ids; expected lists of {', '.join(map(str, WIDTHS))}")
         tokens = np.empty(_most_tokens(file), np.dtype(kind.to_pandas_dtype()))
         starts = np.zeros(file.metadata.num_rows + 1, np.int64)
         row = at = 0
@@ -79,18 +79,18 @@ def read_ids(store: Store, path: str) -> Ids:
 
 def _lists(file: pq.ParquetFile) -> Iterator[pa.Array]:
     for group in range(file.num_row_groups):
-        yield from file.read_row_group(group, columns=[TOKEN_IDS], use_threads=False).column(TOKEN_IDS).chunks
+        yield from file.read_row_group(group, columns=[IDS_COLUMN], use_threads=False).column(IDS_COLUMN).chunks
 
 
 def _most_tokens(file: pq.ParquetFile) -> int:
     """The values that the footer counts for the column: its tokens, and one for each document without any."""
     leaves = [file.schema.column(number).path.split(".")[0] for number in range(len(file.schema))]
-    leaf = leaves.index(TOKEN_IDS)
+    leaf = leaves.index(IDS_COLUMN)
     return sum(file.metadata.row_group(group).column(leaf).num_values for group in range(file.num_row_groups))
 
 
 def _prove(path: str, values: pa.Array) -> None:
-    remedy = f"make the column {TOKEN_IDS!r} with `tokenize`, or leave output.token_shards out"
+    remedy = f"make the column {IDS_COLUMN!r} with `tokenize`, or leave output.token_shards out"
     if values.null_count:
         raise UnitError(f"{path}: found a null among the ids of a document, which no token shard can hold; {remedy}")
     if values.type == pa.uint16() or not len(values):

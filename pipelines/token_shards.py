@@ -1,7 +1,7 @@
 """Token shards: files of token ids for trainers, one for each Parquet shard that has documents.
 
-A token shard is a pure function of its Parquet shard, which has its final name and never changes, of the seed and of the shard's number. Its
-files get their final names at once, as shards do: the first attempt creates them, another finds the same bytes there.
+A token shard is a pure function of its Parquet shard, which has its final name and never changes, of the seed and of the shard's number.
+Its files get their final names at once, as shards do: the first attempt creates them, another finds the same bytes there.
 
 Owns the tasks that write them and what a version says of them.
 """
@@ -130,10 +130,10 @@ def tokens_in(ids: Ids, order: Ints) -> Iterator[memoryview]:
         before = int(ends[first - 1]) if first else 0
         stop = int(np.searchsorted(ends, before + CHUNK_BYTES, side="right"))
         if stop > first:
-            yield memoryview(held[: gather(data, starts, order, first, stop, held)])
+            yield held[: gather(data, starts, order, first, stop, held)].data
         else:  # larger than a chunk: as it lies there
             stop = first + 1
-            yield memoryview(data[starts[order[first]] : starts[order[first] + 1]])
+            yield data[starts[order[first]] : starts[order[first] + 1]].data
         first = stop
 
 
