@@ -35,7 +35,7 @@ PREFIXES: Final = "kMGTPEZYRQ"
 CHUNK: Final = 1 << 18
 """Documents whose places are written at once."""
 
-Ints = npt.NDArray[np.int64]
+Lengths = npt.NDArray[np.int32]
 
 
 def token_path(shard: str, form: str, suffix: str) -> str:
@@ -44,7 +44,7 @@ def token_path(shard: str, form: str, suffix: str) -> str:
     return f"tokens/{version}/{form}/{rest}{suffix}"
 
 
-def beside(form: str, suffix: str, lengths: Ints, width: int, tokenizer: str | None) -> Iterator[bytes]:
+def beside(form: str, suffix: str, lengths: Lengths, width: int, tokenizer: str | None) -> Iterator[bytes]:
     """The content of a file that stands beside the tokens, some MiB at a time.
 
     Args:
@@ -59,31 +59,31 @@ def beside(form: str, suffix: str, lengths: Ints, width: int, tokenizer: str | N
             yield from _megatron_index(lengths, width)
         case "datatrove", ".ds.index":
             for chunk, before in _chunks(lengths):
-                yield (np.cumsum(chunk) + before).astype("<u8").tobytes()
+                yield (np.cumsum(chunk, dtype=np.int64) + before).astype("<u8").tobytes()
         case "datatrove", ".ds.metadata":
-            yield _datatrove_metadata(int(lengths.sum()), width, tokenizer)
+            yield _datatrove_metadata(int(lengths.sum(dtype=np.int64)), width, tokenizer)
         case _:
             raise ValueError(f"token shards: format {form!r} has no file {suffix!r}")
 
 
-def _megatron_index(lengths: Ints, width: int) -> Iterator[bytes]:
+def _megatron_index(lengths: Lengths, width: int) -> Iterator[bytes]:
     count = len(lengths)
     yield MAGIC + struct.pack("<QBQQ", 1, MEGATRON_CODES[width], count, count + 1)
     for chunk, _ in _chunks(lengths):
         yield chunk.astype("<i4").tobytes()
     for chunk, before in _chunks(lengths):
-        yield ((np.cumsum(chunk) - chunk + before) * width).astype("<i8").tobytes()
+        yield ((np.cumsum(chunk, dtype=np.int64) - chunk + before) * width).astype("<i8").tobytes()
     for start in range(0, count + 1, CHUNK):
         yield np.arange(start, min(start + CHUNK, count + 1), dtype="<i8").tobytes()
 
 
-def _chunks(lengths: Ints) -> Iterator[tuple[Ints, int]]:
+def _chunks(lengths: Lengths) -> Iterator[tuple[Lengths, int]]:
     """The tokens of some documents at a time, and all tokens before them."""
     before = 0
     for start in range(0, len(lengths), CHUNK):
         chunk = lengths[start : start + CHUNK]
         yield chunk, before
-        before += int(chunk.sum())
+        before += int(chunk.sum(dtype=np.int64))
 
 
 def _datatrove_metadata(tokens: int, width: int, tokenizer: str | None) -> bytes:

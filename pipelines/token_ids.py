@@ -24,6 +24,9 @@ from pipelines.token_formats import MEGATRON_IDS
 WIDTHS: Final = {pa.uint16(): 2, pa.uint32(): 4, pa.int32(): 4}
 """Types that ids may have, and the bytes of a token in a token shard."""
 
+BATCH_TOKENS: Final = 1 << 20
+"""Tokens that are read at once, about: decoding them takes ten times their bytes."""
+
 Ints = npt.NDArray[np.int64]
 
 
@@ -40,9 +43,10 @@ class Ids:
     starts: Ints
 
     @property
-    def lengths(self) -> Ints:
+    def lengths(self) -> npt.NDArray[np.int32]:
         """Tokens of every document."""
-        return np.diff(self.starts)
+        lengths = np.empty(len(self.starts) - 1, np.int32)
+        return np.subtract(self.starts[1:], self.starts[:-1], out=lengths, casting="unsafe")
 
 
 def id_type(schema: pa.Schema) -> pa.DataType | None:
@@ -63,10 +67,11 @@ def read_ids(store: Store, path: str) -> Ids:
         kind = id_type(file.schema_arrow)
         if kind is None:
             raise UnitError(f"{path}: its column {IDS_COLUMN!r} has no ids; expected lists of {', '.join(map(str, WIDTHS))}")
-        tokens = np.empty(_most_tokens(file), np.dtype(kind.to_pandas_dtype()))
+        most = _most_tokens(file)
+        tokens = np.empty(most, np.dtype(kind.to_pandas_dtype()))
         starts = np.zeros(file.metadata.num_rows + 1, np.int64)
         row = at = 0
-        for lists in _lists(file):
+        for lists in _lists(file, most):
             values = lists.flatten()
             _prove(path, values)
             lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
@@ -77,9 +82,10 @@ def read_ids(store: Store, path: str) -> Ids:
     return Ids(tokens[:at], starts)
 
 
-def _lists(file: pq.ParquetFile) -> Iterator[pa.Array]:
-    for group in range(file.num_row_groups):
-        yield from file.read_row_group(group, columns=[IDS_COLUMN], use_threads=False).column(IDS_COLUMN).chunks
+def _lists(file: pq.ParquetFile, num_tokens: int) -> Iterator[pa.Array]:
+    rows = max(1, file.metadata.num_rows * BATCH_TOKENS // max(1, num_tokens))
+    for batch in file.iter_batches(batch_size=rows, columns=[IDS_COLUMN], use_threads=False):
+        yield batch.column(IDS_COLUMN)
 
 
 def _most_tokens(file: pq.ParquetFile) -> int:

@@ -24,6 +24,7 @@ from pipelines.commit import Part, Record, digest
 from pipelines.config import PipelineConfig
 from pipelines.pack import prove_same
 from pipelines.redaction import redact_uri
+from pipelines.storage import Store
 from pipelines.token_formats import DATA, SUFFIXES, beside, token_path
 from pipelines.token_ids import Ids, Ints, read_ids
 from pipelines.token_order import token_order
@@ -89,25 +90,25 @@ class TokensJob:
         """
         ids = read_ids(worker.store, self.shard)
         order = token_order(self.form.seed, shard_number(self.shard), len(ids.starts) - 1)
-        parts = {
-            f"{form}{suffix}": self._create(worker, form, suffix, ids, order) for form in self.form.formats for suffix in SUFFIXES[form]
-        }
+        lengths = ids.lengths[order]
+        parts = {}
+        for form in self.form.formats:
+            for suffix in SUFFIXES[form]:
+                is_data = suffix == DATA[form]
+                content = tokens_in(ids, order) if is_data else beside(form, suffix, lengths, ids.tokens.itemsize, self.form.tokenizer)
+                parts[f"{form}{suffix}"] = self._create(worker.store, token_path(self.shard, form, suffix), len(order), content)
         faults.point("tokens.after-shard")
         return Outcome(parts, detail={"shard": self.shard, "tokens": int(ids.starts[-1])})
 
-    def _create(self, worker: Worker, form: str, suffix: str, ids: Ids, order: Ints) -> Part:
+    @staticmethod
+    def _create(store: Store, path: str, documents: int, content: Iterable[bytes | memoryview]) -> Part:
         faults.point("tokens.before-file")
-        path = token_path(self.shard, form, suffix)
-        if suffix == DATA[form]:
-            content: Iterable[bytes | memoryview] = tokens_in(ids, order)
-        else:
-            content = beside(form, suffix, ids.lengths[order], ids.tokens.itemsize, self.form.tokenizer)
-        with worker.store.creator(path) as sink:
+        with store.creator(path) as sink:
             for chunk in content:
                 sink.write(chunk)
         if not sink.created:
-            prove_same(worker.store, path, sink.sha256, sink.tell())
-        return Part(path, len(order), sink.tell(), sink.sha256)
+            prove_same(store, path, sink.sha256, sink.tell())
+        return Part(path, documents, sink.tell(), sink.sha256)
 
 
 def shard_number(path: str) -> int:
@@ -122,18 +123,16 @@ def tokens_in(ids: Ids, order: Ints) -> Iterator[memoryview]:
     from operators.kernels.gather import gather  # noqa: PLC0415  the compiler is loaded where there is something to copy
 
     data = ids.tokens.astype(ids.tokens.dtype.newbyteorder("<"), copy=False).view(np.uint8)
-    starts = ids.starts * ids.tokens.itemsize
-    ends = np.cumsum(np.diff(starts)[order])
+    width = ids.tokens.itemsize
     held = np.empty(CHUNK_BYTES, np.uint8)
     first = 0
     while first < len(order):
-        before = int(ends[first - 1]) if first else 0
-        stop = int(np.searchsorted(ends, before + CHUNK_BYTES, side="right"))
+        stop, size = gather(data, ids.starts, width, order, first, held)
         if stop > first:
-            yield held[: gather(data, starts, order, first, stop, held)].data
+            yield held[:size].data
         else:  # larger than a chunk: as it lies there
             stop = first + 1
-            yield data[starts[order[first]] : starts[order[first] + 1]].data
+            yield data[ids.starts[order[first]] * width : ids.starts[order[first] + 1] * width].data
         first = stop
 
 

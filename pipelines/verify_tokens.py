@@ -212,7 +212,7 @@ def _differences(store: Store, shard: str, name: str, held: Documents, seed: int
             yield Problem(name, f"it holds {len(tokens)} documents, its shard {rows}; {RESTORE}")
             return
         position = positions(seed, shard, rows)
-        for lists in _lists(file):
+        for lists in _lists(file, len(held.tokens)):
             mine = tokens.take(pa.array(position[row : row + len(lists)]))
             if not _equal(mine, lists):
                 at = row + _first_different(mine, lists)
@@ -222,17 +222,11 @@ def _differences(store: Store, shard: str, name: str, held: Documents, seed: int
             row += len(lists)
 
 
-def _lists(file: pq.ParquetFile) -> Iterator[pa.Array]:
+def _lists(file: pq.ParquetFile, num_tokens: int) -> Iterator[pa.Array]:
     """The ids of the shard's rows, about SLICE_TOKENS at a time."""
-    for group in range(file.num_row_groups):
-        for chunk in file.read_row_group(group, columns=["input_ids"], use_threads=False).column("input_ids").chunks:
-            ends = np.cumsum(_lengths(chunk))
-            first = 0
-            while first < len(chunk):
-                before = int(ends[first - 1]) if first else 0
-                stop = max(first + 1, int(np.searchsorted(ends, before + SLICE_TOKENS, side="right")))
-                yield chunk.slice(first, stop - first)
-                first = stop
+    rows = max(1, file.metadata.num_rows * SLICE_TOKENS // max(1, num_tokens))
+    for batch in file.iter_batches(batch_size=rows, columns=["input_ids"], use_threads=False):
+        yield batch.column("input_ids")
 
 
 def _lengths(lists: pa.Array) -> npt.NDArray[Any]:

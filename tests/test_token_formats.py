@@ -147,7 +147,7 @@ def test_a_token_shard_lies_as_its_shard_does():
 def test_a_format_has_no_other_files():
     """A suffix that is not the format's is a mistake of the caller."""
     with pytest.raises(ValueError, match="has no file"):
-        list(beside("megatron", ".ds.index", np.zeros(0, np.int64), 2, None))
+        list(beside("megatron", ".ds.index", np.zeros(0, np.int32), 2, None))
 
 
 # --- ids
