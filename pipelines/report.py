@@ -201,7 +201,7 @@ def _token_shards(manifest: Mapping[str, Any]) -> Iterator[str]:
     found = manifest["output"].get("token_shards")
     if found is None:
         return
-    order = "in the order of the shards" if found["seed"] is None else f"shuffled within each shard by seed {count(found['seed'])}"
+    order = "in the order of the shards" if found["seed"] is None else f"shuffled within each shard by seed {_text(found['seed'])}"
     folders = ", ".join(_code(f"tokens/{manifest['version']}/{form}") for form in found["formats"])
     amount = f"{counted(found['documents'], 'document')}, {counted(found['tokens'], 'token')}"
     yield f"<p>Token shards for trainers in {folders}: {amount} in each, {order}, {size(found['bytes'])} altogether.</p>"
