@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokens_made import SplitMix64, order
 
-from pipelines import token_formats, token_shards, verify_tokens
+from pipelines import token_formats, token_ids, token_shards, verify_tokens
 from pipelines.errors import UnitError
 from pipelines.storage import open_store
 from pipelines.token_formats import beside, metric, token_path
@@ -162,11 +162,16 @@ def written(tmp_path, column, group=3):
 @pytest.mark.parametrize("kind", [pa.list_, pa.large_list])
 @pytest.mark.parametrize("value", [pa.uint16(), pa.uint32(), pa.int32()])
 @settings(deadline=None, max_examples=15)
-@given(lists=st.lists(st.none() | st.lists(st.integers(0, 2**16 - 1), max_size=5), max_size=12))
-def test_ids_are_read_as_they_are(tmp_path_factory, kind, value, lists):
-    """Empty lists, null lists and row groups: each document has its own ids, one without a list none."""
+@given(
+    lists=st.lists(st.none() | st.lists(st.integers(0, 2**16 - 1), max_size=5), max_size=12), batch_tokens=st.sampled_from([1, 7, 1 << 20])
+)
+@example(lists=[[1, 2], None, [3], [], [4, 5, 6], [7]], batch_tokens=1)
+def test_ids_are_read_as_they_are(tmp_path_factory, kind, value, lists, batch_tokens):
+    """Empty lists, null lists, row groups and batches: each document has its own ids, one without a list none."""
     store, path = written(tmp_path_factory.mktemp("ids"), pa.array(lists, kind(value)))
-    ids = read_ids(store, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(token_ids, "BATCH_TOKENS", batch_tokens)
+        ids = read_ids(store, path)
     assert ids.tokens.dtype == value.to_pandas_dtype()
     assert len(ids.starts) == len(lists) + 1
     assert [ids.tokens[start:stop].tolist() for start, stop in itertools.pairwise(ids.starts)] == [each or [] for each in lists]

@@ -174,7 +174,9 @@ def test_the_seed_counts_only_where_it_shuffles(tmp_path):
     """A seed that nothing uses makes no new version."""
     finished(config(tmp_path, token_shards={"formats": BOTH, "shuffle": False}))
     assert run(config(tmp_path, token_shards={"formats": BOTH, "shuffle": False}, execution={"seed": 9})).was_finished
-    assert not run(config(tmp_path, execution={"seed": 9})).was_finished
+    for seed, version in ((9, "v2"), (10, "v3")):
+        assert finished(config(tmp_path, execution={"seed": seed})).manifest["version"] == version
+        assert_token_shards(store_of(tmp_path), BOTH, seed, version)
 
 
 # --- refused
@@ -277,6 +279,7 @@ def test_killed_while_it_writes_token_shards_and_run_again(point, where, source,
         assert list(runs.store().list("tokens"))
         runs.finish()
         assert_as_undisturbed(runs, undisturbed)
+        assert verify(target, options).ok
 
 
 def test_a_file_of_others_under_the_name_of_a_token_shard_stops_the_run(tmp_path, source):
