@@ -164,6 +164,21 @@ def _loading(manifest: Mapping[str, Any]) -> Iterator[str]:
         "`FOLDER_OR_HUB_NAME` is the folder that holds this file, or the dataset's name on the Hub. Only the files of version "
         f"{code(manifest['version'])} are read. From any storage, streamed: `pipelines.open_dataset(URI)`."
     )
+    yield from _token_shards(manifest)
+
+
+def _token_shards(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Where the files for trainers are, if there are any."""
+    found = manifest["output"].get("token_shards")
+    if found is None:
+        return
+    folders = ", ".join(code(f"tokens/{manifest['version']}/{form}") for form in found["formats"])
+    order = "in the order of the Parquet files" if found["seed"] is None else f"in an order drawn from seed {found['seed']}"
+    yield ""
+    yield (
+        f"Token ids for trainers, {counted(found['documents'], 'document')} with {counted(found['tokens'], 'token')}: {folders}. "
+        f"One token shard is one Parquet file, its documents {order}."
+    )
 
 
 def _source(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -58,10 +58,13 @@ ENGINE_MODULES: Final = (
     "sizes",
     "stages",
     "steps",
+    "token_*",
     "unit",
     "verdicts",
 )
 """Modules of this package that decide bytes of the output."""
+ENGINE_KERNELS: Final = ("gather",)
+"""Kernels that the engine calls itself, and no operator leads to."""
 ENGINE_LIBRARIES: Final = ("brotli", "numpy", "orjson", "pyarrow", "resiliparse", "zstandard")
 
 SHOWN_DIGITS: Final = 8
@@ -168,6 +171,7 @@ def engine_facts() -> Facts:
     """Everything about this package and what it stands on that decides bytes; as it was when this process first asked."""
     here = Path(__file__).parent
     files = sorted({path for pattern in ENGINE_MODULES for path in here.glob(f"{pattern}.py")})
+    files += [here.parent / "operators" / "kernels" / f"{name}.py" for name in ENGINE_KERNELS]
     return {
         "code": code_digest(files),
         "libraries": versions(ENGINE_LIBRARIES),

@@ -408,7 +408,7 @@ def make_plan(made: Ingredients, inventory: Inventory, units: Sequence[Unit]) ->
         "operators": [{"name": operator.name, **settings(operator)} for operator in made.config.operators],
         "input": made.config.input.model_dump(mode="json", exclude={"storage_options", "uri"}),
         "output": made.config.output.model_dump(mode="json", exclude={"storage_options", "uri"}),
-        "seed": made.config.execution.seed if any(operator.seeded for operator in made.config.operators) else None,
+        "seed": made.config.execution.seed if _uses_seed(made.config) else None,
     }
     fingerprints = {
         "config": fingerprint(config),
@@ -418,6 +418,11 @@ def make_plan(made: Ingredients, inventory: Inventory, units: Sequence[Unit]) ->
     last = made.schemas[-1]
     schema = pa.schema([last.field(name) for name in output_columns(made)])
     return Plan(fingerprint(fingerprints), fingerprints, stages, tuple(units), schema)
+
+
+def _uses_seed(config: PipelineConfig) -> bool:
+    tokens = config.output.token_shards
+    return any(operator.seeded for operator in config.operators) or (tokens is not None and tokens.shuffle)
 
 
 def _remembered(history: Snapshot | None) -> dict[str, str]:

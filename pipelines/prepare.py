@@ -26,7 +26,9 @@ from pipelines.ledger import most_allowed
 from pipelines.operator_warnings import heard, told
 from pipelines.plan import Ingredients, cut
 from pipelines.redaction import redact_uri
+from pipelines.settings import IDS_COLUMN
 from pipelines.storage import Sources
+from pipelines.token_ids import WIDTHS, id_type
 from pipelines.unit import MADE_ID, judged_schema
 
 FEW_CHUNKS: Final = 8
@@ -73,6 +75,8 @@ def prepare(config: PipelineConfig, started: Callable[[], Executor], limit: int 
     schema = inventory.schema.append(pa.field(MADE_ID, pa.string())) if made_id else inventory.schema
     schemas, warnings = stage_schemas(config, schema, _Driver(config, sources, assets))
     _check_partitions(config.output.partition_by, schemas[-1])
+    if config.output.token_shards is not None:
+        _check_token_ids(schemas[-1])
     return Prepared(inventory, Ingredients(config, options, assets, schemas, made_id), warnings)
 
 
@@ -205,6 +209,20 @@ def _check_partitions(columns: Iterable[str], schema: pa.Schema) -> None:
                 f"output.partition_by: {shown(name)!r} cannot begin a folder's name: it has a '/' or more than "
                 f"{MAX_PARTITION_NAME_BYTES} bytes; rename the column"
             )
+
+
+def _check_token_ids(schema: pa.Schema) -> None:
+    """Refuse documents that have no token ids, or in a type that no token shard has."""
+    if IDS_COLUMN not in schema.names:
+        raise InputError(
+            f"output.token_shards: they are made of the column {IDS_COLUMN!r}, which the documents have not; they have: "
+            f"{', '.join(schema.names)}; add a `tokenize` operator, or leave output.token_shards out"
+        )
+    if id_type(schema) is None:
+        raise InputError(
+            f"output.token_shards: column {IDS_COLUMN!r} is {shown(schema.field(IDS_COLUMN).type)}, expected lists of "
+            f"{', '.join(map(str, WIDTHS))}; make it with a `tokenize` operator, or cast it before"
+        )
 
 
 def _check_unreadable(config: PipelineConfig, inventory: Inventory) -> None:

@@ -32,6 +32,7 @@ KINDS: Final = {
     "gather": "exchange: verdicts",
     "retain": "history: kept keys",
     "shard": "packing: shards",
+    "tokens": "packing: token shards",
     "table": "packing: side tables",
 }
 

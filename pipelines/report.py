@@ -192,12 +192,24 @@ def _output(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield from _section("output", "Output")
     mean = f", {size(output['bytes'] // output['shards'])} each on average" if output["shards"] else ""
     yield f"<p>{counted(output['shards'], 'shard')} with {counted(output['rows'], 'row')}, {size(output['bytes'])} altogether{mean}.</p>"
+    yield from _token_shards(manifest)
     lines = [[_code(name), count(table["rows"]), _code(table["sha256"])] for name, table in tables.items()]
     yield from _table("Tables of the version", ("table", "rows", "sha256"), lines, 0, numbers_from=1, numbers_to=2)
     columns = manifest["schema"]
     shown = [[_code(column["name"]), _code(column["type"]), "yes" if column["nullable"] else "no"] for column in columns[:MAX_ROWS]]
     yield from _table("Columns", ("column", "type", "may be null"), shown, len(columns) - MAX_ROWS, numbers_from=3)
     yield "</section>"
+
+
+def _token_shards(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Files for trainers, if there are any."""
+    found = manifest["output"].get("token_shards")
+    if found is None:
+        return
+    order = "in the order of the shards" if found["seed"] is None else f"shuffled within each shard by seed {_text(found['seed'])}"
+    folders = ", ".join(_code(f"tokens/{manifest['version']}/{form}") for form in found["formats"])
+    amount = f"{counted(found['documents'], 'document')}, {counted(found['tokens'], 'token')}"
+    yield f"<p>Token shards for trainers in {folders}: {amount} in each, {order}, {size(found['bytes'])} altogether.</p>"
 
 
 def _operators(manifest: Mapping[str, Any]) -> Iterator[str]:

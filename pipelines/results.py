@@ -27,6 +27,7 @@ from pipelines.plan import Plan
 from pipelines.recall import Snapshot
 from pipelines.redaction import redact, redact_settings
 from pipelines.rows import DUPLICATES, QUARANTINE
+from pipelines.token_shards import TokenForm, TokenShards, works
 from pipelines.version import Claim
 from pipelines.work import Work
 
@@ -84,6 +85,15 @@ class Packing:
         works = [self._work(file, form, "shard") for file in files]
         self._complete(self._log, works)
         return self._packed(works)
+
+    def token_shards(self, shards: Sequence[Packed]) -> TokenShards | None:
+        """Write the token shards beside the shards; None if the pipeline asks for none."""
+        form = TokenForm.of(self._config)
+        if form is None:
+            return None
+        wanted = works((shard.part for shard in shards), form)
+        self._complete(self._log, wanted)
+        return TokenShards(form, list(self._log.records(work.key for work in wanted)))
 
     def tables(self, parts: Callable[[str], Iterable[Part]]) -> dict[str, list[Packed]]:
         """Pack the side tables; each has at least one file, so that its schema is there."""
@@ -158,10 +168,13 @@ class Tables:
     shards: Sequence[Packed]
     shards_sha256: str
     others: Mapping[str, Sequence[Packed]]
+    tokens: TokenShards | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the manifest: rows and digest of each; of tables of several files also the files."""
         described: dict[str, Any] = {"shards": {"rows": len(self.shards), "sha256": self.shards_sha256}}
+        if self.tokens is not None:
+            described["token_shards"] = self.tokens.described()
         for name, files in self.others.items():
             listed = [
                 {"path": file.part.path, "rows": file.part.rows, "bytes": file.part.bytes, "sha256": file.part.sha256} for file in files
@@ -247,6 +260,7 @@ def _output(tables: Tables) -> dict[str, Any]:
         "rows": sum(shard.part.rows for shard in tables.shards),
         "bytes": sum(shard.part.bytes for shard in tables.shards),
         "tokens": sum(tokens) if tokens else None,
+        **({} if tables.tokens is None else {"token_shards": tables.tokens.summary()}),
     }
 
 

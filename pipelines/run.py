@@ -284,6 +284,7 @@ class Engine:
         faults.point("version.claimed")
         packing = Packing(self._log(f"pack-{plan.fingerprint}"), partial(self._complete, driver), plan, claimed, self._config)
         shards = packing.shards(stages.documents())
+        tokens = packing.token_shards(shards)
         tables = packing.tables(stages.side_parts)
         faults.point("run.packed")
         ledger = stages.ledger()
@@ -295,7 +296,9 @@ class Engine:
             num_quarantined=sum(file.part.rows for file in tables["quarantine"]),
         )
         written = write_once(self._store, f"{claimed.folder}/shards.parquet", shards_table(shards))
-        described = Tables(shards, hashlib.sha256(written).hexdigest(), tables)
+        if tokens is not None:
+            write_once(self._store, f"{claimed.folder}/token_shards.parquet", tokens.table)
+        described = Tables(shards, hashlib.sha256(written).hexdigest(), tables, tokens)
         faults.point("version.tables-written")
         made = manifest(
             self._config,

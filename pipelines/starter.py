@@ -42,6 +42,7 @@ output:
   # target_shard_bytes: 512MiB      # size of a shard, uncompressed
   # columns: [id, text, language]   # default: all
   # partition_by: [language]        # folders data/v1/language=en/…
+  # token_shards: {{formats: [megatron]}}     # .bin and .idx for trainers beside the Parquet files; also: datatrove
   # licence: odc-by
 
 # execution: {{max_quarantined_fraction: 0.001, keep_intermediates: latest}}

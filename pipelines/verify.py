@@ -22,6 +22,7 @@ from pipelines.verify_inventory import check_places, load_inventory
 from pipelines.verify_ledger import check_ledger, count_tables
 from pipelines.verify_manifest import Finished, check_parents, find_manifest
 from pipelines.verify_tables import check_shards, check_strays, check_tables
+from pipelines.verify_tokens import check_token_shards
 from pipelines.verify_warnings import check_warnings
 
 __all__ = ["Check", "Verification", "render", "verify"]
@@ -90,6 +91,7 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
     if shards is None:
         checks.skip("card", "not checkable: the table of shards does not say which files are shards")
         return Verification(store.uri, finished.version, tuple(checks.made))
+    check_token_shards(finished, shards[0], checks)
     check_card(finished, shards[0], checks)
     return _verification(finished, shards[0], checks)
 

@@ -113,10 +113,18 @@ FIELDS: Final[Mapping[str, str]] = {
     "output.rows": "count",
     "output.bytes": "count",
     "output.tokens": "count or null",
+    "output.token_shards": "object",
+    "output.token_shards.formats": "list",
+    "output.token_shards.formats.[]": "text",
+    "output.token_shards.seed": "count or null",
+    **{f"output.token_shards.{name}": "count" for name in ("shards", "documents", "tokens", "files", "bytes")},
     "tables": "object",
     "tables.shards": "object",
     "tables.shards.rows": "count",
     "tables.shards.sha256": "digest",
+    "tables.token_shards": "object",
+    "tables.token_shards.rows": "count",
+    "tables.token_shards.sha256": "digest",
     **{
         f"tables.{table}{path}": kind
         for table in TABLES
@@ -141,8 +149,10 @@ FIELDS: Final[Mapping[str, str]] = {
     "parents.[]": "digest",
     "licence": "text or null",
 }
-OPTIONAL: Final = frozenset({"input.history", "operators.[].removed", "operators.[].warnings", "warnings"})
-"""Not every version has these: what earlier runs left, what operators cut out of texts and warned of, and what guards warned of."""
+OPTIONAL: Final = frozenset(
+    {"input.history", "operators.[].removed", "operators.[].warnings", "output.token_shards", "tables.token_shards", "warnings"}
+)
+"""Not every version has these: what earlier runs left, what operators cut out of texts and warned of, token shards, and what guards warned of."""
 _ABSENT: Final = object()
 
 

@@ -193,6 +193,8 @@ def _folder_problems(finished: Finished) -> Iterator[Problem]:
     folder = finished.folder
     missing = {f"{folder}/{name}" for name in (MANIFEST, "report.html", "shards.parquet")}
     known = missing | {path for name in TABLES for path in side_files(finished, name)}
+    if "token_shards" in finished.manifest["tables"]:
+        known.add(f"{folder}/token_shards.parquet")
     for info in finished.store.list(folder):
         missing.discard(info.path)
         if info.path not in known:
@@ -211,7 +213,7 @@ def check_strays(finished: Finished, checks: Checks) -> None:
     if any(problem.subject == own for problem in problems) or not finished.store.exists(own):
         checks.skip("strays", f"not checkable: {own} does not say which files are shards")
         return
-    claimed = _claimed(finished)
+    claimed = claimed_versions(finished)
     found = problems or _strays(finished.store, named, claimed)
     checks.judge("strays", found, f"every file in data/ is a shard of a version{_excused(claimed)}")
 
@@ -235,7 +237,7 @@ def _named(store: Store) -> tuple[pa.Array, list[Problem]]:
     return named, problems
 
 
-def _claimed(finished: Finished) -> set[str]:
+def claimed_versions(finished: Finished) -> set[str]:
     """Versions that a run has begun and neither finished nor given up, by the claims that runs leave."""
     found = set()
     for info in finished.store.list(CLAIMS):
