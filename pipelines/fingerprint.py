@@ -58,6 +58,7 @@ ENGINE_MODULES: Final = (
     "sizes",
     "stages",
     "steps",
+    "token_counts",
     "unit",
     "verdicts",
 )

@@ -187,8 +187,12 @@ def manifest(
     limit: int | None,
     warnings: Sequence[Mapping[str, Any]] = (),
     history: Snapshot | None = None,
+    tokens: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The manifest of a version (DESIGN 10). `history`: what earlier runs left that it was compared with."""
+    """The manifest of a version (DESIGN 10). `history`: what earlier runs left that it was compared with.
+
+    `tokens`: by source and language, where the documents have token counts.
+    """
     return {
         "manifest_version": MANIFEST_VERSION,
         "name": config.name,
@@ -208,6 +212,7 @@ def manifest(
         "operators": [operator_entry(config, position, ledger) for position in range(len(config.operators))],
         "warnings": list(warnings),
         "output": _output(tables),
+        "tokens": tokens,
         "tables": tables.to_json(),
         "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.output_schema],
         "parents": list(parents),

@@ -38,6 +38,7 @@ from pipelines.report import report
 from pipelines.results import Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
 from pipelines.stages import Budget, Stages
 from pipelines.storage import Store, open_store
+from pipelines.token_counts import prove_tokens
 from pipelines.version import MANIFEST, Claim, claim, claims, current_manifest, finish, replace_any, swap, write_once
 from pipelines.work import Work
 from pipelines.worker import Place
@@ -290,6 +291,9 @@ class Engine:
             num_dropped=sum(file.part.rows for file in tables["dropped"]),
             num_quarantined=sum(file.part.rows for file in tables["quarantine"]),
         )
+        tokens = stages.tokens()
+        if tokens is not None:
+            prove_tokens(tokens, documents=ledger.rows_out, tokens=sum(shard.tokens or 0 for shard in shards))
         written = write_once(self._store, f"{claimed.folder}/shards.parquet", shards_table(shards))
         described = Tables(shards, hashlib.sha256(written).hexdigest(), tables)
         faults.point("version.tables-written")
@@ -305,6 +309,7 @@ class Engine:
             limit=self._limit,
             warnings=[breach.to_json() for breach in stages.breaches],
             history=self._ingredients.history,
+            tokens=tokens,
         )
         final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
         write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())

@@ -48,6 +48,8 @@ from pipelines.rows import (
     quarantined_rows,
 )
 from pipelines.sizes import row_sizes
+from pipelines.token_counts import PART as TOKEN_NAMES
+from pipelines.token_counts import TokenColumns, TokenCounts
 from pipelines.worker import Attempt, Outcome, Worker
 
 MADE_ID: Final = "id"
@@ -69,6 +71,7 @@ class StageSpec:
         judged: Group operators that ended the stage before.
         schema: Columns that come into the stage, before those that `judged` add.
         output: Columns of the result where this is the last stage, else None.
+        tokens: By which columns its tokens are counted, where this is the last stage and its documents have token counts.
         drop_table: Columns of the table of dropped documents.
     """
 
@@ -79,6 +82,7 @@ class StageSpec:
     schema: pa.Schema
     output: tuple[str, ...] | None
     partition_by: tuple[str, ...]
+    tokens: TokenColumns | None
     drop_table: DropTable
     options: formats.ReadOptions
     made_id: bool
@@ -231,6 +235,8 @@ class _UnitRun:
         names = ["documents", "dropped", "duplicates", "quarantine"]
         for number, group in enumerate(self.groups):
             names += [f"keys-{number}", *([f"features-{number}"] if isinstance(group.operator, NearOperator) else [])]
+        self._tokens = None if self.spec.tokens is None else TokenCounts(self.spec.tokens, files)
+        names += [TOKEN_NAMES] if self._tokens is not None else []
         self.writers: dict[str, PartWriter] = {name: stack.enter_context(attempt.writer(name)) for name in names}
         self.quarantine = Quarantine(self.writers["quarantine"], files)
         self.key_parts = [
@@ -246,16 +252,21 @@ class _UnitRun:
             self._write_gone(Gone(dropped + gone.dropped, gone.quarantined))
             self._write_keys(rows)
             self._write_documents(number, before, rows)
+            if self._tokens is not None:
+                self._tokens.add(rows)
             self.ledger.rows_out += len(rows)
         self.quarantine.flush()
         for held in self.key_parts:
             held.flush()
+        tokens = None if self._tokens is None else self._tokens.told(self.writers[TOKEN_NAMES])
         parts = {name: writer.finish() for name, writer in self.writers.items()}
         self._prove(parts)
         is_delta = self.job.layers is not None and not self.spec.partition_by
         detail: dict[str, Any] = {"delta": is_delta, "unit": self.job.unit}
         if self._sources:
             detail["sources"] = {name: counts.told() for name, counts in self._sources.items()}
+        if tokens is not None:
+            detail["tokens"] = tokens
         return Outcome(parts, self.ledger, detail)
 
     # --- in
