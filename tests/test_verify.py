@@ -666,6 +666,7 @@ def test_a_version_that_also_lists_older_shards_balances_by_its_own(local: Store
             for name, column in (("rows", "rows"), ("bytes", "bytes"), ("tokens", "num_tokens"))
         }
         manifest["output"] = {"shards": joined.num_rows, **sums}
+        manifest["tokens"] |= {"total": sums["tokens"], "by_source": {"/raw": {"documents": sums["rows"], "tokens": sums["tokens"]}}}
 
     rewrite_manifest(local, edit, "v2")
     globs = [made.card.__globals__["data_glob"](version, made.PLAN) for version in ("v1", "v2")]
