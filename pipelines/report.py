@@ -171,9 +171,7 @@ def _tokens(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"<p>{counted(manifest['tokens']['total'], 'token')} in {counted(manifest['output']['rows'], 'document')}.</p>"
     for table in tables:
         where = "the folder of the input file" if table.column is None else f"the column {_code(table.column)}"
-        lines = [
-            [f"{_token_name(line)}{'' if line.more else _bar(line.tokens, 0, table.most)}", *line.numbers] for line in table.lines
-        ]
+        lines = [[f"{_token_name(line)}{'' if line.more else _bar(line.tokens, 0, table.most)}", *line.numbers] for line in table.lines]
         yield f'<p class="quiet">By {table.kind}, which is {where}:</p>'
         yield from _table(f"Tokens by {table.kind}", (table.kind, *HEADS), lines, 0, numbers_from=1)
     yield "</section>"

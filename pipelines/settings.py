@@ -162,8 +162,8 @@ class OutputConfig(Section):
     )
     language_column: ColumnName | None = Field(
         default=None,
-        description="Column that names each document's language, for the manifest's token counts; it need not be among `columns`. null: the "
-        "column `language` (which language_filter adds), else `lang`; without either, tokens are not counted by language.",
+        description="Column that names each document's language, for the manifest's token counts; it need not be among `columns`. null: "
+        "the column `language` (which language_filter adds), else `lang`; without either, tokens are not counted by language.",
     )
     dropped: bool = Field(default=False, description="True: the tables of dropped documents also carry the input's columns.")
     licence: str | None = Field(

@@ -1,7 +1,7 @@
 """Tokens by source and by language: counted where documents are written, added up by the driver, proven against the shards.
 
-Owns which columns name them, and the bounds: names are counted as far as there are few enough of them in the whole run, so that what is told
-depends on the documents alone, never on how they were cut into units.
+Owns which columns name them, and the bounds: names are told if there are few enough of them in the whole run, so that what is told depends
+on the documents alone, never on how they were cut into units.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -251,7 +250,9 @@ class TokenTotals:
         if self.names[kind].are_too_many:
             return self._by(kind)
         order = table.sort_by([("tokens", "descending"), ("name", "ascending")])
-        found = {name: (documents, tokens) for name, documents, tokens in zip(*map(pa.ChunkedArray.to_pylist, order[:MAX_TOLD]), strict=True)}
+        found = {
+            name: (documents, tokens) for name, documents, tokens in zip(*map(pa.ChunkedArray.to_pylist, order[:MAX_TOLD]), strict=True)
+        }
         rest = order[MAX_TOLD:]
         if rest.num_rows:
             documents, tokens = found.get(OTHER, (0, 0))

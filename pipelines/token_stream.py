@@ -47,7 +47,7 @@ class TokenRows(ExamplesIterable):  # type: ignore[misc]  # datasets has no type
         """The shards in another order."""
         return self._of(super().shuffle_data_sources(generator))
 
-    def shard_data_sources(self, num_shards: int, index: int, contiguous: bool = True) -> TokenRows:  # noqa: FBT001, FBT002  datasets' own
+    def shard_data_sources(self, num_shards: int, index: int, contiguous: bool = True) -> TokenRows:
         """Some of the shards."""
         return self._of(super().shard_data_sources(num_shards, index, contiguous))
 
@@ -162,6 +162,8 @@ def _values(lists: pa.Array, path: str) -> Ids:
     """All ids of some documents, one after the other; a null document has none."""
     values = lists.flatten()
     if values.null_count:
-        raise InputError(f"{path}: an id in {IDS!r} is null; expected integers; `shardmill verify` says whether the file is as it was written")
+        raise InputError(
+            f"{path}: an id in {IDS!r} is null; expected integers; `shardmill verify` says whether the file is as it was written"
+        )
     found: Ids = values.to_numpy(zero_copy_only=True)
     return found

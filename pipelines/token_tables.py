@@ -56,7 +56,9 @@ class TokenTable:
 def token_tables(manifest: Mapping[str, Any]) -> Iterator[TokenTable]:
     """The tables of a manifest; none where there are no token counts, or no document."""
     told = manifest.get("tokens")
-    for kind in ("source", "language") if told is not None else ():
+    if told is None:
+        return
+    for kind in ("source", "language"):
         counts = told[f"by_{kind}"]
         if counts:
             column = told[f"{kind}_column"]

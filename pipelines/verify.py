@@ -21,8 +21,8 @@ from pipelines.verify_history import load_earlier
 from pipelines.verify_inventory import check_places, load_inventory
 from pipelines.verify_ledger import check_ledger, count_tables
 from pipelines.verify_manifest import Finished, check_parents, find_manifest
-from pipelines.verify_tokens import check_tokens
 from pipelines.verify_tables import check_shards, check_strays, check_tables
+from pipelines.verify_tokens import check_tokens
 from pipelines.verify_warnings import check_warnings
 
 __all__ = ["Check", "Verification", "render", "verify"]

@@ -128,7 +128,8 @@ def _counted(
     finished: Finished, path: str, *, told: Mapping[str, Any], columns: Mapping[str, str], with_ids: bool
 ) -> tuple[_Found, list[Problem]]:
     """One shard: its documents and tokens by name, and documents whose `num_tokens` is not the number of their ids."""
-    found, problems = _Found(), []
+    found = _Found()
+    problems: list[Problem] = []
     row = 0
     names = list(dict.fromkeys([TOKENS, *columns.values(), *([IDS] if with_ids else [])]))
     with opened_parquet(finished.store, path) as file:

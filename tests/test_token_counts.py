@@ -128,7 +128,7 @@ def test_without_columns_the_source_is_the_folder_and_languages_are_not_told(tmp
     ],
 )
 def test_what_is_told_does_not_depend_on_units_and_batches(corpus, monkeypatch, limits, output):
-    """One unit or dozens, names in records or in parts, of a stage after a group operator or of the only one: the manifest says the same."""
+    """One unit or dozens, names in records or in parts, after a group operator or without one: the manifest says the same."""
     for name, value in limits.items():
         monkeypatch.setattr(token_counts, name, value)
     grouped = ({"type": "exact_dedup"}, KEEP_EVEN)
@@ -284,7 +284,10 @@ def lie(found: Output, edit: Any) -> list[tuple[str, str]]:
             lambda told: told["by_language"].update(en=told["by_language"]["de"], de=told["by_language"]["en"]),
             ["tokens.by_language.de is", "tokens.by_language.en is"],
         ),
-        (lambda told: told["by_source"].update({"wab": told["by_source"].pop("web")}), ["tokens.by_source.wab is", "(other) is 0 documents"]),
+        (
+            lambda told: told["by_source"].update({"wab": told["by_source"].pop("web")}),
+            ["tokens.by_source.wab is", "(other) is 0 documents"],
+        ),
         (lambda told: told.update(source_column="site"), ["tokens.by_source.(null) is", "tokens.by_source.(other) is"]),
         (lambda told: told.update(by_source=None), ["tokens.by_source: found 'None', expected an object"]),
         (lambda told: told["by_source"]["web"].update(tokens="1"), ["tokens.by_source.web.tokens: found '1'"]),

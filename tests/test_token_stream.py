@@ -1,4 +1,4 @@
-"""`open_dataset(tokens=True)`: ids as they are stored, without the texts, divided among workers, resumed where it was stopped, packed on request."""
+"""`open_dataset(tokens=True)`: ids as they are stored, no text, divided among workers, resumed where it was stopped, packed on request."""
 
 from __future__ import annotations
 
