@@ -38,8 +38,7 @@ from pipelines.passage_grouping import group_passages
 from pipelines.plan import PLACE_ROWS, Plan, Stage, Unit, file_ranges, slices, unit_ordinals
 from pipelines.steps import Steps, held_bytes
 from pipelines.storage import Store
-from pipelines.token_counts import PART as TOKEN_NAMES
-from pipelines.token_counts import TokenTotals
+from pipelines.token_counts import NAMES_PART, TokenTotals
 from pipelines.unit import PoisonJob, UnitJob
 from pipelines.work import Work
 
@@ -105,7 +104,7 @@ class Finished:
                 self.told.setdefault(name, Findings()).add_sources(sources)
             if "tokens" in body["detail"]:
                 self.tokens.add(body["detail"]["tokens"])
-            if TOKEN_NAMES in parts:
+            if NAMES_PART in parts:
                 self.token_parts.append(position)
             for role in PACKED:
                 if role in parts:
@@ -331,7 +330,7 @@ class Stages:
         columns = last.stage.spec.tokens
         if columns is None:
             return None
-        parts = [last.part(position, TOKEN_NAMES) for position in last.token_parts]
+        parts = [last.part(position, NAMES_PART) for position in last.token_parts]
         last.tokens.add_parts(self._store, [part for part in parts if part is not None])
         return last.tokens.to_json(columns)
 

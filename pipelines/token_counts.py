@@ -25,7 +25,7 @@ from pipelines.storage import Store
 Kind = Literal["source", "language"]
 KINDS: Final[tuple[Kind, ...]] = ("source", "language")
 TOKENS: Final = "num_tokens"
-PART: Final = "tokens"
+NAMES_PART: Final = "tokens"
 """Role of the part with a unit's names, where they are too many for its record."""
 OTHER: Final = "(other)"
 MAX_TOLD: Final = 10_000
