@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, operator_warning_texts, warning_texts
 from pipelines.legible import MAX_CHARS, count, counted, legible, seconds, share, size
+from pipelines.token_tables import HEADS, token_tables
 
 MAX_ROWS: Final = 100
 MAX_OPERATORS: Final = 100
@@ -61,6 +62,7 @@ def card(manifest: Mapping[str, Any], globs: Sequence[str] | None = None) -> str
         _source(manifest),
         _funnel(manifest),
         _operators(manifest),
+        _tokens(manifest),
         _columns(manifest),
         _checking(manifest),
     )
@@ -233,6 +235,18 @@ def _reasons(rows: Sequence[FunnelRow]) -> Iterator[str]:
         f"| {code(row.name)} | {code(reason)} | {count(number)} | {share(number, whole)} |" for row, reason, number in reasons[:MAX_ROWS]
     )
     yield from _rest([(reason, number) for _, reason, number in reasons], columns=3)
+
+
+def _tokens(manifest: Mapping[str, Any]) -> Iterator[str]:
+    tables = list(token_tables(manifest))
+    if tables:
+        yield from ("## Tokens", "", f"{counted(manifest['tokens']['total'], 'token')} in all.")
+    for table in tables:
+        head = f"{table.kind} ({'folder of the input file' if table.column is None else f'column {code(table.column)}'})"
+        yield from ("", f"| {head} | {' | '.join(HEADS)} |", f"|---|{'--:|' * len(HEADS)}")
+        for line in table.lines:
+            name = f"{count(line.more)} more, in the manifest" if line.more else code(line.name)
+            yield f"| {name} | {' | '.join(line.numbers)} |"
 
 
 def _cuts(rows: Sequence[FunnelRow]) -> Iterator[str]:

@@ -26,6 +26,7 @@ from pipelines.judging import Judged
 from pipelines.operatorspec import OperatorSpec
 from pipelines.recall import Snapshot
 from pipelines.rows import DropTable
+from pipelines.token_counts import TokenColumns
 from pipelines.unit import MADE_ID, StageSpec
 
 MAX_UNITS: Final = 200_000
@@ -194,6 +195,9 @@ def _facts(made: Ingredients, operators: Sequence[Operator], number: int, *, las
     if last:
         facts["columns"] = list(output_columns(made))
         facts["partition_by"] = list(config.output.partition_by)
+        tokens = token_columns(made)
+        if tokens is not None:
+            facts["tokens_by"] = [tokens.source, tokens.language]
     return facts
 
 
@@ -226,6 +230,12 @@ def output_columns(made: Ingredients) -> tuple[str, ...]:
     return tuple(wanted)
 
 
+def token_columns(made: Ingredients) -> TokenColumns | None:
+    """The columns by which tokens are counted; None where the output has no token counts."""
+    output = made.config.output
+    return TokenColumns.of(output.source_column, output.language_column, made.schemas[-1], output_columns(made))
+
+
 def _spec(
     made: Ingredients,
     key: str,
@@ -245,6 +255,7 @@ def _spec(
         schema=made.schemas[number],
         output=output_columns(made) if last else None,
         partition_by=config.output.partition_by if last else (),
+        tokens=token_columns(made) if last else None,
         drop_table=DropTable(_explained(config), made.schemas[0] if config.output.dropped else None),
         options=made.options,
         made_id=made.made_id,

@@ -14,6 +14,7 @@ from pipelines.card import MAX_OPERATORS, settings_text, with_settings
 from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, operator_warning_texts, warning_texts
 from pipelines.legible import count, counted, legible, seconds, share, size
 from pipelines.report_style import STYLE
+from pipelines.token_tables import HEADS, TokenLine, token_tables
 
 MAX_ROWS: Final = 100
 MAX_PARENTS: Final = 10
@@ -43,6 +44,7 @@ def report(manifest: Mapping[str, Any]) -> str:
         _funnel(rows),
         _reasons(rows),
         _quarantine(manifest),
+        _tokens(manifest),
         _input(manifest),
         _output(manifest),
         _operators(manifest),
@@ -163,6 +165,25 @@ def _quarantine(manifest: Mapping[str, Any]) -> Iterator[str]:
     lines = [[_code(error), count(number), share(number, whole)] for error, number in errors[:MAX_ROWS]]
     yield from _table("Quarantined rows by error", ("error", "rows", "of all"), lines, len(errors) - MAX_ROWS, numbers_from=1)
     yield f"<p>Each row's file, place and message are in {_code('versions/' + manifest['version'] + '/quarantine')}.</p></section>"
+
+
+def _tokens(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Whose tokens they are: nothing, where none are counted."""
+    tables = list(token_tables(manifest))
+    if not tables:
+        return
+    yield from _section("tokens", "Tokens")
+    yield f"<p>{counted(manifest['tokens']['total'], 'token')} in {counted(manifest['output']['rows'], 'document')}.</p>"
+    for table in tables:
+        where = "the folder of the input file" if table.column is None else f"the column {_code(table.column)}"
+        lines = [[f"{_token_name(line)}{'' if line.more else _bar(line.tokens, 0, table.most)}", *line.numbers] for line in table.lines]
+        yield f'<p class="quiet">By {table.kind}, which is {where}:</p>'
+        yield from _table(f"Tokens by {table.kind}", (table.kind, *HEADS), lines, 0, numbers_from=1)
+    yield "</section>"
+
+
+def _token_name(line: TokenLine) -> str:
+    return f"{count(line.more)} more, in the manifest" if line.more else _code(line.name)
 
 
 # --- from what, and how

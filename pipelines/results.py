@@ -201,10 +201,12 @@ def manifest(
     warnings: Sequence[Mapping[str, Any]] = (),
     history: Snapshot | None = None,
     warned: Mapping[str, Sequence[str]] | None = None,
+    tokens: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest of a version (DESIGN 10).
 
-    `warnings` are those of guards, `history` is what earlier runs left that it was compared with, `warned` what operators told by name.
+    `warnings` are those of guards, `history` is what earlier runs left that it was compared with, `warned` what operators told by name,
+    `tokens` the tokens by source and language, where the documents have token counts.
     """
     told = warned or {}
     return {
@@ -226,6 +228,7 @@ def manifest(
         "operators": [operator_entry(config, position, ledger, told) for position in range(len(config.operators))],
         "warnings": list(warnings),
         "output": _output(tables),
+        "tokens": tokens,
         "tables": tables.to_json(),
         "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.output_schema],
         "parents": list(parents),

@@ -39,6 +39,7 @@ from pipelines.report import report
 from pipelines.results import Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
 from pipelines.stages import Budget, Stages
 from pipelines.storage import Store, open_store
+from pipelines.token_counts import prove_tokens
 from pipelines.version import MANIFEST, Claim, claim, claims, current_manifest, finish, replace_any, swap, write_once
 from pipelines.work import Work
 from pipelines.worker import Place
@@ -284,7 +285,7 @@ class Engine:
         faults.point("version.claimed")
         packing = Packing(self._log(f"pack-{plan.fingerprint}"), partial(self._complete, driver), plan, claimed, self._config)
         shards = packing.shards(stages.documents())
-        tokens = packing.token_shards(shards)
+        token_shards = packing.token_shards(shards)
         tables = packing.tables(stages.side_parts)
         faults.point("run.packed")
         ledger = stages.ledger()
@@ -295,10 +296,13 @@ class Engine:
             num_dropped=sum(file.part.rows for file in tables["dropped"]),
             num_quarantined=sum(file.part.rows for file in tables["quarantine"]),
         )
+        counts = stages.tokens()
+        if counts is not None:
+            prove_tokens(counts, documents=ledger.rows_out, tokens=sum(shard.tokens or 0 for shard in shards))
         written = write_once(self._store, f"{claimed.folder}/shards.parquet", shards_table(shards))
-        if tokens is not None:
-            write_once(self._store, f"{claimed.folder}/token_shards.parquet", tokens.table)
-        described = Tables(shards, hashlib.sha256(written).hexdigest(), tables, tokens)
+        if token_shards is not None:
+            write_once(self._store, f"{claimed.folder}/token_shards.parquet", token_shards.table)
+        described = Tables(shards, hashlib.sha256(written).hexdigest(), tables, token_shards)
         faults.point("version.tables-written")
         made = manifest(
             self._config,
@@ -313,6 +317,7 @@ class Engine:
             warnings=[breach.to_json() for breach in stages.breaches],
             history=self._ingredients.history,
             warned=self._warned,
+            tokens=counts,
         )
         final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
         write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())

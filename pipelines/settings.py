@@ -187,6 +187,16 @@ class OutputConfig(Section):
         description="Files of token ids for trainers, one for each Parquet shard, made of its column `input_ids`; null: none.",
         examples=[{"formats": ["megatron", "datatrove"]}],
     )
+    source_column: ColumnName | None = Field(
+        default=None,
+        description="Column that names each document's source, for the manifest's token counts; it need not be among `columns`. null: the "
+        "column `source` if there is one, else the folder of the input file.",
+    )
+    language_column: ColumnName | None = Field(
+        default=None,
+        description="Column that names each document's language, for the manifest's token counts; it need not be among `columns`. null: "
+        "the column `language` (which language_filter adds), else `lang`; without either, tokens are not counted by language.",
+    )
     dropped: bool = Field(default=False, description="True: the tables of dropped documents also carry the input's columns.")
     licence: str | None = Field(
         default=None, min_length=1, description="Licence of the dataset, for its card and manifest.", examples=["odc-by"]

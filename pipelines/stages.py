@@ -38,6 +38,7 @@ from pipelines.passage_grouping import group_passages
 from pipelines.plan import PLACE_ROWS, Plan, Stage, Unit, file_ranges, slices, unit_ordinals
 from pipelines.steps import Steps, held_bytes
 from pipelines.storage import Store
+from pipelines.token_counts import NAMES_PART, TokenTotals
 from pipelines.unit import PoisonJob, UnitJob
 from pipelines.work import Work
 
@@ -78,6 +79,8 @@ class Finished:
         seconds: Of the exchanges, by group operator.
         groups: The group operators that ended it, with what their tasks told.
         told: What units told of sources, by the group operator of the stage before that asks.
+        tokens: What units told of tokens in their records.
+        token_parts: Units that have a part with more of it.
     """
 
     stage: Stage
@@ -88,6 +91,8 @@ class Finished:
     seconds: dict[str, float] = field(default_factory=dict)
     groups: list[Grouped] = field(default_factory=list)
     told: dict[str, Findings] = field(default_factory=dict)
+    tokens: TokenTotals = field(default_factory=TokenTotals)
+    token_parts: array[int] = field(default_factory=lambda: array("l"))
 
     def read(self, packed: Digest) -> list[Left]:
         """What every unit left; the content of the parts that are packed goes into a digest."""
@@ -97,6 +102,10 @@ class Finished:
             self.ledger.add(ledger)
             for name, sources in body["detail"].get("sources", {}).items():
                 self.told.setdefault(name, Findings()).add_sources(sources)
+            if "tokens" in body["detail"]:
+                self.tokens.add(body["detail"]["tokens"])
+            if NAMES_PART in parts:
+                self.token_parts.append(position)
             for role in PACKED:
                 if role in parts:
                     packed.add(role, parts[role]["sha256"])
@@ -314,6 +323,16 @@ class Stages:
                 part = done.part(position, name)
                 assert part is not None
                 yield part
+
+    def tokens(self) -> dict[str, Any] | None:
+        """Tokens by source and language, as the manifest tells them; None where the documents have no token counts. Asked once."""
+        last = self.finished[-1]
+        columns = last.stage.spec.tokens
+        if columns is None:
+            return None
+        parts = [last.part(position, NAMES_PART) for position in last.token_parts]
+        last.tokens.add_parts(self._store, [part for part in parts if part is not None])
+        return last.tokens.to_json(columns)
 
     def documents(self) -> Iterator[Layers]:
         """The documents of every unit after the last stage."""

@@ -49,6 +49,7 @@ from pipelines.rows import (
     quarantined_rows,
 )
 from pipelines.sizes import row_sizes
+from pipelines.token_counts import NAMES_PART, TokenColumns, TokenCounts
 from pipelines.worker import Attempt, Outcome, Worker
 
 MADE_ID: Final = "id"
@@ -70,6 +71,7 @@ class StageSpec:
         judged: Group operators that ended the stage before.
         schema: Columns that come into the stage, before those that `judged` add.
         output: Columns of the result where this is the last stage, else None.
+        tokens: By which columns tokens are counted, in the last stage of documents that have token counts.
         drop_table: Columns of the table of dropped documents.
     """
 
@@ -80,6 +82,7 @@ class StageSpec:
     schema: pa.Schema
     output: tuple[str, ...] | None
     partition_by: tuple[str, ...]
+    tokens: TokenColumns | None
     drop_table: DropTable
     options: formats.ReadOptions
     made_id: bool
@@ -231,9 +234,10 @@ class _UnitRun:
         self.groups = opened.groups
         self.editors = opened.editors
         self.chain = Chain(opened.chain, files, self.spec.on_error, self.spec.drop_table)
-        names = ["documents", "dropped", "duplicates", "quarantine"]
+        names = ["documents", "dropped", "duplicates", "quarantine", *([NAMES_PART] if self.spec.tokens is not None else [])]
         for number, group in enumerate(self.groups):
             names += [f"keys-{number}", *([f"features-{number}"] if isinstance(group.operator, NearOperator) else [])]
+        self._tokens = None if self.spec.tokens is None else TokenCounts(self.spec.tokens, files)
         self.writers: dict[str, PartWriter] = {name: stack.enter_context(attempt.writer(name)) for name in names}
         self.quarantine = Quarantine(self.writers["quarantine"], files)
         self.key_parts = [
@@ -249,14 +253,17 @@ class _UnitRun:
             self._write_gone(Gone(dropped + gone.dropped, gone.quarantined))
             self._write_keys(rows)
             self._write_documents(number, before, rows)
+            if self._tokens is not None:
+                self._tokens.add(rows)
             self.ledger.rows_out += len(rows)
         self.quarantine.flush()
         for held in self.key_parts:
             held.flush()
+        told = {} if self._tokens is None else {"tokens": self._tokens.told(self.writers[NAMES_PART])}
         parts = {name: writer.finish() for name, writer in self.writers.items()}
         self._prove(parts)
         is_delta = self.job.layers is not None and not self.spec.partition_by
-        detail: dict[str, Any] = {"delta": is_delta, "unit": self.job.unit}
+        detail: dict[str, Any] = {"delta": is_delta, "unit": self.job.unit, **told}
         if self._sources:
             detail["sources"] = {name: counts.told() for name, counts in self._sources.items()}
         return Outcome(parts, self.ledger, detail)

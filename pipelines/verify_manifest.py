@@ -44,6 +44,7 @@ KINDS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "text or null": ("a string or null", lambda value: value is None or isinstance(value, str)),
     "texts": ("a string or a list", lambda value: isinstance(value, str | list)),
     "count": ("a whole number, 0 or more", _is_whole),
+    "object or null": ("an object or null", lambda value: value is None or isinstance(value, dict)),
     "count or null": ("a whole number, 0 or more, or null", lambda value: value is None or _is_whole(value)),
     "number": ("a number, 0 or more", lambda value: _is_whole(value) or (isinstance(value, float) and value >= 0)),
     "flag": ("true or false", lambda value: isinstance(value, bool)),
@@ -118,6 +119,15 @@ FIELDS: Final[Mapping[str, str]] = {
     "output.token_shards.formats.[]": "text",
     "output.token_shards.seed": "count or null",
     **{f"output.token_shards.{name}": "count" for name in ("shards", "documents", "tokens", "files", "bytes")},
+    "tokens": "object or null",
+    "tokens.total": "count",
+    "tokens.source_column": "text or null",
+    "tokens.language_column": "text or null",
+    **{
+        f"tokens.{by}{path}": kind
+        for by, whole in (("by_source", "object"), ("by_language", "object or null"))
+        for path, kind in (("", whole), (".{}", "object"), (".{}.documents", "count"), (".{}.tokens", "count"))
+    },
     "tables": "object",
     "tables.shards": "object",
     "tables.shards.rows": "count",
@@ -150,9 +160,9 @@ FIELDS: Final[Mapping[str, str]] = {
     "licence": "text or null",
 }
 OPTIONAL: Final = frozenset(
-    {"input.history", "operators.[].removed", "operators.[].warnings", "output.token_shards", "tables.token_shards", "warnings"}
+    {"input.history", "operators.[].removed", "operators.[].warnings", "output.token_shards", "tables.token_shards", "tokens", "warnings"}
 )
-"""Not every version has these: what earlier runs left, what operators cut out of texts and warned of, token shards, and what guards warned of."""
+"""Not every version has these: what earlier runs left, what operators cut out of texts and warned of, tokens, and what guards warned of."""
 _ABSENT: Final = object()
 
 

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokens_made import SplitMix64, order
 
-from pipelines import token_formats, token_ids, token_shards, verify_tokens
+from pipelines import token_formats, token_ids, token_shards, verify_token_shards
 from pipelines.errors import UnitError
 from pipelines.storage import open_store
 from pipelines.token_formats import beside, metric, token_path
@@ -45,7 +45,7 @@ def test_the_order_is_the_documented_one(seed, shard, rows):
     """Both implementations, the one that writes and the one that verifies, give what the words say."""
     expected = order(seed, shard, rows)
     assert token_order(seed, shard, rows).tolist() == expected
-    positions = verify_tokens.positions(seed, f"data/v1/language=en/part-{shard:05d}-0123abcd.parquet", rows)
+    positions = verify_token_shards.positions(seed, f"data/v1/language=en/part-{shard:05d}-0123abcd.parquet", rows)
     assert [int(positions[row]) for row in expected] == list(range(rows))
 
 
@@ -59,7 +59,7 @@ def test_the_order_never_changes():
 def test_without_a_seed_the_order_is_the_shard_s():
     """Not shuffled: position by position."""
     assert token_order(None, 3, 5).tolist() == [0, 1, 2, 3, 4]
-    assert verify_tokens.positions(None, "data/v1/part-00003-0123abcd.parquet", 5).tolist() == [0, 1, 2, 3, 4]
+    assert verify_token_shards.positions(None, "data/v1/part-00003-0123abcd.parquet", 5).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_shards_and_seeds_have_orders_of_their_own():

@@ -17,7 +17,7 @@ from operator_samples import small_tokenizer  # noqa: F401  a fixture
 from pipelines_made import contents, orphans, same, write_input
 from tokens_made import BOTH, READERS, assert_token_shards, documents_of, ids_operator, runs_of, shuffled, table_of, token_file
 
-from pipelines import results, token_formats, verify_token_files, verify_tokens
+from pipelines import results, token_formats, verify_token_files, verify_token_shards
 from pipelines.card import card
 from pipelines.config import load
 from pipelines.errors import ConfigError, InputError, UnitError, VersionConflict
@@ -479,5 +479,5 @@ def test_a_shard_that_cannot_be_read_is_told_once_for_each_format(whole):
 
 def test_the_columns_that_verify_expects_are_those_that_runs_write():
     """The contract is written down twice, for runs and for their verification, and says the same."""
-    assert {field.name: str(field.type) for field in TABLE} == verify_tokens.COLUMNS
+    assert {field.name: str(field.type) for field in TABLE} == verify_token_shards.COLUMNS
     assert dict(token_formats.SUFFIXES) == dict(verify_token_files.SUFFIXES) == {form: suffixes for form, (_, suffixes) in READERS.items()}
