@@ -114,7 +114,8 @@ def _is_nfc(normalizer: Json | None) -> bool:
     if normalizer is None:
         return False
     if normalizer["type"] == "Sequence":
-        return any([_is_nfc(one) for one in normalizer["normalizers"]])
+        found = [_is_nfc(one) for one in normalizer["normalizers"]]
+        return any(found)
     if normalizer["type"] != "NFC":
         raise UnknownRule(f"the normalizer {normalizer['type']}")
     return True

@@ -1,4 +1,4 @@
-"""Turn text into token ids. Owns the settings, the choice between kernels and library, and the two columns; the file comes through the assets."""
+"""Turn text into token ids. Owns the settings, the choice between kernels and library, and the two columns that are added."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ class Tokenize(BatchOperator):
             taken = np.ones(len(text), bool)
             taken[list(errors)] = False
             ids, ends = encode(text, taken)
-            absent = None if taken.all() else ~taken
             offsets = np.concatenate([np.zeros(1, np.int64), ends])
-            lists = pa.LargeListArray.from_arrays(offsets, pa.array(_narrowed(ids, dtype)), mask=None if absent is None else pa.array(absent))
-            counts = pa.array(np.diff(offsets).astype(np.int32), mask=absent)
+            absent = None if taken.all() else pa.array(~taken)
+            lists = pa.LargeListArray.from_arrays(offsets, pa.array(_narrowed(ids, dtype)), mask=absent)
+            counts = pa.array(np.diff(offsets).astype(np.int32), mask=None if absent is None else ~taken)
             return Result(with_column(with_column(batch, "input_ids", lists), "num_tokens", counts), errors=errors)
 
         return tokenize

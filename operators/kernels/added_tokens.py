@@ -1,4 +1,4 @@
-"""Where the tokens that were added to a vocabulary stand in a text: a tree over their bytes, the leftmost match first, the longest of those.
+"""Where tokens that were added to a vocabulary stand in a text: a tree over their bytes, the leftmost match, the longest of those.
 
 Owns the tree. It does what the automaton of the `tokenizers` library does (Aho-Corasick, leftmost-longest), which looks for added tokens
 before a text is split.

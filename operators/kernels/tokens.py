@@ -1,4 +1,4 @@
-"""Texts to token ids: added tokens cut out, the rest split into pieces, each piece looked up or merged, all in one pass over Arrow's buffers.
+"""Texts to token ids in one pass over Arrow's buffers: added tokens cut out, the rest split into pieces, each looked up or merged.
 
 Owns the order of the steps, which is that of the `tokenizers` library. The ids of a text depend on it and the tables alone.
 """
