@@ -27,6 +27,7 @@ from operators.base import (
 )
 from operators.library_encoder import LibraryEncoder, NoTokenizer, load_tokenizer
 from operators.token_check import Encoder, difference
+from operators.tokenizer_file import REMEDY, remedy_for
 
 IdType = Literal["auto", "uint16", "uint32", "int32"]
 
@@ -109,13 +110,12 @@ class Tokenize(BatchOperator):
         return tokenize
 
     def _load(self, path: str) -> Any:
-        remedy = "give the path, URL or Hub id of a `tokenizer.json` as the tokenizers library writes it"
         if not Path(path).is_file():
-            raise OperatorError(f"{self.type}: tokenizer {self.tokenizer!r}: there is no file {path}; {remedy}")
+            raise OperatorError(f"{self.type}: tokenizer {self.tokenizer!r}: there is no file {path}; {REMEDY}")
         try:
             return load_tokenizer(path, special_is_text=self.special_tokens == "text")
         except NoTokenizer as error:
-            raise OperatorError(f"{self.type}: tokenizer {self.tokenizer!r} cannot be read ({error}); {remedy}") from error
+            raise OperatorError(f"{self.type}: tokenizer {self.tokenizer!r} cannot be read ({error}); {remedy_for(path)}") from error
 
     def _dtype(self, largest: int) -> np.dtype[Any]:
         if self.id_type == "auto":

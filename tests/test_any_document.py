@@ -24,7 +24,7 @@ from operators.kernels.buffers import InvalidOffsetsError, text_buffers
 
 ADAPTER: TypeAdapter[Operator] = TypeAdapter(AnyOperator)
 # These hand each document to a library, as a Python string: what it takes and how long is the library's affair.
-LIBRARIES = ("datatrove", "extract_html", "tokenize")
+LIBRARIES = ("datatrove", "extract_html")
 SAMPLES = [name for name, sample in sample_settings(Path("t"), Path("m")).items() if sample["type"] not in LIBRARIES]
 # These ask Arrow's own functions about the text, which refuse ill-formed UTF-8 (readers quarantine it), or read other columns.
 ARROWS = (
@@ -143,7 +143,7 @@ def test_nothing_looks_beyond_its_data(made, tmp_path):
 
 @pytest.mark.parametrize("offsets", [[0, 20, 10, 30], [0, 10, 20, 5]], ids=["within", "at-the-end"])
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)
-@pytest.mark.parametrize("name", [name for name in (*SAMPLES, "extract_html", "tokenize") if name != "url_filter"])
+@pytest.mark.parametrize("name", [name for name in (*SAMPLES, "extract_html") if name != "url_filter"])
 def test_offsets_that_go_back_are_refused(made, name, kind, offsets):
     """A column that nobody can have made is an error before any kernel, or any function of Arrow's, sees it."""
     function = opened(made[name])
