@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, null_text_errors, text_of, with_column
+from operators.base import Assets, BatchFn, BatchOperator, Learned, OperatorError, Result, null_text_errors, text_of, with_column
+from operators.train_tokenizer import TrainTokenizer
 
 # Encodings hold about 40 bytes a token until they are copied: a slice bounds that, and is enough to keep the library busy.
 SLICE_BYTES = 1 << 20
@@ -29,7 +30,9 @@ class Tokenize(BatchOperator):
 
     type: Literal["tokenize"] = "tokenize"
     tokenizer: str = Field(
-        min_length=1, description="A `tokenizer.json`: its path or URL, a folder that holds one, or the id of a model on the Hub."
+        min_length=1,
+        description="A `tokenizer.json`: its path or URL, a folder that holds one, the id of a model on the Hub, or the name of a "
+        "`train_tokenizer` before it.",
     )
     add_special_tokens: bool = Field(default=False, description="Add the tokens that the tokenizer puts around a text (begin, end).")
 
@@ -45,14 +48,24 @@ class Tokenize(BatchOperator):
             return (name,)
         return (f"hf://{name}/tokenizer.json",)
 
+    def learnable(self) -> Mapping[str, str]:
+        """`tokenizer` may be the name of a `train_tokenizer` before it."""
+        return {"tokenizer": self.asset_uris()[0]}
+
     def open(self, assets: Assets) -> BatchFn:
         """Load the tokenizer.
 
         Raises:
             OperatorError: The file is missing or no tokenizer.
         """
-        tokenizer = self._load(assets.path(self.asset_uris()[0]))
-        largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+        learned = assets.learned(self.tokenizer)
+        if learned is None:
+            tokenizer = self._load(assets.path(self.asset_uris()[0]))
+            largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+        else:
+            # The column's type follows from the settings: it is promised before anything is learned, when only an empty batch comes.
+            tokenizer = None if learned.path is None else self._load(learned.path)
+            largest = learned_size(learned) - 1
         dtype = np.dtype(np.uint16 if largest < 1 << 16 else np.uint32)
 
         def tokenize(batch: pa.RecordBatch) -> Result:
@@ -100,6 +113,19 @@ class Tokenize(BatchOperator):
         if text.null_count:
             sizes[pc.is_null(text).to_numpy(zero_copy_only=False)] = 0
         return np.concatenate(parts), sizes
+
+
+def learned_size(learned: Learned) -> int:
+    """Entries of a learned vocabulary at most.
+
+    Raises:
+        OperatorError: What was learned is no tokenizer.
+    """
+    if not isinstance(learned.operator, TrainTokenizer):
+        raise OperatorError(
+            f"tokenize: tokenizer: the operator {learned.operator.name!r} learns no tokenizer; name a `train_tokenizer` before this one"
+        )
+    return learned.operator.vocab_size
 
 
 def _slices(text: pa.LargeStringArray) -> Iterator[list[str]]:

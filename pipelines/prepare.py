@@ -14,7 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from cluster.tasks import Executor, InlineExecutor
-from operators.base import BatchOperator, GroupOperator, OperatorError
+from operators.base import BatchOperator, Learned, LearningOperator, OperatorError
 from pipelines.assets import asset_digest, asset_tables, local_asset
 from pipelines.chain import bounded, open_chain
 from pipelines.config import PipelineConfig
@@ -23,7 +23,7 @@ from pipelines.formats import ReadOptions
 from pipelines.inventory import Inventory, take_inventory
 from pipelines.judging import Judged
 from pipelines.ledger import most_allowed
-from pipelines.plan import Ingredients, cut
+from pipelines.plan import End, Ingredients, cut, learning
 from pipelines.redaction import redact_uri
 from pipelines.storage import Sources
 from pipelines.unit import MADE_ID, judged_schema
@@ -75,7 +75,7 @@ def asset_digests(config: PipelineConfig, sources: Sources) -> dict[str, str]:
     digests: dict[str, str] = {}
     problems = []
     for operator in config.operators:
-        for uri in operator.asset_uris():
+        for uri in operator.asset_uris_beside(learning(config.operators)):
             try:
                 digests[uri] = asset_digest(sources, uri)
             except NotFound:
@@ -91,24 +91,24 @@ def stage_schemas(config: PipelineConfig, schema: pa.Schema, assets: _Driver) ->
     """Columns that come into each stage, and last those that go out, by running every operator on an empty batch."""
     schemas = [schema]
     judged: list[Judged] = []
-    for batch, groups in cut(config.operators):
+    for batch, ends in cut(config.operators):
         schema = judged_schema(schema, judged)
         opened = open_chain([operator for operator in batch if isinstance(operator, BatchOperator)], schema, assets)
         schema = opened[-1].schema if opened else schema
-        for group in groups:
-            _open_group(group, schema, assets)
-        judged = list(map(Judged.of, groups))
+        for end in ends:
+            _open_end(end, schema, assets)
+        judged = list(map(Judged.of, ends))
         schemas.append(schema)
     return tuple(schemas)
 
 
-def _open_group(group: GroupOperator, schema: pa.Schema, assets: _Driver) -> None:
+def _open_end(operator: End, schema: pa.Schema, assets: _Driver) -> None:
     try:
-        group.open(assets)(pa.RecordBatch.from_pylist([], schema=schema))
+        operator.open(assets)(pa.RecordBatch.from_pylist([], schema=schema))
     except OperatorError as error:
-        raise UnitError(f"operator {group.name!r}: {error}") from error
+        raise UnitError(f"operator {operator.name!r}: {error}") from error
     except Exception as error:
-        raise UnitError(f"operator {group.name!r} cannot be opened: {type(error).__name__}: {bounded(error)}") from error
+        raise UnitError(f"operator {operator.name!r} cannot be opened: {type(error).__name__}: {bounded(error)}") from error
 
 
 class _Driver:
@@ -132,6 +132,10 @@ class _Driver:
 
     def tables(self, uri: str) -> Mapping[str, Mapping[str, Any]]:
         return asset_tables(self._sources, uri, self._digests[uri])
+
+    def learned(self, name: str) -> Learned | None:
+        learners = (operator for operator in self._config.operators if isinstance(operator, LearningOperator))
+        return next((Learned(operator, None) for operator in learners if operator.name == name), None)
 
 
 def _id_column(config: PipelineConfig, options: ReadOptions, schema: pa.Schema) -> tuple[ReadOptions, bool]:

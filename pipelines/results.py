@@ -187,8 +187,12 @@ def manifest(
     limit: int | None,
     warnings: Sequence[Mapping[str, Any]] = (),
     history: Snapshot | None = None,
+    learned: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The manifest of a version (DESIGN 10). `history`: what earlier runs left that it was compared with."""
+    """The manifest of a version (DESIGN 10).
+
+    `history`: what earlier runs left that it was compared with. `learned`: the files that operators learned from the documents.
+    """
     return {
         "manifest_version": MANIFEST_VERSION,
         "name": config.name,
@@ -209,6 +213,7 @@ def manifest(
         "warnings": list(warnings),
         "output": _output(tables),
         "tables": tables.to_json(),
+        **({"learned": list(learned)} if learned else {}),
         "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.output_schema],
         "parents": list(parents),
         "licence": config.output.licence,

@@ -29,6 +29,7 @@ from pipelines.history_adding import generation_id
 from pipelines.history_leaving import Leaving
 from pipelines.history_planning import group_operators, has_left, history_of, history_store, with_history, without_history
 from pipelines.inventory import Inventory
+from pipelines.learned import publish_learned
 from pipelines.lease import Lease, was_cut_short
 from pipelines.plan import Ingredients, Plan, Unit, make_plan, plan_units, unit_bytes, with_splits
 from pipelines.prepare import Prepared, prepare
@@ -291,6 +292,7 @@ class Engine:
             num_quarantined=sum(file.part.rows for file in tables["quarantine"]),
         )
         written = write_once(self._store, f"{claimed.folder}/shards.parquet", shards_table(shards))
+        publish_learned(self._store, stages.learned, claimed.folder)
         described = Tables(shards, hashlib.sha256(written).hexdigest(), tables)
         faults.point("version.tables-written")
         made = manifest(
@@ -305,6 +307,7 @@ class Engine:
             limit=self._limit,
             warnings=[breach.to_json() for breach in stages.breaches],
             history=self._ingredients.history,
+            learned=[file.to_json(claimed.folder) for file in stages.learned],
         )
         final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
         write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())
@@ -445,7 +448,7 @@ def plan_facts(config: PipelineConfig, plan: Plan, inventory: Inventory, made: I
             {
                 "fingerprint": stage.fingerprint,
                 "operators": list(stage.operators),
-                "groups": [group.name for group in stage.spec.groups],
+                "groups": [spec.name for spec in (*stage.spec.learners, *stage.spec.groups)],
                 "facts": stage.facts,
             }
             for stage in plan.stages

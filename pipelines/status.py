@@ -26,7 +26,7 @@ __all__ = ["State", "render_status", "status"]
 PLAN = f"{ROOT}/plan.json"
 EXCHANGE = (
     *("partition", "spread", "buckets", "verify", "meet", "contract", "links", "star", "label"),
-    *("decide", "resolve", "cut", "slice", "count", "gather"),
+    *("decide", "resolve", "cut", "slice", "count", "gather", "sample", "learn"),
 )
 """Kinds of an exchange's tasks, in the order of the work."""
 

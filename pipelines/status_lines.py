@@ -18,6 +18,8 @@ KINDS: Final = {
     **dict.fromkeys(("contract", "links", "star", "label"), "component task"),
     **dict.fromkeys(("decide", "resolve", "cut", "slice", "count"), "decision"),
     "gather": "gathering",
+    "sample": "sampling task",
+    "learn": "learned file",
 }
 """What a person reads of each kind of an exchange's tasks."""
 

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from operators.base import BatchOperator, GroupOperator, KeysFn, text_of, with_column
+from operators.base import BatchOperator, GroupOperator, KeysFn, LearningOperator, LessonsFn, text_of, with_column
 from operators.near import NearOperator
 from operators.passages import PassageOperator
 from pipelines import formats, identity
@@ -33,7 +33,9 @@ from pipelines.inventory import InputFile
 from pipelines.judging import Judged, num_removals, passages_of
 from pipelines.key_parts import KeyParts
 from pipelines.layers import Layers, delta, read_layers, split_identity, with_identity
+from pipelines.learned import LearnedFile, StageAssets, state_of
 from pipelines.ledger import READER, Ledger
+from pipelines.lots import Tally
 from pipelines.operatorspec import OperatorSpec
 from pipelines.quarantine import Progress, Quarantine
 from pipelines.rows import (
@@ -70,6 +72,7 @@ class StageSpec:
         schema: Columns that come into the stage, before those that `judged` add.
         output: Columns of the result where this is the last stage, else None.
         drop_table: Columns of the table of dropped documents.
+        learners: Operators that learn from the documents that the stage gives.
     """
 
     fingerprint: str
@@ -84,6 +87,7 @@ class StageSpec:
     made_id: bool
     batch_bytes: int
     on_error: OnError
+    learners: tuple[OperatorSpec, ...] = ()
 
     @property
     def judged_schema(self) -> pa.Schema:
@@ -106,11 +110,21 @@ class OpenedGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedLearner:
+    """An operator that learns, ready to say on this worker what there is to learn."""
+
+    name: str
+    operator: LearningOperator
+    lessons: LessonsFn
+
+
+@dataclass(frozen=True, slots=True)
 class OpenedStage:
     """A stage's operators, ready on this worker."""
 
     chain: list[OpenedOperator]
     groups: list[OpenedGroup]
+    learners: list[OpenedLearner]
     editors: dict[str, PassageOperator]
 
 
@@ -124,6 +138,7 @@ class UnitJob:
         verdicts: For each group operator of the stage before, the frame with its verdicts on this unit, or None.
         rows: Rows that must come in.
         unit: What the record says of the unit, for a later plan that wants to keep it.
+        learned: What operators of earlier stages have learned.
     """
 
     spec: StageSpec
@@ -132,6 +147,7 @@ class UnitJob:
     verdicts: tuple[FrameRef | None, ...]
     rows: int
     unit: Mapping[str, Any]
+    learned: tuple[LearnedFile, ...] = ()
     kind: str = "unit"
 
     def run(self, worker: Worker, attempt: Attempt) -> Outcome:
@@ -197,20 +213,24 @@ def judged_schema(schema: pa.Schema, judged: Iterable[Judged]) -> pa.Schema:
     return schema
 
 
-def open_stage(spec: StageSpec, worker: Worker) -> OpenedStage:
-    """Open the stage's operators, once a worker."""
-    opened = worker.opened.get(spec.fingerprint)
+def open_stage(spec: StageSpec, worker: Worker, learned: Sequence[LearnedFile] = ()) -> OpenedStage:
+    """Open the stage's operators, once a worker, with what those of earlier stages have learned."""
+    state = spec.fingerprint + state_of(learned)
+    opened = worker.opened.get(state)
     if opened is None:
+        assets = StageAssets(worker, learned)
         operators = [made for made in (item.load() for item in spec.operators) if isinstance(made, BatchOperator)]
         groups = [made for made in (item.load() for item in spec.groups) if isinstance(made, GroupOperator)]
-        chain = open_chain(operators, spec.judged_schema, worker)
+        learners = [made for made in (item.load() for item in spec.learners) if isinstance(made, LearningOperator)]
+        chain = open_chain(operators, spec.judged_schema, assets)
         editors = {one.name: one.editor.load() for one in spec.judged if one.editor is not None}
         opened = OpenedStage(
             chain,
-            [OpenedGroup(group.name or group.type, group, group.open(worker)) for group in groups],
+            [OpenedGroup(group.name or group.type, group, group.open(assets)) for group in groups],
+            [OpenedLearner(one.name or one.type, one, one.open(assets)) for one in learners],
             {name: editor for name, editor in editors.items() if isinstance(editor, PassageOperator)},
         )
-        worker.opened = {spec.fingerprint: opened}
+        worker.opened = {state: opened}
     assert isinstance(opened, OpenedStage)
     return opened
 
@@ -224,8 +244,10 @@ class _UnitRun:
         self.worker = worker
         self.files = files
         self.ledger = Ledger()
-        opened = open_stage(self.spec, worker)
+        opened = open_stage(self.spec, worker, job.learned)
         self.groups = opened.groups
+        self.learners = opened.learners
+        self.tallies = {one.name: Tally(one.operator.max_document_bytes, worker.seed) for one in opened.learners}
         self.editors = opened.editors
         self.chain = Chain(opened.chain, files, self.spec.on_error, self.spec.drop_table)
         names = ["documents", "dropped", "duplicates", "quarantine"]
@@ -245,6 +267,7 @@ class _UnitRun:
             rows, gone = self.chain.process(rows, self.ledger)
             self._write_gone(Gone(dropped + gone.dropped, gone.quarantined))
             self._write_keys(rows)
+            self._tally(rows)
             self._write_documents(number, before, rows)
             self.ledger.rows_out += len(rows)
         self.quarantine.flush()
@@ -256,6 +279,8 @@ class _UnitRun:
         detail: dict[str, Any] = {"delta": is_delta, "unit": self.job.unit}
         if self._sources:
             detail["sources"] = {name: counts.told() for name, counts in self._sources.items()}
+        if self.tallies:
+            detail["tallies"] = {name: tally.told() for name, tally in self.tallies.items()}
         return Outcome(parts, self.ledger, detail)
 
     # --- in
@@ -387,6 +412,16 @@ class _UnitRun:
             started = time.thread_time()
             parts.add(self._keys(group, rows))
             self.ledger.operator(group.name).seconds += time.thread_time() - started
+
+    def _tally(self, rows: Rows) -> None:
+        """Count what there is to learn, a frame of documents at a time; an empty batch is no frame."""
+        for learner in self.learners if len(rows) else ():
+            started = time.thread_time()
+            lessons = learner.lessons(rows.batch)
+            if len(lessons) != len(rows):
+                raise LedgerImbalance(f"operator {learner.name!r} was given {len(rows)} rows and returned {len(lessons)} lessons")
+            self.tallies[learner.name].add(self.files.keys(rows.file, rows.row), lessons)
+            self.ledger.operator(learner.name).seconds += time.thread_time() - started
 
     def _keys(self, group: OpenedGroup, rows: Rows) -> pa.RecordBatch:
         """The keys of the documents that take part, with their identity in front and the users' ids behind."""

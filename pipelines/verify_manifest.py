@@ -130,6 +130,11 @@ FIELDS: Final[Mapping[str, str]] = {
             (".files.[].sha256", "digest"),
         )
     },
+    "learned": "list",
+    "learned.[]": "object",
+    **{f"learned.[].{name}": "text" for name in ("operator", "path")},
+    **{f"learned.[].{name}": "count" for name in ("bytes", "documents", "sample_bytes")},
+    "learned.[].sha256": "digest",
     "schema": "list",
     "schema.[]": "object",
     "schema.[].name": "text",
@@ -139,8 +144,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "parents.[]": "digest",
     "licence": "text or null",
 }
-OPTIONAL: Final = frozenset({"input.history", "operators.[].removed", "warnings"})
-"""Not every version has these: what earlier runs left, what operators cut out of texts, and what guards warned of."""
+OPTIONAL: Final = frozenset({"input.history", "operators.[].removed", "warnings", "learned"})
+"""Not every version has these: what earlier runs left, what operators cut out of texts, what guards warned of, what was learned."""
 _ABSENT: Final = object()
 
 
