@@ -1,4 +1,4 @@
-"""Train a byte-level BPE on the pipeline's own documents. Owns what the trained tokenizer is; the sample of documents comes from the engine."""
+"""Train a byte-level BPE on the pipeline's own documents. Owns what the tokenizer is; the sample comes from the engine."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TrainTokenizer(LearningOperator):
     )
     special_tokens: tuple[str, ...] = Field(
         default=(END_OF_TEXT,),
-        description="Control tokens, which get the first ids; in a document they are text, which `tokenize` never takes for a control token.",
+        description="Control tokens, which get the first ids. In a document they are text, unless `tokenize` is told otherwise.",
     )
     min_frequency: int = Field(
         default=2,
@@ -61,7 +61,7 @@ class TrainTokenizer(LearningOperator):
         description=f"How texts are cut before tokens are merged: {', '.join(PATTERNS)}, or a regular expression that matches each piece.",
     )
     max_token_length: int | None = Field(
-        default=None, ge=1, description="Bytes of a token at most; null: no bound but that of the pieces that the pattern cuts."
+        default=None, ge=2, description="Bytes of a token at most; null: no bound but that of the pieces that the pattern cuts."
     )
 
     FILE: ClassVar[str] = "tokenizer.json"
@@ -107,7 +107,8 @@ class TrainTokenizer(LearningOperator):
         from tokenizers import pre_tokenizers, trainers
 
         tokenizer = self._untrained()
-        bounded: dict[str, Any] = {} if self.max_token_length is None else {"max_token_length": self.max_token_length}
+        # The library's bound is the first length that is too long.
+        bounded: dict[str, Any] = {} if self.max_token_length is None else {"max_token_length": self.max_token_length + 1}
         trainer = trainers.BpeTrainer(
             vocab_size=self.vocab_size,
             min_frequency=self.min_frequency,

@@ -3,9 +3,9 @@
     tallies of units (in their records) ─► bound of the sample ─► sample: tasks that read the frames with documents below it
       ─► learn: one task, which orders them, takes what fits, and writes the file
 
-A document is in the sample by its lot alone (`lots.py`), so that the file depends on no unit, batch or worker. Owns the jobs and their plan.
-What it costs: a byte or two in a unit's record for each frame; reading those frames that have a document below the bound (as many as the
-sample has documents, twice, at most); the memory of one task: some times the sample.
+A document is in the sample by its lot alone (`lots.py`), so that the file depends on no unit, batch or worker. Owns the jobs and their
+plan. What it costs: some bytes in a unit's record for each frame; reading those frames that have a document below the bound (as many as
+the sample has documents, twice, at most); the memory of one task: some times the sample.
 """
 
 from __future__ import annotations
@@ -237,9 +237,7 @@ class Learning:
 
 
 def chunks(pieces: Sequence[Piece], most: int) -> Iterator[tuple[list[Piece], int]]:
-    """Pieces in stretches of at most so many bytes to read, cut between frames, with what is to be read for each; a frame that has more is
-    alone.
-    """
+    """Pieces in stretches of at most so many bytes to read, with how many these are: cut between frames, and a larger frame is alone."""
     held: list[Piece] = []
     total = 0
     for piece in pieces:

@@ -33,7 +33,7 @@ class Drawn(NamedTuple):
 
     @property
     def zeros(self) -> Ints:
-        """Leading zeros of each lot: half of all documents have one or more, a quarter two or more …"""
+        """Leading zeros of each lot: half of all documents have one or more, a quarter two or more."""
         return LOT_BITS - _bit_length(self.lot)
 
     @property

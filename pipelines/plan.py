@@ -1,7 +1,7 @@
 """The plan: a pure function of the pipeline, the inventory and what is known to be committed. It does no I/O.
 
-A stage is batch operators up to and with the operators that follow them and need all documents: to compare, or to learn. A unit is a stretch of the inventory: whole row groups, and
-after a split a range of their rows.
+A stage is batch operators up to and with the operators behind them that need all documents, to compare them or to learn from them. A unit
+is a stretch of the inventory: whole row groups, and after a split a range of their rows.
 """
 
 from __future__ import annotations

@@ -448,7 +448,8 @@ def plan_facts(config: PipelineConfig, plan: Plan, inventory: Inventory, made: I
             {
                 "fingerprint": stage.fingerprint,
                 "operators": list(stage.operators),
-                "groups": [spec.name for spec in (*stage.spec.learners, *stage.spec.groups)],
+                "groups": [group.name for group in stage.spec.groups],
+                "learners": [learner.name for learner in stage.spec.learners],
                 "facts": stage.facts,
             }
             for stage in plan.stages

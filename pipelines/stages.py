@@ -225,7 +225,7 @@ class Stages:
     # --- learning
 
     def _learn(self, done: Finished) -> list[list[UnitVerdict]]:
-        """What the operators that end a stage learn. It counts as a verdict on every unit: of no row, but what comes after depends on it."""
+        """What operators learn at the end of a stage. It counts as a verdict on every unit: later work depends on it."""
         number = len(self.finished) - 1
         verdicts = []
         for position, operator in enumerate(done.stage.spec.learners):

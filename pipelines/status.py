@@ -154,6 +154,7 @@ def _stage(stage: Mapping[str, Any], scan: Committed, plan: Mapping[str, Any]) -
     return {
         "operators": [*stage["operators"]],
         "groups": [*stage["groups"]],
+        "learners": [*stage.get("learners", ())],
         "epoch": scan.epoch,
         "units_committed": scan.kinds["unit"],
         "units_planned": plan.get("num_units"),

@@ -173,8 +173,10 @@ def opened(operator: Operator, assets: FakeAssets = ASSETS) -> Callable[[pa.Reco
     return operator.open(assets)
 
 
-def outcome(result: Result | pa.RecordBatch) -> tuple[list[dict[str, Any]], list[str | None], dict[int, Any]]:
+def outcome(result: Result | pa.RecordBatch | pa.Array) -> tuple[list[Any], list[str | None], dict[int, Any]]:
     """What a function gave, as plain values that compare."""
+    if isinstance(result, pa.Array):
+        return result.to_pylist(), [], {}
     if isinstance(result, pa.RecordBatch):
         return result.to_pylist(), [], {}
     reasons = [None] * result.batch.num_rows if result.reasons is None else result.reasons.to_pylist()

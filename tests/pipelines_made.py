@@ -357,7 +357,13 @@ def orphans(store: Store) -> list[str]:
         manifest = json.loads(store.read(f"versions/{version}/manifest.json"))
         shards = pq.read_table(pa.BufferReader(store.read(f"versions/{version}/shards.parquet")))["path"].to_pylist()
         tables = [file["path"] for table in manifest["tables"].values() for file in table.get("files", ())]
-        named |= {*shards, *tables, *(f"versions/{version}/{name}" for name in ("manifest.json", "report.html", "shards.parquet"))}
+        learned = [entry["path"] for entry in manifest.get("learned", ())]
+        named |= {
+            *shards,
+            *tables,
+            *learned,
+            *(f"versions/{version}/{name}" for name in ("manifest.json", "report.html", "shards.parquet")),
+        }
     return inside + [info.path for info in store.list() if not info.path.startswith("_shardmill/") and info.path not in named]
 
 
