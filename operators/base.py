@@ -215,7 +215,7 @@ class LearningOperator(Operator):
         default=64 << 20,
         ge=1,
         le=1 << 32,
-        description="Bytes of text (UTF-8) of the sample that it learns from; the memory of the one task that learns is some times that.",
+        description="Bytes of text (UTF-8) in the sample (default 64 MiB); the one task that learns takes some ten times that in memory.",
     )
     max_document_bytes: int = Field(
         default=100 << 10,

@@ -142,6 +142,7 @@ class LearnJob:
         """Write the learned file; `detail` says how many documents and bytes of text it was learned from."""
         operator = _loaded(self.operator)
         lessons = self._sample(worker, operator)
+        pa.default_memory_pool().release_unused()  # what was read for the sample is not held while it is learned from
         try:
             learned = operator.learn(_some_at_a_time(lessons))
         except OperatorError as error:

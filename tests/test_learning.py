@@ -226,7 +226,7 @@ def lessons(found: Output, name="own:Recorder"):
 
 @pytest.mark.parametrize("sample_bytes", [100, 700, 3000, 20_000, 1_000_000])
 def test_the_sample_is_what_a_plain_reference_takes(source, tmp_path, sample_bytes):
-    """Of the documents that reach the operator the lowest lots, cut and weighed, as many as fit; and the file is there for those after it."""
+    """Of the documents that reach the operator the lowest lots, as many as fit; and the file is there for those after it."""
     found = finished(made(tmp_path, source, steps=operators(sample_bytes=sample_bytes)))
     reached = [(bytes.fromhex(row["id"]), row["text"]) for row in found.rows("id", "text")]
     expected = reference(reached, EXECUTION["seed"], sample_bytes, 100)
@@ -313,7 +313,7 @@ def test_operators_learn_of_what_is_left_at_their_place(source, tmp_path):
 def test_without_a_text_there_is_one_clear_error(tmp_path):
     """Of no documents, and of empty ones, nothing can be learned; the run says so and what to look at."""
     write_parquet(tmp_path / "in" / "a.parquet", [{"id": "1", "text": ""}], schema=pa.schema([("id", pa.string()), ("text", pa.string())]))
-    with pytest.raises(UnitError, match="'own:Recorder': no document with text reached it.*drops"):
+    with pytest.raises(UnitError, match=r"'own:Recorder': no document with text reached it.*drops"):
         run(made(tmp_path, tmp_path / "in", steps=[{"type": "own:Recorder"}]))
 
 
