@@ -34,7 +34,7 @@ class TrainTokenizer(LearningOperator):
     `tokenizer` to use it in another pipeline. Every byte is in the vocabulary, so that any text can be encoded and comes back.
 
     The sample is made of whole documents (of long ones the beginning), drawn by a hash of `execution.seed` and of each document's place
-    in the input: neither workers nor units matter, and the same documents give the same file, byte by byte. The documents that reach the
+    in the input: neither workers nor units matter, and the same input gives the same file, byte by byte. The documents that reach the
     operator are read once more, as far as they are in the sample. Training takes one core, half a second to a second for a MiB of the
     sample, and about ten times the sample in memory. No document is dropped or changed.
     """
