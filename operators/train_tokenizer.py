@@ -117,7 +117,7 @@ class TrainTokenizer(LearningOperator):
             show_progress=False,
             **bounded,
         )
-        tokenizer.train_from_iterator((some.to_pylist() for some in lessons), trainer)
+        tokenizer.train_from_iterator(map(_texts, lessons), trainer)
         content: str = tokenizer.to_str()
         self._check_special_tokens(content)
         return content.encode()
@@ -151,3 +151,12 @@ class TrainTokenizer(LearningOperator):
                 f"{self.type}: special_tokens: {min(spelled)!r} is so frequent in the documents that it would be learned as a token of "
                 "the text; name another special token, or choose a `pattern` that cuts it"
             )
+
+
+def _texts(lessons: pa.LargeStringArray) -> list[str]:
+    """Lessons as strings. An operator may have left ill-formed UTF-8 in a text: one of these must not end the training."""
+    try:
+        texts: list[str] = lessons.to_pylist()
+    except UnicodeDecodeError:
+        texts = [data.decode(errors="replace") for data in lessons.cast(pa.large_binary()).to_pylist()]
+    return texts

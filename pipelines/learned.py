@@ -5,6 +5,7 @@ Owns where the file lies and how an operator on a worker gets at it; how it is l
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -106,8 +107,12 @@ def content(store: Store, file: LearnedFile) -> bytes:
         InputChanged: They are not those that were committed.
     """
     data = store.read(file.path)
-    if len(data) != file.bytes:
-        raise InputChanged(f"{file.path}: it has {len(data)} bytes, {file.bytes} were committed: it was changed; remove it and run again")
+    found = hashlib.sha256(data).hexdigest()
+    if found != file.sha256:
+        raise InputChanged(
+            f"{file.path}: {len(data)} bytes with the sha256 {found[:12]}…, {file.bytes} with {file.sha256[:12]}… were committed: it was "
+            "changed or damaged; restore it, or remove the output's _shardmill folder to run from the start"
+        )
     return data
 
 

@@ -190,6 +190,12 @@ def test_a_special_token_that_texts_are_full_of_is_refused():
         learned(["abcabc abcabc"] * 9, special_tokens=["abcabc"])
 
 
+def test_ill_formed_text_ends_no_training():
+    """What an operator before left of a character is learned as the sign for it."""
+    broken = pa.array([b"abc \xff\xc3 abc", *(text.encode() for text in LESSONS)], pa.large_binary()).view(pa.large_string())
+    assert TrainTokenizer(vocab_size=400).learn(iter([broken])) == learned(["abc \ufffd\ufffd abc", *LESSONS])
+
+
 # --- tokenize with what was learned
 
 
