@@ -51,6 +51,7 @@ ENGINE_MODULES: Final = (
     "lots",
     "near_*",
     "pack",
+    "partition_folders",
     "partitioning",
     "passage_grouping",
     "plan",

@@ -5,16 +5,12 @@ The first stage reads the input; a later one reads the layers of the stage befor
 
 from __future__ import annotations
 
-import hashlib
 import time
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 from typing import Any, Final
-from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +33,7 @@ from pipelines.learned import LearnedFile, StageAssets, state_of
 from pipelines.ledger import READER, Ledger
 from pipelines.lots import Tally
 from pipelines.operatorspec import OperatorSpec
+from pipelines.partition_folders import partition_codes
 from pipelines.quarantine import Progress, Quarantine
 from pipelines.rows import (
     DUPLICATES,
@@ -54,10 +51,6 @@ from pipelines.worker import Attempt, Outcome, Worker
 
 MADE_ID: Final = "id"
 """Name of the id column where the input has none."""
-
-MAX_FOLDER_BYTES: Final = 255
-"""Longest name of a folder on the file systems that there are."""
-DIGEST_CHARS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,37 +485,3 @@ class _UnitRun:
         if not uris:
             return "a unit without rows"
         return f"rows of {uris[0]}" + (f" and {len(uris) - 1} more files" if len(uris) > 1 else "")
-
-
-def partition_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[Ints, list[str]]:
-    """The folder of each document as an index into the folders that occur, sorted: `language=en/…`, quoted as Hive does.
-
-    Null is `__HIVE_DEFAULT_PARTITION__`, and so is that very string: one folder, as any reader will have it.
-    """
-    codes = np.zeros(batch.num_rows, np.int64)
-    labels = [""]
-    for column in columns:
-        encoded = batch.column(column).dictionary_encode(null_encoding="encode")
-        names = [folder_name(column, value) for value in encoded.dictionary.to_pylist()]
-        pairs = codes * len(names) + encoded.indices.to_numpy(zero_copy_only=False)
-        found, codes = np.unique(pairs, return_inverse=True)
-        labels = ["/".join(filter(None, (labels[pair // len(names)], names[pair % len(names)]))) for pair in found.tolist()]
-    folders = sorted(set(labels))
-    place = {label: number for number, label in enumerate(folders)}
-    return np.array([place[label] for label in labels], np.int64)[codes], folders
-
-
-def folder_name(column: str, value: object) -> str:
-    """`column=value`, quoted as Hive does. One that no file system could hold keeps its beginning and gets a digest.
-
-    What marks the digest, `!`, is quoted in values.
-    """
-    text = "__HIVE_DEFAULT_PARTITION__" if value is None else str(value)
-    name = f"{column}={quote(text, safe=' ')}"
-    if len(name.encode()) <= MAX_FOLDER_BYTES:
-        return name
-    mark = "!" + hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARS]
-    room = MAX_FOLDER_BYTES - len(f"{column}={mark}".encode())
-    characters = [quote(character, safe=" ") for character in text[:room]]
-    whole = bisect_right(list(accumulate(map(len, characters))), room)
-    return f"{column}={''.join(characters[:whole])}{mark}"
