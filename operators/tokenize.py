@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
@@ -17,6 +18,7 @@ from operators.base import (
     Assets,
     BatchFn,
     BatchOperator,
+    Learned,
     OperatorError,
     OperatorWarning,
     Result,
@@ -28,6 +30,7 @@ from operators.base import (
 from operators.library_encoder import LibraryEncoder, NoTokenizer, load_tokenizer
 from operators.token_check import Encoder, difference
 from operators.tokenizer_file import REMEDY, remedy_for
+from operators.train_tokenizer import TrainTokenizer
 
 IdType = Literal["auto", "uint16", "uint32", "int32"]
 
@@ -51,7 +54,9 @@ class Tokenize(BatchOperator):
 
     type: Literal["tokenize"] = "tokenize"
     tokenizer: str = Field(
-        min_length=1, description="A `tokenizer.json`: its path or URL, a folder that holds one, or the id of a model on the Hub."
+        min_length=1,
+        description="A `tokenizer.json`: its path or URL, a folder that holds one, the id of a model on the Hub, or the name of a "
+        "`train_tokenizer` before it.",
     )
     add_special_tokens: bool = Field(default=False, description="Add the tokens that the tokenizer puts around a text (begin, end).")
     end_token: str | None = Field(
@@ -84,16 +89,26 @@ class Tokenize(BatchOperator):
             return (name,)
         return (f"hf://{name}/tokenizer.json",)
 
+    def learnable(self) -> Mapping[str, str]:
+        """`tokenizer` may be the name of a `train_tokenizer` before it."""
+        return {"tokenizer": self.asset_uris()[0]}
+
     def open(self, assets: Assets) -> BatchFn:
         """Load the tokenizer.
 
         Raises:
             OperatorError: The file is missing or no tokenizer, it has no such end token, or an id is too large for the type asked for.
         """
-        path = assets.path(self.asset_uris()[0])
-        tokenizer = self._load(path)
-        dtype = self._dtype(max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0))
-        encode = self._encoder(path, tokenizer)
+        learned = assets.learned(self.tokenizer)
+        if learned is None:
+            path = assets.path(self.asset_uris()[0])
+            tokenizer = self._load(path)
+            dtype = self._dtype(max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0))
+            encode = self._encoder(path, tokenizer)
+        else:
+            # The column's type follows from the settings: it is promised before anything is learned, when only an empty batch comes.
+            dtype = self._dtype(self._learned_ids(learned) - 1)
+            encode = _nothing if learned.path is None else self._encoder(learned.path, self._load(learned.path))
 
         def tokenize(batch: pa.RecordBatch) -> Result:
             text = text_of(batch, assets.text_column)
@@ -108,6 +123,24 @@ class Tokenize(BatchOperator):
             return Result(with_column(with_column(batch, "input_ids", lists), "num_tokens", counts), errors=errors)
 
         return tokenize
+
+    def _learned_ids(self, learned: Learned) -> int:
+        """Ids of a learned vocabulary at most.
+
+        Raises:
+            OperatorError: What is learned is no tokenizer, or need not have the end token.
+        """
+        operator = learned.operator
+        if not isinstance(operator, TrainTokenizer):
+            raise OperatorError(
+                f"{self.type}: tokenizer: the operator {operator.name!r} learns no tokenizer; name a `train_tokenizer` before this one"
+            )
+        if self.end_token is not None and self.end_token not in operator.special_tokens:
+            raise OperatorError(
+                f"{self.type}: end_token {self.end_token!r} is none of the special_tokens of {operator.name!r}, which are "
+                f"{', '.join(map(repr, operator.special_tokens)) or 'none'}; add it there, so that the vocabulary has it for sure"
+            )
+        return operator.vocab_size
 
     def _load(self, path: str) -> Any:
         if not Path(path).is_file():
@@ -174,6 +207,12 @@ class Tokenize(BatchOperator):
         if other is not None:
             raise UnknownRule(f"why it gives other ids for {other!r}")
         return kernels
+
+
+def _nothing(text: pa.LargeStringArray, taken: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """The ids of no text."""
+    assert not taken.any()
+    return np.zeros(0, np.int32), np.zeros(len(text), np.int64)
 
 
 def _illegible(text: pa.LargeStringArray) -> dict[int, RowError]:

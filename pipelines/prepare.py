@@ -14,7 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from cluster.tasks import Executor, InlineExecutor
-from operators.base import BatchOperator, GroupOperator, OperatorError
+from operators.base import BatchOperator, Learned, LearningOperator, OperatorError
 from pipelines.assets import asset_digest, asset_tables, local_asset
 from pipelines.chain import bounded, open_chain
 from pipelines.config import PipelineConfig
@@ -24,7 +24,7 @@ from pipelines.inventory import Inventory, take_inventory
 from pipelines.judging import Judged
 from pipelines.ledger import most_allowed
 from pipelines.operator_warnings import heard, told
-from pipelines.plan import Ingredients, cut
+from pipelines.plan import End, Ingredients, cut, learning
 from pipelines.redaction import redact_uri
 from pipelines.settings import IDS_COLUMN
 from pipelines.storage import Sources
@@ -90,7 +90,7 @@ def asset_digests(config: PipelineConfig, sources: Sources) -> dict[str, str]:
     problems = []
     brief = Sources(sources.storage_options, max_seconds=MAX_ASSET_SECONDS)
     for operator in config.operators:
-        for uri in operator.asset_uris():
+        for uri in operator.asset_uris_beside(learning(config.operators)):
             if (misnamed := _misnamed(uri)) is not None:
                 problems.append(f"operator {operator.name!r}: {misnamed}")
                 continue
@@ -134,26 +134,26 @@ def stage_schemas(config: PipelineConfig, schema: pa.Schema, assets: _Driver) ->
     schemas = [schema]
     warnings: dict[str, tuple[str, ...]] = {}
     judged: list[Judged] = []
-    for batch, groups in cut(config.operators):
+    for batch, ends in cut(config.operators):
         schema = judged_schema(schema, judged)
         opened = open_chain([operator for operator in batch if isinstance(operator, BatchOperator)], schema, assets)
         schema = opened[-1].schema if opened else schema
         warnings |= {operator.name: operator.warnings for operator in opened}
-        warnings |= {group.name or group.type: _open_group(group, schema, assets) for group in groups}
-        judged = list(map(Judged.of, groups))
+        warnings |= {end.name or end.type: _open_end(end, schema, assets) for end in ends}
+        judged = list(map(Judged.of, ends))
         schemas.append(schema)
     return tuple(schemas), {name: warned for name, warned in warnings.items() if warned}
 
 
-def _open_group(group: GroupOperator, schema: pa.Schema, assets: _Driver) -> tuple[str, ...]:
-    """Open a group operator, to see that it can be; returns what it warned of."""
+def _open_end(operator: End, schema: pa.Schema, assets: _Driver) -> tuple[str, ...]:
+    """Open an operator that ends a stage, to see that it can be; returns what it warned of."""
     try:
         with heard() as warned:
-            group.open(assets)(pa.RecordBatch.from_pylist([], schema=schema))
+            operator.open(assets)(pa.RecordBatch.from_pylist([], schema=schema))
     except OperatorError as error:
-        raise UnitError(f"operator {group.name!r}: {error}") from error
+        raise UnitError(f"operator {operator.name!r}: {error}") from error
     except Exception as error:
-        raise UnitError(f"operator {group.name!r} cannot be opened: {type(error).__name__}: {bounded(error)}") from error
+        raise UnitError(f"operator {operator.name!r} cannot be opened: {type(error).__name__}: {bounded(error)}") from error
     return told(warned)
 
 
@@ -178,6 +178,10 @@ class _Driver:
 
     def tables(self, uri: str) -> Mapping[str, Mapping[str, Any]]:
         return asset_tables(self._sources, uri, self._digests[uri])
+
+    def learned(self, name: str) -> Learned | None:
+        learners = (operator for operator in self._config.operators if isinstance(operator, LearningOperator))
+        return next((Learned(operator, None) for operator in learners if operator.name == name), None)
 
 
 def _id_column(config: PipelineConfig, options: ReadOptions, schema: pa.Schema) -> tuple[ReadOptions, bool]:

@@ -29,6 +29,7 @@ from pipelines.history_adding import generation_id
 from pipelines.history_leaving import Leaving
 from pipelines.history_planning import group_operators, has_left, history_of, history_store, with_history, without_history
 from pipelines.inventory import Inventory
+from pipelines.learned import publish_learned
 from pipelines.lease import Lease, was_cut_short
 from pipelines.operator_warnings import warning_lines
 from pipelines.plan import Ingredients, Plan, Unit, make_plan, plan_units, unit_bytes, with_splits
@@ -302,6 +303,7 @@ class Engine:
         written = write_once(self._store, f"{claimed.folder}/shards.parquet", shards_table(shards))
         if token_shards is not None:
             write_once(self._store, f"{claimed.folder}/token_shards.parquet", token_shards.table)
+        publish_learned(self._store, stages.learned, claimed.folder)
         described = Tables(shards, hashlib.sha256(written).hexdigest(), tables, token_shards)
         faults.point("version.tables-written")
         made = manifest(
@@ -318,6 +320,7 @@ class Engine:
             history=self._ingredients.history,
             warned=self._warned,
             tokens=counts,
+            learned=[file.to_json(claimed.folder) for file in stages.learned],
         )
         final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
         write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())
@@ -459,6 +462,7 @@ def plan_facts(config: PipelineConfig, plan: Plan, inventory: Inventory, made: I
                 "fingerprint": stage.fingerprint,
                 "operators": list(stage.operators),
                 "groups": [group.name for group in stage.spec.groups],
+                "learners": [learner.name for learner in stage.spec.learners],
                 "facts": stage.facts,
             }
             for stage in plan.stages

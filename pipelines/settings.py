@@ -306,6 +306,7 @@ class PipelineConfig(BaseModel):
             *name_problems(names),
             *section_problems(self.input, self.output, self.cluster),
             *history_problems(self.history, self.operators, self.cluster),
+            *learning_problems(self.operators),
         ]
         if problems:
             raise ValueError("; ".join(f"{path_text(problem.path)}: {problem.message}" for problem in problems))
@@ -372,6 +373,20 @@ def history_problems(
         yield Problem(("history",), f"{history} is the memory of one process, but cluster.type {cluster.type} has several")
     for position, operator in enumerate(operators):
         yield from _forgetful(position, operator)
+
+
+def learning_problems(operators: Sequence[Operator]) -> Iterator[Problem]:
+    """Settings that name an operator that learns, but comes later or is that very one: nothing is learned yet where they need it."""
+    from operators.base import LearningOperator  # noqa: PLC0415  brings pyarrow with it
+
+    names = resolved_names([(operator.type, operator.name) for operator in operators])
+    learners = {name: position for position, name in enumerate(names) if isinstance(operators[position], LearningOperator)}
+    for position, operator in enumerate(operators):
+        for setting in operator.learnable():
+            name = getattr(operator, setting)
+            if learners.get(name, -1) >= position:
+                message = f"{shown(name)!r} is operators[{learners[name]}], which comes later; put it before this operator"
+                yield Problem(("operators", position, setting), message)
 
 
 def _forgetful(position: int, operator: Operator) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ from pipelines.history_planning import history_of, with_history
 from pipelines.inventory import Inventory
 from pipelines.operator_warnings import warning_lines
 from pipelines.operatorspec import OperatorSpec
-from pipelines.plan import Plan, make_plan
+from pipelines.plan import Plan, Stage, make_plan
 from pipelines.prepare import prepare
 from pipelines.results import run_id
 from pipelines.run import already, current_units, executor_for, read_splits
@@ -96,7 +96,7 @@ def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
     logs = [_log(store, stage.fingerprint) for stage in draft.stages]
     splits = read_splits(store, draft)
     plan = make_plan(prepared.ingredients, inventory, current_units(config, inventory, splits, logs[0]))
-    found = [StageSurvey([*stage.operators, *(group.name for group in stage.spec.groups)], len(plan.units)) for stage in plan.stages]
+    found = [StageSurvey(_named(stage), len(plan.units)) for stage in plan.stages]
     history = history_of(prepared.ingredients)
     _walk(Stages(store, plan, inventory, logs, _counter(plan, found), Limits(), splits, history))
     before = latest_plan(store)
@@ -124,6 +124,10 @@ def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
         is_example=is_example,
         warnings=prepared.warnings,
     )
+
+
+def _named(stage: Stage) -> list[str]:
+    return [*stage.operators, *(spec.name for spec in (*stage.spec.learners, *stage.spec.groups))]
 
 
 def _missing_groups(plan: Plan, found: Sequence[StageSurvey]) -> list[tuple[int, OperatorSpec]]:

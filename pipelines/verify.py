@@ -19,6 +19,7 @@ from pipelines.verify_card import check_card
 from pipelines.verify_documents import check_duplicates, check_keys
 from pipelines.verify_history import load_earlier
 from pipelines.verify_inventory import check_places, load_inventory
+from pipelines.verify_learned import check_learned
 from pipelines.verify_ledger import check_ledger, count_tables
 from pipelines.verify_manifest import Finished, check_parents, find_manifest
 from pipelines.verify_tables import check_shards, check_strays, check_tables
@@ -88,6 +89,7 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
     shards = check_shards(finished, checks)
     check_tokens(finished, None if shards is None else shards[0], checks)
     are_whole = check_tables(finished, checks)
+    check_learned(finished, checks)
     check_strays(finished, checks)
     _check_rows(finished, None if shards is None else shards[1], checks, are_whole=are_whole)
     if shards is None:

@@ -150,6 +150,11 @@ FIELDS: Final[Mapping[str, str]] = {
             (".files.[].sha256", "digest"),
         )
     },
+    "learned": "list",
+    "learned.[]": "object",
+    **{f"learned.[].{name}": "text" for name in ("operator", "path")},
+    **{f"learned.[].{name}": "count" for name in ("bytes", "documents", "sample_bytes")},
+    "learned.[].sha256": "digest",
     "schema": "list",
     "schema.[]": "object",
     "schema.[].name": "text",
@@ -160,9 +165,12 @@ FIELDS: Final[Mapping[str, str]] = {
     "licence": "text or null",
 }
 OPTIONAL: Final = frozenset(
-    {"input.history", "operators.[].removed", "operators.[].warnings", "output.token_shards", "tables.token_shards", "tokens", "warnings"}
+    {
+        *("input.history", "operators.[].removed", "operators.[].warnings", "output.token_shards", "tables.token_shards"),
+        *("tokens", "learned", "warnings"),
+    }
 )
-"""Not every version has these: what earlier runs left, what operators cut out of texts and warned of, tokens, and what guards warned of."""
+"""Not every version has these: what earlier runs left, what operators cut out, warned of and learned, tokens, and what guards warned of."""
 _ABSENT: Final = object()
 
 

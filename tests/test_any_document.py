@@ -6,20 +6,22 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import operator_samples
 import pyarrow as pa
 import pytest
 from guarded import TRIGGERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from operator_samples import PROSE, by_document, documents, opened, sample_settings, small_fasttext, small_tokenizer  # noqa: F401 -- fixtures
+from operator_samples import PROSE, by_document, documents, sample_settings, small_fasttext, small_tokenizer  # noqa: F401 -- fixtures
 from pydantic import TypeAdapter
 
 from operators import AnyOperator
-from operators.base import GroupOperator, Operator, Result
+from operators.base import GroupOperator, LearningOperator, Operator, Result
 from operators.kernels.buffers import InvalidOffsetsError, text_buffers
 
 ADAPTER: TypeAdapter[Operator] = TypeAdapter(AnyOperator)
@@ -48,6 +50,14 @@ def made(small_tokenizer, small_fasttext) -> dict[str, Operator]:  # noqa: F811
 @pytest.fixture(params=SAMPLES)
 def operator(request, made) -> Operator:
     return made[request.param]
+
+
+def opened(operator: Operator) -> Callable[[pa.RecordBatch], Any]:
+    """The operator's function; what one learns from is its column."""
+    function = operator_samples.opened(operator)
+    if isinstance(operator, LearningOperator):
+        return lambda batch: Result(pa.record_batch({"lesson": function(batch)}))
+    return function
 
 
 def given_text(texts: pa.Array) -> pa.RecordBatch:
