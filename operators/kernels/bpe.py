@@ -134,7 +134,7 @@ def _fill(merges: Any, keys: Any) -> None:
 
 
 @inlined
-def _rank_of(merges: Any, left: Any, right: Any) -> Any:
+def rank_of(merges: Any, left: Any, right: Any) -> Any:
     """The rank of the merge of two tokens, or `NO_RANK`."""
     key = (np.uint64(left) << _BITS) | np.uint64(right)
     mixed = key * _SPREAD
@@ -185,10 +185,10 @@ def merge_short(merges: Any, data: Any, at: Any, size: Any, scratch: Any, out: A
         ids[where] = product
         sizes[where] = sizes[stop - 1] = stop - where
         marks[right] = NO_RANK
-        marks[where] = _mark(_rank_of(merges, product, ids[stop]), where) if stop < size else NO_RANK
+        marks[where] = _mark(rank_of(merges, product, ids[stop]), where) if stop < size else NO_RANK
         if where > 0:
             left = where - np.int64(sizes[where - 1])
-            marks[left] = _mark(_rank_of(merges, ids[left], product), left)
+            marks[left] = _mark(rank_of(merges, ids[left], product), left)
         count -= 1
     place = np.int64(0)
     for number in range(count):
@@ -224,12 +224,12 @@ def merge_long(merges: Any, data: Any, at: Any, size: Any, scratch: Any, out: An
         ids[place] = product
         sizes[place] = sizes[stop - 1] = stop - place
         ranks[right] = NO_RANK
-        ranks[place] = _rank_of(merges, product, ids[stop]) if stop < size else NO_RANK
+        ranks[place] = rank_of(merges, product, ids[stop]) if stop < size else NO_RANK
         _lift(scratch, size, num_levels, right)
         _lift(scratch, size, num_levels, place)
         if place > 0:
             before = place - sizes[place - 1]
-            ranks[before] = _rank_of(merges, ids[before], product)
+            ranks[before] = rank_of(merges, ids[before], product)
             _lift(scratch, size, num_levels, before)
     count = np.int64(0)
     place = np.int64(0)
