@@ -52,13 +52,9 @@ def _class(char: str) -> int:
 
 
 def _joining() -> list[int]:
-    """Code points that become one with what stands before them: the last of each composite's decomposition."""
-    found = set()
-    for code in range(NUM_CODES):
-        parts = unicodedata.decomposition(chr(code))
-        if parts and not parts.startswith("<"):
-            found.add(int(parts.split()[-1], 16))
-    return sorted(found)
+    """Code points that become one with what stands before them: the last of each decomposition into two."""
+    parts = (unicodedata.decomposition(chr(code)).split() for code in range(NUM_CODES))
+    return sorted({int(part[1], 16) for part in parts if len(part) == 2 and not part[0].startswith("<")})
 
 
 @lean_kernel
