@@ -6,7 +6,7 @@ before a text is split.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -25,12 +25,14 @@ class AddedTokens(NamedTuple):
     """A tree of tokens.
 
     Attributes:
+        begins: uint8, a bit for each two bytes (`first << 8 | second`, the lowest bit of a byte first): whether a token may begin with them.
         classes: uint8, by byte: its number among the bytes that occur in tokens, 0 for all others.
         steps: int32, by `node * num_classes + class`: the next node, 0 if there is none. Node 0 is the root.
         tokens: int32, by node: the token that ends there, `PASSED` or `NO_TOKEN`.
         num_classes: Of bytes.
     """
 
+    begins: npt.NDArray[np.uint8]
     classes: npt.NDArray[np.uint8]
     steps: Ints
     tokens: Ints
@@ -58,7 +60,15 @@ def added_tokens(found: Mapping[bytes, int]) -> AddedTokens:
     for node, following in enumerate(nodes):
         for byte, target in following.items():
             steps[node * num_classes + int(classes[byte])] = target
-    return AddedTokens(classes, steps, np.array(tokens, np.int32), np.int64(num_classes))
+    return AddedTokens(_begins(found), classes, steps, np.array(tokens, np.int32), np.int64(num_classes))
+
+
+def _begins(tokens: Iterable[bytes]) -> npt.NDArray[np.uint8]:
+    """Where tokens may begin: by their first two bytes, of a token of one byte whatever follows."""
+    pairs = np.zeros((256, 256), bool)
+    for token in tokens:
+        pairs[token[0], token[1] if len(token) > 1 else slice(None)] = True
+    return np.packbits(pairs, bitorder="little")
 
 
 @lean_kernel
@@ -66,7 +76,15 @@ def next_added(added: Any, data: Any, at: Any, stop: Any) -> Any:
     """The first added token from a place on: where it begins, where it ends, which it is; `stop, stop, NO_TOKEN` if there is none."""
     if len(added.tokens) == 1:
         return stop, stop, np.int64(NO_TOKEN)
-    while at < stop:
+    while True:
+        # Most bytes are passed here: one look-up, and a branch that is hardly ever taken.
+        while at + 1 < stop:
+            pair = (np.uint64(data[at]) << np.uint64(8)) | np.uint64(data[at + 1])
+            if (added.begins[np.int64(pair >> np.uint64(3))] >> (pair & np.uint64(7))) & np.uint64(1):
+                break
+            at += 1
+        if at >= stop:
+            break
         step = np.int64(added.steps[added.classes[data[at]]])
         if step == 0:
             at += 1
