@@ -25,7 +25,7 @@ class AddedTokens(NamedTuple):
     """A tree of tokens.
 
     Attributes:
-        begins: uint8, a bit for each two bytes (`first << 8 | second`, the lowest bit of a byte first): whether a token may begin with them.
+        begins: uint8, a bit for each two bytes (`first << 8 | second`, the lowest bit first): whether a token may begin with them.
         classes: uint8, by byte: its number among the bytes that occur in tokens, 0 for all others.
         steps: int32, by `node * num_classes + class`: the next node, 0 if there is none. Node 0 is the root.
         tokens: int32, by node: the token that ends there, `PASSED` or `NO_TOKEN`.
