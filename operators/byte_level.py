@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from operators.kernels.added_tokens import PASSED
 from operators.kernels.bpe import MAX_IDS
+from operators.kernels.tokens import MAX_LEVELS
 
 Json = Mapping[str, Any]
 
@@ -131,7 +132,10 @@ def _splits(pre_tokenizer: Json | None) -> tuple[Split, ...]:
     from operators.splitting import GPT2
 
     found = [_split(step) for step in steps[:-1]]
-    return (*found, Split(GPT2)) if steps[-1].get("use_regex", True) else tuple(found)
+    found += [Split(GPT2)] if steps[-1].get("use_regex", True) else []
+    if len(found) > MAX_LEVELS:
+        raise UnknownRule(f"a pre-tokenizer of more than {MAX_LEVELS} steps")
+    return tuple(found)
 
 
 def _steps(pre_tokenizer: Json | None) -> list[Json]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -38,15 +39,25 @@ def load_tokenizer(path: str, *, special_is_text: bool) -> Any:
     from tokenizers import Tokenizer
 
     try:
-        tokenizer = Tokenizer.from_file(path)
-    except BaseException as error:  # bare Exceptions, and what becomes of a Rust panic, which is none
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
+        with _panics_told():
+            tokenizer = Tokenizer.from_file(path)
+    except Exception as error:  # the library raises bare Exceptions
         raise NoTokenizer(" ".join(str(error).split())[:200]) from error
     tokenizer.encode_special_tokens = special_is_text
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+@contextmanager
+def _panics_told() -> Iterator[None]:
+    """A panic of the library becomes a RuntimeError, which a row can be quarantined for: what it raises itself is no Exception."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":
+            raise RuntimeError(f"tokenizers: {error}") from error
+        raise
 
 
 class LibraryEncoder:
@@ -65,7 +76,9 @@ class LibraryEncoder:
 
     def one(self, text: str) -> list[int]:
         """Ids of one text."""
-        return [*self._tokenizer.encode(text, add_special_tokens=self._add_special_tokens).ids, *self._end.tolist()]
+        with _panics_told():
+            encoding = self._tokenizer.encode(text, add_special_tokens=self._add_special_tokens)
+        return [*encoding.ids, *self._end.tolist()]
 
     def __call__(self, text: pa.LargeStringArray, taken: Mask) -> tuple[Ids, Ends]:
         """Ids of the texts that are taken, which are well-formed UTF-8, one after the other, and where those of each text end."""
@@ -74,7 +87,9 @@ class LibraryEncoder:
         sizes = np.zeros(len(text), np.int64)
         row = 0
         for documents in _slices(text):
-            for encoding in self._tokenizer.encode_batch_fast(documents, add_special_tokens=self._add_special_tokens):
+            with _panics_told():
+                encodings = self._tokenizer.encode_batch_fast(documents, add_special_tokens=self._add_special_tokens)
+            for encoding in encodings:
                 if taken[row]:
                     ids = np.concatenate([np.array(encoding.ids, np.uint32).view(np.int32), self._end])
                     sizes[row] = len(ids)

@@ -175,3 +175,14 @@ def test_ids_must_fit_the_type_that_is_asked_for(small_tokenizer, tmp_path):  # 
     large.save(str(tmp_path / "large.json"))
     with pytest.raises(OperatorError, match=r"ids up to 65935, and id_type uint16 holds none above 65535; set id_type to uint32"):
         tokenized(tmp_path / "large.json", documents(), id_type="uint16")
+
+
+def test_a_panic_of_the_library_is_a_row_s_error(small_tokenizer, tmp_path):  # noqa: F811
+    """What the library cannot match ends no run: an ordinary exception, which is a document's own affair."""
+    step = {"type": "Split", "pattern": {"Regex": r"(?:(?:a|aa)+)+(?<=b)c"}, "behavior": "Isolated", "invert": False}
+    behind = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    path = changed(small_tokenizer, tmp_path / "slow.json", pre_tokenizer={"type": "Sequence", "pretokenizers": [step, behind]})
+    function = Tokenize(tokenizer=str(path), engine="tokenizers").open(ASSETS)
+    with pytest.raises(RuntimeError, match=r"tokenizers: .*retry-limit"):
+        function(pa.record_batch({"text": ["a" * 60]}))
+    assert function(pa.record_batch({"text": ["ab"]})).batch.column("num_tokens").to_pylist() == [2]
