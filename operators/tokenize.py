@@ -59,7 +59,7 @@ class Tokenize(BatchOperator):
         "`train_tokenizer` before it.",
     )
     add_special_tokens: bool = Field(default=False, description="Add the tokens that the tokenizer puts around a text (begin, end).")
-    end_token: str | None = Field(
+    append: str | None = Field(
         default=None, min_length=1, description="A token of the vocabulary that is put behind each document, such as `<|endoftext|>`."
     )
     special_tokens: Literal["text", "control"] = Field(
@@ -135,9 +135,9 @@ class Tokenize(BatchOperator):
             raise OperatorError(
                 f"{self.type}: tokenizer: the operator {operator.name!r} learns no tokenizer; name a `train_tokenizer` before this one"
             )
-        if self.end_token is not None and self.end_token not in operator.special_tokens:
+        if self.append is not None and self.append not in operator.special_tokens:
             raise OperatorError(
-                f"{self.type}: end_token {self.end_token!r} is none of the special_tokens of {operator.name!r}, which are "
+                f"{self.type}: append {self.append!r} is none of the special_tokens of {operator.name!r}, which are "
                 f"{', '.join(map(repr, operator.special_tokens)) or 'none'}; add it there, so that the vocabulary has it for sure"
             )
         return operator.vocab_size
@@ -162,7 +162,7 @@ class Tokenize(BatchOperator):
         return dtype
 
     def _encoder(self, path: str, tokenizer: Any) -> Encoder:
-        end = [] if self.end_token is None else [self._end_id(tokenizer, self.end_token)]
+        end = [] if self.append is None else [self._end_id(tokenizer, self.append)]
         library = LibraryEncoder(tokenizer, add_special_tokens=self.add_special_tokens, end=end)
         if self.engine == "tokenizers":
             return library
@@ -185,7 +185,7 @@ class Tokenize(BatchOperator):
         if found is None:
             added = [each.content for _, each in sorted(tokenizer.get_added_tokens_decoder().items())][:10]
             raise OperatorError(
-                f"{self.type}: end_token {token!r} is not in the vocabulary of {self.tokenizer!r}; name a token that is, such as one "
+                f"{self.type}: append {token!r} is not in the vocabulary of {self.tokenizer!r}; name a token that is, such as one "
                 f"of those that were added to it: {', '.join(map(repr, added)) or 'there are none'}"
             )
         return int(found)

@@ -145,15 +145,15 @@ def test_an_end_token_is_put_behind_each_document(small_tokenizer, engine):  # n
     """It is the last id of every document, an empty one too, behind what the tokenizer puts there itself; a null has none."""
     batch = pa.record_batch({"text": ["a b", "", None, "<|endoftext|>"]})
     plain = tokenized(small_tokenizer, batch, add_special_tokens=True, engine=engine).column("input_ids").to_pylist()
-    ended = tokenized(small_tokenizer, batch, add_special_tokens=True, engine=engine, end_token="<|endoftext|>")
+    ended = tokenized(small_tokenizer, batch, add_special_tokens=True, engine=engine, append="<|endoftext|>")
     assert ended.column("input_ids").to_pylist() == [None if ids is None else [*ids, 0] for ids in plain]
     assert ended.column("num_tokens").to_pylist() == [None if ids is None else len(ids) + 1 for ids in plain]
 
 
 def test_an_end_token_must_be_in_the_vocabulary(small_tokenizer):  # noqa: F811
     """Another is refused, and the ones that were added are named."""
-    with pytest.raises(OperatorError, match=r"end_token '</s>' is not in the vocabulary of .*added to it: '<\|endoftext\|>'"):
-        tokenized(small_tokenizer, documents(), end_token="</s>")
+    with pytest.raises(OperatorError, match=r"append '</s>' is not in the vocabulary of .*added to it: '<\|endoftext\|>'"):
+        tokenized(small_tokenizer, documents(), append="</s>")
 
 
 @pytest.mark.parametrize("engine", ["auto", "tokenizers"])

@@ -214,12 +214,12 @@ def test_the_library_can_be_asked_for(paths, name):
     check(paths[name], HARD, engine="tokenizers")
 
 
-@pytest.mark.skipif(not has("end_token"), reason="the operator has no setting `end_token`")
+@pytest.mark.skipif(not has("append"), reason="the operator has no setting `append`")
 @pytest.mark.parametrize("name", ["added-special", "added-nfc-special", "added-whitespace"])
 def test_an_end_token_is_the_last_id(paths, name):
     """Each document ends with it, an empty one too, and the other ids are as without it."""
     from tokenizers import Tokenizer
 
     end = Tokenizer.from_file(str(paths[name])).token_to_id("<|endoftext|>")
-    ids = found(opened(paths[name], end_token="<|endoftext|>"), batch_of(HARD))
+    ids = found(opened(paths[name], append="<|endoftext|>"), batch_of(HARD))
     assert ids == [[*each, end] for each in expected(paths[name], HARD)]
