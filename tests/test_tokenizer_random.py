@@ -19,7 +19,7 @@ PRE_TOKENIZERS: dict[str, Json] = {
     "llama3": splits(LLAMA3),
     "gpt2-as-split": splits(GPT2),
 }
-ANY = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+ANY = settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
 
 words = st.lists(st.text(LETTERS, max_size=24), min_size=1, max_size=4)
 
@@ -113,7 +113,7 @@ def names_of(merges: list[tuple[str, str]]) -> list[str]:
     return list(dict.fromkeys([*BYTES.values(), *(each for left, right in merges for each in (left, right, left + right))]))
 
 
-@settings(parent=ANY, max_examples=60)
+@settings(parent=ANY, max_examples=40)
 @given(
     st.permutations([("a", "b"), ("b", "a"), ("ab", "a"), ("a", "ba"), ("aba", "b"), ("ab", "ab"), ("a", "a")]), st.text("ab", max_size=30)
 )
