@@ -162,7 +162,7 @@ def test_published_tokenizers(sides, name):
 @pytest.mark.parametrize("name", CONVERTED)
 def test_converted_tokenizers(sides, converted, name):
     """GPT-2's two files, and Whisper's ranks with every cut of a token as a merge."""
-    compare(sides(converted[name]), [*HARD, *RUNS, *sample()])
+    compare(sides(converted[name]), [*HARD, *sample()])
 
 
 def test_every_document_of_code(sides):
@@ -202,7 +202,7 @@ needs_engines = pytest.mark.skipif(
 @needs_engines
 @pytest.mark.parametrize("name", FAST)
 def test_usual_tokenizers_need_no_library(path_of, name):
-    """GPT-2's, Llama-3's, cl100k, Qwen's and o200k are done without a warning, so by the kernel."""
+    """GPT-2's, Llama-3's, Qwen's, o200k and their like are opened without a warning, so it is the kernels that gave their ids."""
     assert warned(path_of(name)) == []
 
 
@@ -215,7 +215,7 @@ def test_others_are_told(path_of, name):
 
 
 @pytest.mark.skipif(not has("engine"), reason="the operator has one way to do it")
-@pytest.mark.parametrize("name", [*FAST, "added-whitespace", "norm-nfc"])
+@pytest.mark.parametrize("name", FAST[::6])
 def test_the_library_can_be_asked_for(path_of, name):
     """`engine: tokenizers` gives what `auto` gives."""
     check(path_of(name), HARD, engine="tokenizers")

@@ -26,10 +26,10 @@ def has(setting: str) -> bool:
     return setting in Tokenize.model_fields
 
 
-def opened(path: Path, **settings: Any) -> Callable[[pa.RecordBatch], Result]:
-    """The operator's function; that it may be the library's own, slower way, and says so, is no matter here."""
+def opened(path: Path, *, by_kernels: bool = False, **settings: Any) -> Callable[[pa.RecordBatch], Result]:
+    """The operator's function; if it must be `by_kernels` it may not warn that the library does it, which would hide what they do wrong."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error" if by_kernels else "ignore", UserWarning)
         return Tokenize(tokenizer=str(path), **settings).open(ASSETS)
 
 
