@@ -23,12 +23,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[datatrove,fasttext]' --group dev
 	@touch $@
 
-# The tokenizer is what the build writes last. Built only if absent: a demo that changes under a finished run would start it anew.
-demo/tokenizer.json: | $(STAMP)
+# The summary is what the build writes last. Built only if absent: a demo that changes under a finished run would start it anew.
+demo/demo.json: | $(STAMP)
 	@echo 'Making the demo from what is installed here …'
 	@$(BIN)/python -m pipelines.demo build demo
 
-demo: demo/tokenizer.json ## make the demo's input, run configs/quickstart.yaml on it, verify the result
+demo: demo/demo.json ## make the demo's input, run configs/quickstart.yaml on it, verify the result
 	@$(BIN)/shardmill run configs/quickstart.yaml
 	@$(BIN)/shardmill verify demo/output
 	@printf '%s\n' '' 'What to try next ($(BIN) is not on your PATH):' \

@@ -7,7 +7,21 @@ from typing import Annotated
 from pydantic import Field
 
 from operators.bad_words import BadWords
-from operators.base import Assets, BatchFn, BatchOperator, GroupOperator, KeysFn, Operator, OperatorError, Result, RowError, Verdicts
+from operators.base import (
+    Assets,
+    BatchFn,
+    BatchOperator,
+    GroupOperator,
+    KeysFn,
+    Learned,
+    LearningOperator,
+    LessonsFn,
+    Operator,
+    OperatorError,
+    Result,
+    RowError,
+    Verdicts,
+)
 from operators.c4 import C4Paragraph, C4Quality
 from operators.classifier import Classifier
 from operators.datatrove import Datatrove
@@ -25,6 +39,7 @@ from operators.paragraph_dedup import ParagraphDedup
 from operators.pii import PiiRedact
 from operators.sample import Sample
 from operators.tokenize import Tokenize
+from operators.train_tokenizer import TrainTokenizer
 from operators.url import UrlFilter
 from operators.url_dedup import UrlDedup
 from operators.where import FilterWhere
@@ -51,6 +66,7 @@ AnyOperator = Annotated[
     | PiiRedact
     | Sample
     | Tokenize
+    | TrainTokenizer
     | UrlDedup
     | UrlFilter,
     Field(discriminator="type"),
@@ -77,7 +93,10 @@ __all__ = [
     "GroupOperator",
     "KeysFn",
     "LanguageFilter",
+    "Learned",
+    "LearningOperator",
     "LengthFilter",
+    "LessonsFn",
     "LineDedup",
     "MinhashDedup",
     "NormalizeText",
@@ -89,6 +108,7 @@ __all__ = [
     "RowError",
     "Sample",
     "Tokenize",
+    "TrainTokenizer",
     "UrlDedup",
     "UrlFilter",
     "Verdicts",
@@ -116,6 +136,7 @@ BY_TYPE: dict[str, type[Operator]] = {
     "pii_redact": PiiRedact,
     "sample": Sample,
     "tokenize": Tokenize,
+    "train_tokenizer": TrainTokenizer,
     "url_dedup": UrlDedup,
     "url_filter": UrlFilter,
 }

@@ -1,6 +1,6 @@
 """The contract of an operator: settings that say what is done to a batch, and `open()`, which makes the function that does it.
 
-Owns the two kinds of operators, what they return and what they may ask of the worker. Knows Arrow, never storage, Ray or YAML.
+Owns the three kinds of operators, what they return and what they may ask of the worker. Knows Arrow, never storage, Ray or YAML.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from operators.kernels.buffers import check_offsets
 
@@ -41,6 +41,9 @@ class Assets(Protocol):
 
     def tables(self, uri: str) -> Mapping[str, Mapping[str, Any]]:
         """The parsed YAML files of an asset, a folder or a tar archive, by their names without extension, in alphabetical order."""
+
+    def learned(self, name: str) -> Learned | None:
+        """What the operator of this name, which comes before, has learned from the documents; None if none of that name learns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Result:
 
 BatchFn = Callable[[pa.RecordBatch], Result]
 KeysFn = Callable[[pa.RecordBatch], pa.RecordBatch]
+LessonsFn = Callable[[pa.RecordBatch], pa.LargeStringArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,19 @@ class Operator(BaseModel, ABC):
         """URIs of the files that the operator needs on the worker (models, lists, tokenizers); their content is fingerprinted."""
         return ()
 
+    def learnable(self) -> Mapping[str, str]:
+        """Assets in whose place it can use what an operator before it has learned: the URI by the setting that may be that one's name."""
+        return {}
+
+    def learned_names(self, learning: Collection[str]) -> tuple[str, ...]:
+        """Those of some operators that learn, by name, whose file it uses."""
+        return tuple(name for name in (str(getattr(self, setting)) for setting in self.learnable()) if name in learning)
+
+    def asset_uris_beside(self, learning: Collection[str]) -> tuple[str, ...]:
+        """`asset_uris()` without those in whose place it uses what an operator before it, one of these names, has learned."""
+        used = {uri for setting, uri in self.learnable().items() if getattr(self, setting) in learning}
+        return tuple(uri for uri in self.asset_uris() if uri not in used)
+
 
 class BatchOperator(Operator):
     """An operator that judges or edits each document by itself, a batch at a time."""
@@ -141,6 +158,9 @@ class BatchOperator(Operator):
 
         Runs on the worker. The function is pure: the result of a row never depends on the rows beside it. It accepts an empty batch and
         then returns one with the columns it would add.
+
+        What a user should know before the run goes out as `warnings.warn(OperatorWarning(…))`: the driver, which opens every operator
+        before it starts, tells it and writes it into the manifest. It must be the same on every machine, and nothing of one document.
 
         Raises:
             OperatorError: A needed column, file or library is missing.
@@ -175,6 +195,86 @@ class GroupOperator(Operator):
             rows: What `open()`'s function gave, with `file` and `row` (int64), the document's place in the inventory's order, in
                 front; sorted by key, then file, then row. Every document of a key is there.
         """
+
+
+class LearningOperator(Operator):
+    """An operator that learns one file from a sample of the documents that reach it, for operators after it. It drops and changes none.
+
+    It ends a stage. The sample depends on the documents alone: their lots, hashes of `execution.seed` and of their identity, order them,
+    and the first ones are taken until they have `sample_bytes` together. Of no document more than its first `max_document_bytes` count,
+    and one that has less than 64 bytes counts as 64. A document without text takes no part.
+
+    Class attributes:
+        FILE: Name of the file that is learned.
+        SAMPLING: Settings that decide what a document gives to the sample. All others decide only what is learned from it, so that a
+            change of them finds the sample made.
+    """
+
+    FILE: ClassVar[str] = "learned"
+    SAMPLING: ClassVar[tuple[str, ...]] = ("max_document_bytes",)
+    seeded: ClassVar[bool] = True
+
+    sample_bytes: int = Field(
+        default=64 << 20,
+        ge=1,
+        le=1 << 32,
+        description="Bytes of text (UTF-8) in the sample (default 64 MiB); the one task that learns takes some ten times that in memory.",
+    )
+    max_document_bytes: int = Field(
+        default=100 << 10,
+        ge=64,
+        description="Bytes of one document that are in the sample at most, its first ones, so that no document outweighs all others.",
+    )
+
+    @model_validator(mode="after")
+    def _a_document_fits(self) -> Self:
+        if self.max_document_bytes > self.sample_bytes:
+            raise ValueError(
+                f"max_document_bytes ({self.max_document_bytes}) is above sample_bytes ({self.sample_bytes}); "
+                "no long document could be in the sample: lower the one or raise the other"
+            )
+        return self
+
+    @abstractmethod
+    def open(self, assets: Assets) -> LessonsFn:
+        """Return the function from a batch to what is learned from each document, null where nothing is.
+
+        Runs on the worker. The function is pure, a document's lesson never depends on those beside it, and it accepts an empty batch.
+
+        Raises:
+            OperatorError: A needed column, file or library is missing.
+        """
+
+    @abstractmethod
+    def learn(self, lessons: Iterator[pa.LargeStringArray]) -> bytes:
+        """Learn from the sample: the same lessons give the same bytes, in every process.
+
+        Args:
+            lessons: The sample in the order of the lots, some at a time, none of them null or empty; never none at all.
+
+        Returns:
+            The content of the file.
+
+        Raises:
+            OperatorError: Nothing can be learned from these.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What an operator has learned.
+
+    Attributes:
+        operator: The operator, with its settings.
+        path: Local path of the file. None while a run is planned: nothing is learned yet, and only an empty batch will come.
+    """
+
+    operator: LearningOperator
+    path: str | None
+
+
+class OperatorWarning(UserWarning):
+    """What a user should know of an operator before the run; `open()` gives it by `warnings.warn`."""
 
 
 class OperatorError(Exception):

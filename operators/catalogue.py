@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from operators import BY_TYPE
-from operators.base import GroupOperator, Operator, OperatorError
+from operators.base import GroupOperator, LearningOperator, Operator, OperatorError
 from operators.minhash import Curve, MinhashDedup
 from operators.quality import Preset, QualityOperator, Signal
 
@@ -71,7 +71,8 @@ class Description:
     """An operator as its users see it.
 
     Attributes:
-        kind: `batch` (judges or edits each document by itself) or `group` (compares documents; ends a stage).
+        kind: `batch` (judges or edits each document by itself), `group` (compares documents; ends a stage) or `learn` (learns a file from a
+            sample of the documents; ends a stage).
         promise: The first line of its documentation.
         doc: All of it.
         reasons: Reasons under which it drops documents, as far as they are fixed; a quality filter's in the order of its tests.
@@ -81,7 +82,7 @@ class Description:
     """
 
     type: str
-    kind: Literal["batch", "group"]
+    kind: Literal["batch", "group", "learn"]
     promise: str
     doc: str
     settings: tuple[Setting, ...]
@@ -130,7 +131,7 @@ def describe_class(operator_type: str, cls: type[Operator]) -> Description:
     shown = [name for name in cls.model_fields if name not in ("type", "name")]
     return Description(
         type=operator_type,
-        kind="group" if issubclass(cls, GroupOperator) else "batch",
+        kind="group" if issubclass(cls, GroupOperator) else "learn" if issubclass(cls, LearningOperator) else "batch",
         promise=doc.partition("\n")[0],
         doc=doc,
         settings=tuple(setting for name in [*shown, "name"] for setting in _settings(name, cls.model_fields[name])),

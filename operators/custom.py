@@ -195,7 +195,8 @@ def _class_of(spec: str, module: ModuleType, name: str) -> type[Operator]:
         raise OperatorError(f"{spec}: {module.__file__} has no class {name!r}; {hint}")
     if name not in classes:
         raise OperatorError(
-            f"{spec}: {name} in {module.__file__} is not an operator; derive it from operators.base.BatchOperator or GroupOperator"
+            f"{spec}: {name} in {module.__file__} is not an operator; derive it from BatchOperator, GroupOperator or LearningOperator "
+            "of operators.base"
         )
     if missing := sorted(classes[name].__abstractmethods__):
         raise OperatorError(f"{spec}: {name} in {module.__file__} does not define {', '.join(missing)}(), which an operator needs")

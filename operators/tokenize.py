@@ -1,26 +1,51 @@
-"""Turn text into token ids with a Hugging Face tokenizer. Owns the two columns that it adds; the file comes through the assets."""
+"""Turn text into token ids. Owns the settings, the choice between kernels and library, and the two columns that are added."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, null_text_errors, text_of, with_column
+from operators.base import (
+    Assets,
+    BatchFn,
+    BatchOperator,
+    Learned,
+    OperatorError,
+    OperatorWarning,
+    Result,
+    RowError,
+    null_text_errors,
+    text_of,
+    with_column,
+)
+from operators.library_encoder import LibraryEncoder, NoTokenizer, load_tokenizer
+from operators.token_check import Encoder, difference
+from operators.tokenizer_file import REMEDY, remedy_for
+from operators.train_tokenizer import TrainTokenizer
 
-# Encodings hold about 40 bytes a token until they are copied: a slice bounds that, and is enough to keep the library busy.
-SLICE_BYTES = 1 << 20
+IdType = Literal["auto", "uint16", "uint32", "int32"]
+
+MAX_TEXT_BYTES: Final = (1 << 31) - 1
+"""Of one document: its tokens are counted by an int32."""
+UTF8_MESSAGE: Final = "the text holds bytes that are not UTF-8, so that it has no characters; write the file again as UTF-8"
+LONG_MESSAGE: Final = "the text has more than 2 GiB, more tokens than can be counted; split it into several documents"
 
 
 class Tokenize(BatchOperator):
     """Add the token ids of each document's text, `input_ids`, and their number, `num_tokens`.
+
+    The ids are those that the `tokenizers` library gives. Byte-level BPE (GPT-2, Llama 3, Qwen, o200k and their like) is done by kernels,
+    ten times as fast, after they have been compared with the library on a sample; a tokenizer that has any other rule goes through
+    the library, and a warning names the rule.
 
     `input_ids` is a large_list of the narrowest unsigned type that holds every id of the vocabulary (uint16 or uint32); `num_tokens` is
     int32. Text that looks like a special token (`<|endoftext|>`) is text, so that no document can put one in; truncation and padding that
@@ -29,9 +54,28 @@ class Tokenize(BatchOperator):
 
     type: Literal["tokenize"] = "tokenize"
     tokenizer: str = Field(
-        min_length=1, description="A `tokenizer.json`: its path or URL, a folder that holds one, or the id of a model on the Hub."
+        min_length=1,
+        description="A `tokenizer.json`: its path or URL, a folder that holds one, the id of a model on the Hub, or the name of a "
+        "`train_tokenizer` before it.",
     )
     add_special_tokens: bool = Field(default=False, description="Add the tokens that the tokenizer puts around a text (begin, end).")
+    append: str | None = Field(
+        default=None, min_length=1, description="A token of the vocabulary that is put behind each document, such as `<|endoftext|>`."
+    )
+    special_tokens: Literal["text", "control"] = Field(
+        default="text",
+        description="What a special token's text in a document is: `text`, or `control`, the token itself, as in a text that has markup.",
+    )
+    id_type: IdType = Field(default="auto", description="Type of the ids; `auto`: uint16 if every id of the vocabulary fits, else uint32.")
+    cache_bytes: int = Field(
+        default=64 << 20,
+        ge=1 << 12,
+        le=1 << 32,
+        description="Memory for pieces of text that were seen before, in bytes a worker, taken as they come. It changes the time alone.",
+    )
+    engine: Literal["auto", "tokenizers"] = Field(
+        default="auto", description="`auto`: kernels where they know every rule of the tokenizer; `tokenizers`: the library in any case."
+    )
 
     libraries: ClassVar[tuple[str, ...]] = ("tokenizers",)
     sources: ClassVar[str] = "Hugging Face tokenizers"
@@ -45,69 +89,150 @@ class Tokenize(BatchOperator):
             return (name,)
         return (f"hf://{name}/tokenizer.json",)
 
+    def learnable(self) -> Mapping[str, str]:
+        """`tokenizer` may be the name of a `train_tokenizer` before it."""
+        return {"tokenizer": self.asset_uris()[0]}
+
     def open(self, assets: Assets) -> BatchFn:
         """Load the tokenizer.
 
         Raises:
-            OperatorError: The file is missing or no tokenizer.
+            OperatorError: The file is missing or no tokenizer, it has no such end token, or an id is too large for the type asked for.
         """
-        tokenizer = self._load(assets.path(self.asset_uris()[0]))
-        largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
-        dtype = np.dtype(np.uint16 if largest < 1 << 16 else np.uint32)
+        learned = assets.learned(self.tokenizer)
+        if learned is None:
+            path = assets.path(self.asset_uris()[0])
+            tokenizer = self._load(path)
+            dtype = self._dtype(max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0))
+            encode = self._encoder(path, tokenizer)
+        else:
+            # The column's type follows from the settings: it is promised before anything is learned, when only an empty batch comes.
+            dtype = self._dtype(self._learned_ids(learned) - 1)
+            encode = _nothing if learned.path is None else self._encoder(learned.path, self._load(learned.path))
 
         def tokenize(batch: pa.RecordBatch) -> Result:
             text = text_of(batch, assets.text_column)
-            ids, sizes = self._encode(tokenizer, text, dtype)
-            absent = pc.is_null(text) if text.null_count else None
-            offsets = np.zeros(len(sizes) + 1, np.int64)
-            np.cumsum(sizes, out=offsets[1:])
-            lists = pa.LargeListArray.from_arrays(offsets, pa.array(ids), mask=absent)
-            counts = pa.array(sizes, mask=None if absent is None else absent.to_numpy(zero_copy_only=False))
-            batch = with_column(with_column(batch, "input_ids", lists), "num_tokens", counts)
-            return Result(batch, errors=null_text_errors(text))
+            errors = null_text_errors(text) | _illegible(text)
+            taken = np.ones(len(text), bool)
+            taken[list(errors)] = False
+            ids, ends = encode(text, taken)
+            offsets = np.concatenate([np.zeros(1, np.int64), ends])
+            absent = None if taken.all() else pa.array(~taken)
+            lists = pa.LargeListArray.from_arrays(offsets, pa.array(_narrowed(ids, dtype)), mask=absent)
+            counts = pa.array(np.diff(offsets).astype(np.int32), mask=None if absent is None else ~taken)
+            return Result(with_column(with_column(batch, "input_ids", lists), "num_tokens", counts), errors=errors)
 
         return tokenize
 
+    def _learned_ids(self, learned: Learned) -> int:
+        """Ids of a learned vocabulary at most.
+
+        Raises:
+            OperatorError: What is learned is no tokenizer, or need not have the end token.
+        """
+        operator = learned.operator
+        if not isinstance(operator, TrainTokenizer):
+            raise OperatorError(
+                f"{self.type}: tokenizer: the operator {operator.name!r} learns no tokenizer; name a `train_tokenizer` before this one"
+            )
+        if self.append is not None and self.append not in operator.special_tokens:
+            raise OperatorError(
+                f"{self.type}: append {self.append!r} is none of the special_tokens of {operator.name!r}, which are "
+                f"{', '.join(map(repr, operator.special_tokens)) or 'none'}; add it there, so that the vocabulary has it for sure"
+            )
+        return operator.vocab_size
+
     def _load(self, path: str) -> Any:
-        # Each worker has one core; the library's own threads would only fight, and warn after a fork.
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"
-        from tokenizers import Tokenizer
-
-        remedy = "give the path, URL or Hub id of a `tokenizer.json` as the tokenizers library writes it"
         if not Path(path).is_file():
-            raise OperatorError(f"{self.type}: tokenizer {self.tokenizer!r}: there is no file {path}; {remedy}")
+            raise OperatorError(f"{self.type}: tokenizer {self.tokenizer!r}: there is no file {path}; {REMEDY}")
         try:
-            tokenizer = Tokenizer.from_file(path)
-        except Exception as error:  # the library raises bare Exceptions
-            found = " ".join(str(error).split())[:200]
-            raise OperatorError(f"{self.type}: tokenizer {self.tokenizer!r} cannot be read ({found}); {remedy}") from error
-        tokenizer.encode_special_tokens = True  # special tokens in a document are encoded as the text that they are
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return tokenizer
+            return load_tokenizer(path, special_is_text=self.special_tokens == "text")
+        except NoTokenizer as error:
+            raise OperatorError(f"{self.type}: tokenizer {self.tokenizer!r} cannot be read ({error}); {remedy_for(path)}") from error
 
-    def _encode(self, tokenizer: Any, text: pa.LargeStringArray, dtype: np.dtype[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
-        """All ids one after the other, and how many each document has (a null has none)."""
-        parts: list[npt.NDArray[Any]] = [np.zeros(0, dtype)]
-        sizes = np.zeros(len(text), np.int32)
-        row = 0
-        for documents in _slices(text):
-            for encoding in tokenizer.encode_batch_fast(documents, add_special_tokens=self.add_special_tokens):
-                ids = np.array(encoding.ids, dtype)
-                sizes[row] = len(ids)
-                parts.append(ids)
-                row += 1
-        if text.null_count:
-            sizes[pc.is_null(text).to_numpy(zero_copy_only=False)] = 0
-        return np.concatenate(parts), sizes
+    def _dtype(self, largest: int) -> np.dtype[Any]:
+        if self.id_type == "auto":
+            return np.dtype(np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32)
+        dtype = np.dtype(self.id_type)
+        if largest > np.iinfo(dtype).max:
+            raise OperatorError(
+                f"{self.type}: tokenizer {self.tokenizer!r} has ids up to {largest}, and id_type {self.id_type} holds none above "
+                f"{np.iinfo(dtype).max}; set id_type to uint32, or to auto"
+            )
+        return dtype
+
+    def _encoder(self, path: str, tokenizer: Any) -> Encoder:
+        end = [] if self.append is None else [self._end_id(tokenizer, self.append)]
+        library = LibraryEncoder(tokenizer, add_special_tokens=self.add_special_tokens, end=end)
+        if self.engine == "tokenizers":
+            return library
+        from operators.byte_level import UnknownRule
+
+        try:
+            return self._kernels(path, tokenizer, library, end)
+        except UnknownRule as rule:
+            warnings.warn(
+                OperatorWarning(
+                    f"tokenizer {self.tokenizer!r} goes through the tokenizers library, about ten times slower than byte-level BPE here: "
+                    f"the kernels do not know {rule}"
+                ),
+                stacklevel=2,
+            )
+            return library
+
+    def _end_id(self, tokenizer: Any, token: str) -> int:
+        found = tokenizer.token_to_id(token)
+        if found is None:
+            added = [each.content for _, each in sorted(tokenizer.get_added_tokens_decoder().items())][:10]
+            raise OperatorError(
+                f"{self.type}: append {token!r} is not in the vocabulary of {self.tokenizer!r}; name a token that is, such as one "
+                f"of those that were added to it: {', '.join(map(repr, added)) or 'there are none'}"
+            )
+        return int(found)
+
+    def _kernels(self, path: str, tokenizer: Any, library: LibraryEncoder, end: list[int]) -> Encoder:
+        """The kernels, ready.
+
+        Raises:
+            UnknownRule: They do not know a rule of the tokenizer, or give other ids than the library.
+        """
+        from operators.byte_level import UnknownRule, around, byte_level_bpe
+        from operators.kernel_encoder import KernelEncoder
+
+        added = tokenizer.get_added_tokens_decoder()
+        bpe = byte_level_bpe(orjson.loads(Path(path).read_bytes()), added, special_is_text=self.special_tokens == "text")
+        before, behind = around(tokenizer) if self.add_special_tokens else ([], [])
+        kernels = KernelEncoder(bpe, before, [*behind, *end], self.cache_bytes, library.one)
+        other = difference(kernels, library, tokenizer)
+        if other is not None:
+            raise UnknownRule(f"why it gives other ids for {other!r}")
+        return kernels
 
 
-def _slices(text: pa.LargeStringArray) -> Iterator[list[str]]:
-    """The documents in lists of about SLICE_BYTES, a longer document by itself; a null is an empty document."""
-    ends = np.cumsum(pc.fill_null(pc.binary_length(text), 0).to_numpy(zero_copy_only=False))
-    start = 0
-    while start < len(text):
-        before = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + SLICE_BYTES, side="right")))
-        yield pc.fill_null(text.slice(start, stop - start), "").to_pylist()
-        start = stop
+def _nothing(text: pa.LargeStringArray, taken: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """The ids of no text."""
+    assert not taken.any()
+    return np.zeros(0, np.int32), np.zeros(len(text), np.int64)
+
+
+def _illegible(text: pa.LargeStringArray) -> dict[int, RowError]:
+    """An error for each document that has no characters, or too many."""
+    sizes = pc.fill_null(pc.binary_length(text), 0).to_numpy(zero_copy_only=False)
+    errors = {int(row): RowError("text_too_long", LONG_MESSAGE) for row in np.flatnonzero(sizes > MAX_TEXT_BYTES)}
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        errors |= {row: RowError("invalid_utf8", UTF8_MESSAGE) for row in range(len(text)) if not _is_utf8(text.slice(row, 1))}
+    return errors
+
+
+def _is_utf8(text: pa.LargeStringArray) -> bool:
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _narrowed(ids: npt.NDArray[np.int32], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    return ids.view(dtype) if dtype.itemsize == ids.dtype.itemsize else ids.astype(dtype)

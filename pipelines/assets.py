@@ -9,7 +9,7 @@ import io
 import os
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -51,15 +51,24 @@ def local_asset(sources: Sources, uri: str, expected: str) -> Path:
     Raises:
         InputChanged: What lies at the uri has another content.
     """
+    return local_copy(_content(sources, uri), _name(uri), expected, f"asset {redact_uri(uri)}")
+
+
+def local_copy(content: Iterable[bytes], name: str, expected: str, subject: str = "") -> Path:
+    """Path of a file on this machine with some content, which has the sha256 expected and is only read where there is no such file.
+
+    Raises:
+        InputChanged: It is another content; `subject` says whose.
+    """
     folder = _folder(expected)
-    path = folder / _name(uri)
+    path = folder / name
     if path in _CHECKED:
         return path
     if not path.exists() or _file_digest(path) != expected:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = folder / f".{new_attempt()}"
         try:
-            _fetch(sources, uri, expected, temporary)
+            _fetch(content, subject or name, expected, temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -90,17 +99,15 @@ def asset_tables(sources: Sources, uri: str, expected: str) -> Mapping[str, Mapp
     return tables
 
 
-def _fetch(sources: Sources, uri: str, expected: str, path: Path) -> None:
+def _fetch(content: Iterable[bytes], subject: str, expected: str, path: Path) -> None:
     state = sha256()
     with path.open("xb") as file:
-        for chunk in _content(sources, uri):
+        for chunk in content:
             state.update(chunk)
             file.write(chunk)
     found = state.hexdigest()
     if found != expected:
-        raise InputChanged(
-            f"asset {redact_uri(uri)} changed while the run was going on: sha256 {found[:12]}…, planned with {expected[:12]}…; run again"
-        )
+        raise InputChanged(f"{subject} changed while the run was going on: sha256 {found[:12]}…, planned with {expected[:12]}…; run again")
 
 
 def _content(sources: Sources, uri: str) -> Iterator[bytes]:

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, warning_texts
+from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, operator_warning_texts, warning_texts
 from pipelines.legible import MAX_CHARS, count, counted, legible, seconds, share, size
+from pipelines.token_tables import HEADS, token_tables
 
 MAX_ROWS: Final = 100
 MAX_OPERATORS: Final = 100
@@ -61,6 +62,7 @@ def card(manifest: Mapping[str, Any], globs: Sequence[str] | None = None) -> str
         _source(manifest),
         _funnel(manifest),
         _operators(manifest),
+        _tokens(manifest),
         _columns(manifest),
         _checking(manifest),
     )
@@ -164,6 +166,21 @@ def _loading(manifest: Mapping[str, Any]) -> Iterator[str]:
         "`FOLDER_OR_HUB_NAME` is the folder that holds this file, or the dataset's name on the Hub. Only the files of version "
         f"{code(manifest['version'])} are read. From any storage, streamed: `pipelines.open_dataset(URI)`."
     )
+    yield from _token_shards(manifest)
+
+
+def _token_shards(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Where the files for trainers are, if there are any."""
+    found = manifest["output"].get("token_shards")
+    if found is None:
+        return
+    folders = ", ".join(code(f"tokens/{manifest['version']}/{form}") for form in found["formats"])
+    order = "in the order of the Parquet files" if found["seed"] is None else f"in an order drawn from seed {found['seed']}"
+    yield ""
+    yield (
+        f"Token ids for trainers, {counted(found['documents'], 'document')} with {counted(found['tokens'], 'token')}: {folders}. "
+        f"One token shard is one Parquet file, its documents {order}."
+    )
 
 
 def _source(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -196,6 +213,10 @@ def _funnel(manifest: Mapping[str, Any]) -> Iterator[str]:
     if warnings:
         yield from ("", "The run warned of what looks like false duplicates:", "")
         yield from (f"- {escaped(text, MAX_WARNING_CHARS)}" for text in warnings)
+    told = operator_warning_texts(manifest)
+    if told:
+        yield from ("", "Operators told this before the run:", "")
+        yield from (f"- {escaped(text, MAX_WARNING_CHARS)}" for text in told)
 
 
 def _funnel_line(row: FunnelRow) -> str:
@@ -214,6 +235,18 @@ def _reasons(rows: Sequence[FunnelRow]) -> Iterator[str]:
         f"| {code(row.name)} | {code(reason)} | {count(number)} | {share(number, whole)} |" for row, reason, number in reasons[:MAX_ROWS]
     )
     yield from _rest([(reason, number) for _, reason, number in reasons], columns=3)
+
+
+def _tokens(manifest: Mapping[str, Any]) -> Iterator[str]:
+    tables = list(token_tables(manifest))
+    if tables:
+        yield from ("## Tokens", "", f"{counted(manifest['tokens']['total'], 'token')} in all.")
+    for table in tables:
+        head = f"{table.kind} ({'folder of the input file' if table.column is None else f'column {code(table.column)}'})"
+        yield from ("", f"| {head} | {' | '.join(HEADS)} |", f"|---|{'--:|' * len(HEADS)}")
+        for line in table.lines:
+            name = f"{count(line.more)} more, in the manifest" if line.more else code(line.name)
+            yield f"| {name} | {' | '.join(line.numbers)} |"
 
 
 def _cuts(rows: Sequence[FunnelRow]) -> Iterator[str]:

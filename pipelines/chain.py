@@ -6,7 +6,6 @@ many as it was given, and the chain does the dropping.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,8 @@ from pipelines.columns import is_text, plain_schema, plain_type
 from pipelines.conform import plain_batch
 from pipelines.errors import LedgerImbalance, ShardmillError, UnitError, shown
 from pipelines.ledger import Ledger
-from pipelines.redaction import redact_uri
+from pipelines.operator_warnings import heard, told
+from pipelines.redaction import redact_environment, redact_uri
 from pipelines.rows import DropTable, Rows, UnitFiles, quarantined_rows
 
 OnError = Literal["fail", "quarantine"]
@@ -36,12 +36,14 @@ class OpenedOperator:
         given: Schema of the batches that it gives.
         schema: The same without encodings, nullable throughout: what the next operator gets. In a dictionary it would show in the bytes
             of the output how documents were batched.
+        warnings: What it told a user while it was opened.
     """
 
     name: str
     apply: BatchFn
     given: pa.Schema
     schema: pa.Schema
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -62,8 +64,9 @@ def open_chain(operators: Sequence[BatchOperator], schema: pa.Schema, assets: As
     for operator in operators:
         name = operator.name or operator.type
         try:
-            apply = operator.open(assets)
-            empty = apply(pa.RecordBatch.from_pylist([], schema=schema)).batch
+            with heard() as warned:
+                apply = operator.open(assets)
+                empty = apply(pa.RecordBatch.from_pylist([], schema=schema)).batch
             _check_text_is_left(schema, empty.schema, assets.text_column)
             schema = plain_schema(empty.schema)
             _plain(empty, schema)
@@ -73,7 +76,7 @@ def open_chain(operators: Sequence[BatchOperator], schema: pa.Schema, assets: As
             raise UnitError(f"operator {name!r}: {redact_uri(str(error))}") from error
         except Exception as error:
             raise UnitError(f"operator {name!r} cannot be opened: {type(error).__name__}: {bounded(error)}") from error
-        opened.append(OpenedOperator(name, apply, empty.schema, schema))
+        opened.append(OpenedOperator(name, apply, empty.schema, schema, told(warned)))
     return opened
 
 
@@ -251,8 +254,4 @@ def bounded(error: BaseException) -> str:
 
 def without_secrets(message: str) -> str:
     """The message without the passwords and signatures of URIs and the values of secret-looking environment variables, bounded."""
-    message = redact_uri(message)
-    for name, value in os.environ.items():
-        if len(value) >= 8 and any(word in name.upper() for word in ("SECRET", "TOKEN", "PASSWORD", "ACCESS_KEY", "CREDENTIAL")):
-            message = message.replace(value, "[redacted]")
-    return shown(message)
+    return shown(redact_environment(redact_uri(message)))

@@ -62,7 +62,7 @@ class Record:
     Attributes:
         key: What the work is, by what goes into it; unique within the stage's log.
         attempt: Who did it; in the name of every part.
-        kind: `unit`, `partition`, `decide`, `gather`, `shard`.
+        kind: `unit`, `partition`, `decide`, `gather`, `sample`, `learn`, `shard`.
         parts: By role (`documents`, `dropped`, `quarantine`, `keys-0` …).
         ledger: Row accounting; None where no rows are accounted (exchange).
         detail: What the next step needs to know.

@@ -31,6 +31,7 @@ from pipelines.settings import (
     RayCluster,
     Section,
     history_problems,
+    learning_problems,
     name_problems,
     path_text,
     section_problems,
@@ -129,7 +130,12 @@ class _Reader:
         cluster = self._cluster()
         operators = self._operators()
         history = self._history()
-        for problem in (*section_problems(source, target, cluster), *history_problems(history, operators, cluster)):
+        problems = [
+            *section_problems(source, target, cluster),
+            *history_problems(history, operators, cluster),
+            *learning_problems(operators),
+        ]
+        for problem in problems:
             self._note(problem)
         self.problems.raise_if_any()
         assert name is not None

@@ -236,7 +236,7 @@ def _note(model: type[BaseModel], table: Table, label: str, errors: list[ErrorDe
                 problems.add(place, unknown_key(key, _keys_of(owner), _label(label, path[:-1])))
             case "rules":
                 for problem in error.get("ctx", {})["problems"]:
-                    _, place, path = find(table, problem.path)
+                    _, place, path = find(table, (*error["loc"], *problem.path))
                     problems.add(place, f"{_label(label, path)}: {problem.message}")
             case "union_tag_invalid" | "union_tag_not_found":
                 context = error.get("ctx", {})

@@ -29,6 +29,8 @@ def open_dataset(
     version: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     columns: Sequence[str] | None = None,
+    tokens: bool = False,
+    sequence_length: int | None = None,
 ) -> datasets.IterableDataset:
     """Stream the documents of a finished version, in the order of the run.
 
@@ -39,17 +41,28 @@ def open_dataset(
         uri: The output.
         version: As `v1`; None: the current one.
         storage_options: For the store, as in the pipeline file.
-        columns: Only these, in this order; None: all.
+        columns: Only these, in this order; None: all. With `tokens`: what comes beside `input_ids`.
+        tokens: Stream token ids: `id`, `input_ids` and `num_tokens` of each document, nothing else is read. The ids are a NumPy array of
+            the type that they are stored in; `.with_format("torch")` makes int64 tensors of them.
+        sequence_length: With `tokens`: only `input_ids`, packed into sequences of exactly so many ids. Documents follow each other as they
+            are in the shard, cut where a sequence ends; what is left at the end of a shard, fewer ids than a sequence, is dropped.
 
     Raises:
         NotFound: Nothing, or not this version, is finished here.
-        InputError: There is no such column.
+        InputError: There is no such column, or there are no token ids.
     """
     import datasets  # noqa: PLC0415  a second and 100 MB that only this call needs
 
+    if sequence_length is not None and not tokens:
+        raise InputError("sequence_length: only token ids can be packed; say tokens=True too")
     store = open_store(uri, storage_options)
     paths = shard_paths(store, version)
-    schema = _chosen(_schema(store, paths[0]), columns, uri)
+    whole = _schema(store, paths[0])
+    schema = _chosen(whole, columns, uri)
+    if tokens:
+        from pipelines.token_stream import stream_tokens  # noqa: PLC0415  imports datasets
+
+        return stream_tokens(store, paths, whole, columns, sequence_length)
     return datasets.IterableDataset.from_generator(
         documents,
         features=datasets.Features.from_arrow_schema(schema),

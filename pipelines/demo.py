@@ -1,6 +1,6 @@
 """The demo's input, made on the spot without a download: `python -m pipelines.demo build DIR`.
 
-Owns the shards and the tokenizer that configs/quickstart.yaml reads. Uses none of the engine, so that what is run on it is tested by it.
+Owns the shards that configs/quickstart.yaml reads. Uses none of the engine, so that what is run on it is tested by it.
 The same Python with the same packages gives the same bytes.
 """
 
@@ -25,16 +25,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.demo_documents import Document, collect
-from pipelines.demo_planted import JUNK, junk, mirrored, paragraphs
+from pipelines.demo_planted import junk, mirrored, paragraphs
 
 Row = dict[str, str | None]
 
 DEFAULT_BYTES = 20_000_000
 REAL_SHARE = 0.92  # of the bytes; copies and junk fill the rest, and the little that is too much is cut
-VOCABULARY = 8192
 SUMMARY = "demo.json"
+UNFINISHED = "demo.unfinished"
+"""The summary until the shards are there; it also says that a half of them was made by this command."""
 SEED = 2
-END_OF_TEXT = "<|endoftext|>"
 
 # Skewed on purpose: with even shards nothing shows that work is split by size and not by file.
 SHARDS = {
@@ -52,9 +52,9 @@ SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "text", "url", "date"
 
 
 def build(folder: Path, *, max_bytes: int = DEFAULT_BYTES, names: Collection[str] | None = None) -> dict[str, Any]:
-    """Write `folder`/input and `folder`/tokenizer.json, and return what is in them (also written to `folder`/demo.json).
+    """Write `folder`/input and return what is in it (also written to `folder`/demo.json).
 
-    The tokenizer comes last and in one step: if it is there, the demo is whole.
+    demo.json comes last and in one step: if it is there, the demo is whole.
 
     Args:
         folder: Where to; made if absent. An earlier demo in it is replaced.
@@ -64,20 +64,20 @@ def build(folder: Path, *, max_bytes: int = DEFAULT_BYTES, names: Collection[str
     Raises:
         FileExistsError: `folder` has an `input` that no earlier build has made; nothing was touched.
     """
-    shards, tokenizer = folder / "input", folder / "tokenizer.json"
-    if shards.exists() and not (folder / SUMMARY).exists():
+    shards, summary_file, unfinished = folder / "input", folder / SUMMARY, folder / UNFINISHED
+    if shards.exists() and not summary_file.exists() and not unfinished.exists():
         raise FileExistsError(f"{shards} exists and was not made by this command; move it away or choose another folder")
     rows = [_row(number, document) for number, document in enumerate(compose(collect(names), max_bytes))]
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.unlink(missing_ok=True)
     summary = _summary(rows)
-    (folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    summary_file.unlink(missing_ok=True)
     if shards.exists():
         shutil.rmtree(shards)
     shards.mkdir()
     for name, part in cut(rows).items():
         _write_shard(shards / name, part)
-    _write_tokenizer(tokenizer, rows)
+    unfinished.replace(summary_file)
     return summary
 
 
@@ -165,30 +165,11 @@ def _write_shard(path: Path, rows: Sequence[Row]) -> None:
     path.write_bytes(lines)
 
 
-def _write_tokenizer(path: Path, rows: Iterable[Row]) -> None:
-    """Train a byte-level BPE on the demo's own text, since no published one is on this machine."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: PLC0415 heavy, and only needed here
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=[END_OF_TEXT],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator((row["text"] for row in rows if row["source"] != JUNK), trainer)
-    unfinished = path.with_suffix(".unfinished")
-    tokenizer.save(str(unfinished))
-    unfinished.replace(path)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.demo", description="Make the demo's input from what is installed here.")
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("build", help="write DIR/input and DIR/tokenizer.json")
+    command = commands.add_parser("build", help="write DIR/input and DIR/demo.json")
     command.add_argument("folder", metavar="DIR", type=Path)
     command.add_argument("--max-bytes", type=int, default=DEFAULT_BYTES, help="most bytes of text (default: %(default)s)")
     chosen = parser.parse_args(arguments)
@@ -199,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     sys.stdout.write(
         f"{chosen.folder}: {summary['documents']:,} documents, {summary['text_bytes'] / 1e6:.1f} MB of text from"
-        f" {len(summary['sources'])} sources in {len(SHARDS)} shards, and a tokenizer of {VOCABULARY:,} entries\n"
+        f" {len(summary['sources'])} sources in {len(SHARDS)} shards\n"
     )
     return 0
 

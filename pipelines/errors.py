@@ -13,7 +13,7 @@ ShardmillError                 exit status 1 unless said otherwise
 │   ├── CommitUnknown             the store did not answer a conditional write: it may or may not have happened
 │   └── UnsafeStore               the store ignores conditional writes
 ├── UnitError                     a unit failed: with unit, operator and rows
-│   └── LedgerImbalance        4  rows_in is not rows_out + dropped + quarantined
+│   └── LedgerImbalance        4  rows_in is not rows_out + dropped + quarantined, or tokens are counted that the shards do not hold
 ├── BudgetExceeded                more rows quarantined than max_quarantined_fraction allows
 ├── GuardBreached                 an operator removed more than its guards allow, and is told to fail then
 ├── ClusterError                  no Ray is where the pipeline says, or none could be started
@@ -107,7 +107,7 @@ class UnitError(ShardmillError):
 
 
 class LedgerImbalance(UnitError):
-    """Rows came in that are neither out, nor dropped, nor quarantined."""
+    """Rows came in that are neither out, nor dropped, nor quarantined; or tokens were counted that are not in the shards."""
 
     exit_status = 4
 

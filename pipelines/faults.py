@@ -43,6 +43,17 @@ HISTORY_POINTS: Final = (
 )
 """Passed where a run leaves keys for later ones."""
 
+TOKEN_POINTS: Final = (
+    "tokens.before-file",  # a file of a token shard is about to get its final name; its earlier files have theirs
+    "tokens.after-shard",  # all of its files have their names, no record names them
+)
+"""Passed where a run writes token shards."""
+LEARNING_POINTS: Final = (
+    "sample.before-record",  # documents of the sample are written, no record names them
+    "learn.before-record",  # the file is learned, no record names it
+)
+"""Passed where an operator learns from a sample."""
+
 _ITEMS: Final = dict(item.split("=", 1) for item in os.environ.get("SHARDMILL_FAULT", "").split(",") if "=" in item)
 _PASSINGS: Final = Counter[str]()
 

@@ -11,7 +11,7 @@ import hashlib
 import math
 import platform
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
 from importlib import metadata
@@ -21,7 +21,7 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 
-from operators.base import Operator
+from operators.base import LearningOperator, Operator
 from operators.custom import is_custom, source_files
 from pipelines.commit import digest
 from pipelines.errors import shown
@@ -46,8 +46,12 @@ ENGINE_MODULES: Final = (
     "judging",
     "key_parts",
     "layers",
+    "learned",
+    "learning",
+    "lots",
     "near_*",
     "pack",
+    "partition_folders",
     "partitioning",
     "passage_grouping",
     "plan",
@@ -58,10 +62,13 @@ ENGINE_MODULES: Final = (
     "sizes",
     "stages",
     "steps",
+    "token_*",
     "unit",
     "verdicts",
 )
 """Modules of this package that decide bytes of the output."""
+ENGINE_KERNELS: Final = ("gather",)
+"""Kernels that the engine calls itself, and no operator leads to."""
 ENGINE_LIBRARIES: Final = ("brotli", "numpy", "orjson", "pyarrow", "resiliparse", "zstandard")
 
 SHOWN_DIGITS: Final = 8
@@ -76,23 +83,34 @@ def fingerprint(facts: Mapping[str, Any]) -> str:
     return digest(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS).decode())
 
 
-def operator_facts(operator: Operator, assets: Mapping[str, str], seed: int) -> Facts:
-    """Everything about an operator that decides its results."""
+def operator_facts(operator: Operator, assets: Mapping[str, str], seed: int, learning: Collection[str] = ()) -> Facts:
+    """Everything about an operator that decides its results.
+
+    `learning`: names of operators that learn. What they have learned counts where it is known; here, that it is used.
+    """
     facts: Facts = {
         "name": operator.name,
         "settings": settings(operator),
-        "assets": _asset_facts(operator, assets),
+        "assets": _asset_facts(operator, assets, learning),
         **operator_code(operator),
     }
     if operator.seeded:
         facts["seed"] = seed
-    return facts
+    used = operator.learned_names(learning)
+    return {**facts, "learned": list(used)} if used else facts
 
 
-def _asset_facts(operator: Operator, assets: Mapping[str, str]) -> dict[str, str]:
+def sampling_facts(operator: LearningOperator, assets: Mapping[str, str], seed: int, learning: Collection[str] = ()) -> Facts:
+    """Everything about an operator that learns that decides what a document gives to its sample."""
+    facts = operator_facts(operator, assets, seed, learning)
+    given = {key: facts["settings"][key] for key in ("type", *operator.SAMPLING)}
+    return {**facts, "settings": given, "libraries": {}}
+
+
+def _asset_facts(operator: Operator, assets: Mapping[str, str], learning: Collection[str]) -> dict[str, str]:
     """sha256 of the operator's assets by their uris without secrets; two that then look alike are told apart."""
     found: dict[str, str] = {}
-    for uri in operator.asset_uris():
+    for uri in operator.asset_uris_beside(learning):
         plain = redact_uri(uri)
         while plain in found:
             plain += "'"
@@ -168,6 +186,7 @@ def engine_facts() -> Facts:
     """Everything about this package and what it stands on that decides bytes; as it was when this process first asked."""
     here = Path(__file__).parent
     files = sorted({path for pattern in ENGINE_MODULES for path in here.glob(f"{pattern}.py")})
+    files += [here.parent / "operators" / "kernels" / f"{name}.py" for name in ENGINE_KERNELS]
     return {
         "code": code_digest(files),
         "libraries": versions(ENGINE_LIBRARIES),

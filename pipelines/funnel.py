@@ -149,6 +149,13 @@ def warning_texts(manifest: Mapping[str, Any]) -> list[str]:
     return [legible(text, MAX_WARNING_CHARS) for text in found[:MAX_WARNINGS]] + more
 
 
+def operator_warning_texts(manifest: Mapping[str, Any]) -> list[str]:
+    """What operators told before the run, as sentences that begin with their names; bounded, and legible whatever a custom one says."""
+    found = [f"{operator['name']}: {text}" for operator in manifest["operators"] for text in operator.get("warnings", ())]
+    more = [f"{count(len(found) - MAX_WARNINGS)} more: see `operators` in the manifest"] if len(found) > MAX_WARNINGS else []
+    return [legible(text, MAX_WARNING_CHARS) for text in found[:MAX_WARNINGS]] + more
+
+
 # --- the table at the end of a run
 
 
@@ -183,7 +190,7 @@ def funnel_lines(manifest: Mapping[str, Any], width: int, *, bars: bool) -> list
         # The total says which errors there were, unless a single step answers for all of them.
         if row.step != "total" or not any(step.errors for step in rows[:-1]):
             lines += _details(row, width)
-    for warning in warning_texts(manifest):
+    for warning in (*operator_warning_texts(manifest), *warning_texts(manifest)):
         lines += [Text(text, "yellow") for text in _folded(f"warning: {warning}", width, "")]
     return [*lines, *(Text(text, "dim") for text in _folded(_closing(manifest), width, ""))]
 

@@ -119,6 +119,7 @@ def _garbage(store: Store, swept: Mapping[str, int]) -> Iterator[ObjectInfo]:
     for claim in claims(store):
         if claim.state == "abandoned":
             yield from store.list(f"data/{claim.name}")
+            yield from store.list(f"tokens/{claim.name}")
             yield from store.list(claim.folder)
 
 

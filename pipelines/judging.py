@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from operators.base import GroupOperator
+from operators.base import GroupOperator, LearningOperator
 from operators.dedup import DedupOperator
 from operators.passages import PassageOperator
 from pipelines import identity
@@ -41,7 +41,7 @@ MARK = pa.struct([("kept_id", pa.string()), ("kept_doc_key", pa.string()), ("sim
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A group operator whose verdicts are applied.
+    """A group operator whose verdicts are applied, or one that learned and removes nothing.
 
     Attributes:
         annotate: Its verdicts only mark.
@@ -60,9 +60,11 @@ class Judged:
     editor: OperatorSpec | None = None
 
     @classmethod
-    def of(cls, operator: GroupOperator, spec: OperatorSpec | None = None) -> Self:
+    def of(cls, operator: GroupOperator | LearningOperator, spec: OperatorSpec | None = None) -> Self:
         """What of an operator matters here."""
         name = operator.name or operator.type
+        if isinstance(operator, LearningOperator):
+            return cls(name, "")
         if isinstance(operator, PassageOperator):
             return cls(name, operator.reason, editor=spec)
         if not isinstance(operator, DedupOperator):

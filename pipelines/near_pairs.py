@@ -26,6 +26,7 @@ from pipelines.document_keys import doc_keys, doc_words
 from pipelines.exchange import Source, read_chunks, read_source
 from pipelines.frames import PartWriter
 from pipelines.layers import FILE, ROW, Layers, read_layers
+from pipelines.learned import StageAssets
 from pipelines.operatorspec import OperatorSpec
 from pipelines.partitioning import ROW_BITS, mixed, places
 from pipelines.rows import Ints, one_batch
@@ -247,7 +248,7 @@ class Meeting:
 
     def _shingles(self, wanted: Ints) -> pa.Array:
         """Shingles of documents, from their text."""
-        shingles = self._operator.shingles(self._worker)
+        shingles = self._operator.shingles(StageAssets(self._worker))
         found: list[pa.Array] = []
         where: list[Ints] = []
         sorted_places = np.sort(wanted)

@@ -23,6 +23,7 @@ from pipelines.errors import UnitError, VersionConflict
 from pipelines.layers import Layers, read_layers
 from pipelines.rows import Ints
 from pipelines.sizes import row_sizes
+from pipelines.storage import Store
 from pipelines.worker import Attempt, Outcome, Worker
 
 ROW_GROUP_BYTES: Final = 64 << 20
@@ -135,7 +136,7 @@ class FileJob:
         with worker.store.creator(self.file.path) as sink:
             rows, tokens = self._write(chain([] if first is None else [first], groups), sink)
         if not sink.created:
-            self._same(worker, sink.sha256, sink.tell())
+            prove_same(worker.store, self.file.path, sink.sha256, sink.tell())
         faults.point("pack.after-shard")
         part = Part(self.file.path, rows, sink.tell(), sink.sha256)
         return Outcome({"file": part}, detail={"tokens": tokens})
@@ -173,18 +174,23 @@ class FileJob:
                 elif mine.any():
                     yield chosen.filter(pa.array(mine)), before[mine] - self.file.start
 
-    def _same(self, worker: Worker, expected: str, size: int) -> None:
-        path = self.file.path
-        found = worker.store.info(path)
-        state = hashlib.sha256()
-        for start in range(0, found.size, HASH_BLOCK_BYTES):
-            state.update(worker.store.read_range(path, start, min(start + HASH_BLOCK_BYTES, found.size)))
-        if state.hexdigest() != expected:
-            raise VersionConflict(
-                f"{path} holds other bytes ({found.size}, sha256 {state.hexdigest()[:12]}…) than this plan makes ({size}, "
-                f"{expected[:12]}…): "
-                "it was changed after it was written, or made by other code; remove it if nothing needs it, and run again"
-            )
+
+def prove_same(store: Store, path: str, expected: str, size: int) -> None:
+    """Prove that a name that was taken holds the very bytes that were to get it.
+
+    Raises:
+        VersionConflict: It holds others.
+    """
+    found = store.info(path)
+    state = hashlib.sha256()
+    for start in range(0, found.size, HASH_BLOCK_BYTES):
+        state.update(store.read_range(path, start, min(start + HASH_BLOCK_BYTES, found.size)))
+    if state.hexdigest() != expected:
+        raise VersionConflict(
+            f"{path} holds other bytes ({found.size}, sha256 {state.hexdigest()[:12]}…) than this plan makes ({size}, "
+            f"{expected[:12]}…): "
+            "it was changed after it was written, or made by other code; remove it if nothing needs it, and run again"
+        )
 
 
 def row_groups(batches: Iterable[tuple[pa.RecordBatch, Ints]], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -1,7 +1,7 @@
 """The plan: a pure function of the pipeline, the inventory and what is known to be committed. It does no I/O.
 
-A stage is batch operators up to and with the group operators that follow them. A unit is a stretch of the inventory: whole row groups, and
-after a split a range of their rows.
+A stage is batch operators up to and with the operators behind them that need all documents, to compare them or to learn from them. A unit
+is a stretch of the inventory: whole row groups, and after a split a range of their rows.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from operators.base import GroupOperator, Operator
+from operators.base import GroupOperator, LearningOperator, Operator
 from operators.passages import PassageOperator
 from pipelines.commit import digest
 from pipelines.config import PipelineConfig
 from pipelines.errors import InputError
-from pipelines.fingerprint import Facts, engine_facts, fingerprint, operator_facts, schema_facts, settings
+from pipelines.fingerprint import Facts, engine_facts, fingerprint, operator_facts, sampling_facts, schema_facts, settings
 from pipelines.formats import ReadOptions, Slice
 from pipelines.inventory import Inventory
 from pipelines.judging import Judged
 from pipelines.operatorspec import OperatorSpec
 from pipelines.recall import Snapshot
 from pipelines.rows import DropTable
+from pipelines.token_counts import TokenColumns
 from pipelines.unit import MADE_ID, StageSpec
 
 MAX_UNITS: Final = 200_000
@@ -125,14 +126,22 @@ class Ingredients:
     history: Snapshot | None = None
 
 
-def cut(operators: Sequence[Operator]) -> list[tuple[list[Operator], list[GroupOperator]]]:
-    """The operators of each stage: batch operators, then the group operators that end it. There is always a last stage without groups.
+End = GroupOperator | LearningOperator
 
-    Group operators one after the other share a stage, unless one reads what another before it changes or adds.
+
+def cut(operators: Sequence[Operator]) -> list[tuple[list[Operator], list[End]]]:
+    """The operators of each stage: batch operators, then those that end it, which need all documents. The last stage is ended by none.
+
+    Group operators one after the other share a stage, unless one reads what another before it changes or adds. Operators that learn come
+    first among those that end a stage: the documents that they learn from are those that the stage gives.
     """
-    stages: list[tuple[list[Operator], list[GroupOperator]]] = [([], [])]
+    stages: list[tuple[list[Operator], list[End]]] = [([], [])]
     for operator in operators:
-        if isinstance(operator, GroupOperator):
+        if isinstance(operator, LearningOperator):
+            if any(isinstance(before, GroupOperator) for before in stages[-1][1]):
+                stages.append(([], []))
+            stages[-1][1].append(operator)
+        elif isinstance(operator, GroupOperator):
             if any(_changes_input(before, operator) for before in stages[-1][1]):
                 stages.append(([], []))
             stages[-1][1].append(operator)
@@ -145,7 +154,12 @@ def cut(operators: Sequence[Operator]) -> list[tuple[list[Operator], list[GroupO
     return stages
 
 
-def _changes_input(before: GroupOperator, operator: GroupOperator) -> bool:
+def learning(operators: Iterable[Operator]) -> frozenset[str]:
+    """Names of the operators that learn."""
+    return frozenset(_name(operator) for operator in operators if isinstance(operator, LearningOperator))
+
+
+def _changes_input(before: End, operator: GroupOperator) -> bool:
     """Whether a group operator reads what one before it changes or adds: a text that was cut, a column of marks or numbers."""
     added = {field.name for field in Judged.of(before).fields}
     given = operator.model_dump(exclude={"name", "type", "num_duplicates"}).values()
@@ -165,14 +179,18 @@ def plan_stages(made: Ingredients) -> tuple[Stage, ...]:
     stages: list[Stage] = []
     parts = cut(made.config.operators)
     judged: tuple[Judged, ...] = ()
-    for number, (batch, groups) in enumerate(parts):
+    learned: list[Facts] = []
+    for number, (batch, ends) in enumerate(parts):
         last = number == len(parts) - 1
-        facts = _facts(made, [*batch, *groups], number, last=last)
+        facts = _facts(made, batch, ends, number, last=last)
+        if learned:
+            facts["learned"] = learned
         facts["after"] = stages[-1].fingerprint if stages else None
-        spec = _spec(made, fingerprint(facts), number, batch, groups, judged, last=last)
+        spec = _spec(made, fingerprint(facts), number, batch, ends, judged, last=last)
         names = [one.name for one in judged] + [_name(operator) for operator in batch]
         stages.append(Stage(spec, facts, tuple(names)))
-        judged = tuple(Judged.of(group, spec) for group, spec in zip(groups, stages[-1].spec.groups, strict=True))
+        judged = tuple(Judged.of(end, spec) for end, spec in zip(ends, (*spec.learners, *spec.groups), strict=True))
+        learned = [_operator_facts(made, operator) for operator in ends if isinstance(operator, LearningOperator)]
     return tuple(stages)
 
 
@@ -180,20 +198,32 @@ def _name(operator: Operator) -> str:
     return operator.name or operator.type
 
 
-def _facts(made: Ingredients, operators: Sequence[Operator], number: int, *, last: bool) -> Facts:
+def _operator_facts(made: Ingredients, operator: Operator) -> Facts:
+    return operator_facts(operator, made.assets, made.config.execution.seed, learning(made.config.operators))
+
+
+def _facts(made: Ingredients, batch: Sequence[Operator], ends: Sequence[End], number: int, *, last: bool) -> Facts:
+    """What decides the documents that a stage gives. What is learned from these counts in the stage after it."""
     config = made.config
-    seed = config.execution.seed
+    groups = [operator for operator in ends if isinstance(operator, GroupOperator)]
     facts: Facts = {
-        "operators": [operator_facts(operator, made.assets, seed) for operator in operators],
+        "operators": [_operator_facts(made, operator) for operator in (*batch, *groups)],
         "engine": engine_facts(),
         "dropped": config.output.dropped,
         "explained": _explained(config),
     }
+    learners = [operator for operator in ends if isinstance(operator, LearningOperator)]
+    if learners:
+        names = learning(config.operators)
+        facts["samples"] = [sampling_facts(operator, made.assets, config.execution.seed, names) for operator in learners]
     if number == 0:
         facts["read"] = _read_facts(made)
     if last:
         facts["columns"] = list(output_columns(made))
         facts["partition_by"] = list(config.output.partition_by)
+        tokens = token_columns(made)
+        if tokens is not None:
+            facts["tokens_by"] = [tokens.source, tokens.language]
     return facts
 
 
@@ -226,12 +256,18 @@ def output_columns(made: Ingredients) -> tuple[str, ...]:
     return tuple(wanted)
 
 
+def token_columns(made: Ingredients) -> TokenColumns | None:
+    """The columns by which tokens are counted; None where the output has no token counts."""
+    output = made.config.output
+    return TokenColumns.of(output.source_column, output.language_column, made.schemas[-1], output_columns(made))
+
+
 def _spec(
     made: Ingredients,
     key: str,
     number: int,
     batch: Sequence[Operator],
-    groups: Sequence[Operator],
+    ends: Sequence[End],
     judged: tuple[Judged, ...],
     *,
     last: bool,
@@ -240,16 +276,18 @@ def _spec(
     return StageSpec(
         fingerprint=key,
         operators=_specs(batch, config.folder),
-        groups=_specs(groups, config.folder),
+        groups=_specs((operator for operator in ends if isinstance(operator, GroupOperator)), config.folder),
         judged=judged,
         schema=made.schemas[number],
         output=output_columns(made) if last else None,
         partition_by=config.output.partition_by if last else (),
+        tokens=token_columns(made) if last else None,
         drop_table=DropTable(_explained(config), made.schemas[0] if config.output.dropped else None),
         options=made.options,
         made_id=made.made_id,
         batch_bytes=config.execution.batch_bytes,
         on_error=config.execution.on_error,
+        learners=_specs((operator for operator in ends if isinstance(operator, LearningOperator)), config.folder),
     )
 
 
@@ -408,7 +446,7 @@ def make_plan(made: Ingredients, inventory: Inventory, units: Sequence[Unit]) ->
         "operators": [{"name": operator.name, **settings(operator)} for operator in made.config.operators],
         "input": made.config.input.model_dump(mode="json", exclude={"storage_options", "uri"}),
         "output": made.config.output.model_dump(mode="json", exclude={"storage_options", "uri"}),
-        "seed": made.config.execution.seed if any(operator.seeded for operator in made.config.operators) else None,
+        "seed": made.config.execution.seed if _uses_seed(made.config) else None,
     }
     fingerprints = {
         "config": fingerprint(config),
@@ -420,6 +458,11 @@ def make_plan(made: Ingredients, inventory: Inventory, units: Sequence[Unit]) ->
     return Plan(fingerprint(fingerprints), fingerprints, stages, tuple(units), schema)
 
 
+def _uses_seed(config: PipelineConfig) -> bool:
+    tokens = config.output.token_shards
+    return any(operator.seeded for operator in config.operators) or (tokens is not None and tokens.shuffle)
+
+
 def _remembered(history: Snapshot | None) -> dict[str, str]:
     """An empty history is like none."""
     return {} if history is None or not history.generations else {"history": history.digest}
@@ -428,5 +471,7 @@ def _remembered(history: Snapshot | None) -> dict[str, str]:
 def _code(facts: Facts) -> Facts:
     return {
         "engine": facts["engine"],
-        "operators": [{"code": operator["code"], "libraries": operator["libraries"]} for operator in facts["operators"]],
+        "operators": [
+            {"code": operator["code"], "libraries": operator["libraries"]} for operator in (*facts.get("learned", ()), *facts["operators"])
+        ],
     }

@@ -7,30 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa
 
 from cluster.tasks import Executor, InlineExecutor
-from operators.base import BatchOperator, GroupOperator, OperatorError
+from operators.base import BatchOperator, Learned, LearningOperator, OperatorError
 from pipelines.assets import asset_digest, asset_tables, local_asset
 from pipelines.chain import bounded, open_chain
 from pipelines.config import PipelineConfig
-from pipelines.errors import BudgetExceeded, ConfigError, InputError, NotFound, ShardmillError, UnitError, shown
+from pipelines.errors import BudgetExceeded, ConfigError, InputError, NotFound, ShardmillError, Unavailable, UnitError, shown
 from pipelines.formats import ReadOptions
 from pipelines.inventory import Inventory, take_inventory
 from pipelines.judging import Judged
 from pipelines.ledger import most_allowed
-from pipelines.plan import Ingredients, cut
+from pipelines.operator_warnings import heard, told
+from pipelines.plan import End, Ingredients, cut, learning
 from pipelines.redaction import redact_uri
+from pipelines.settings import IDS_COLUMN
 from pipelines.storage import Sources
+from pipelines.token_ids import WIDTHS, id_type
 from pipelines.unit import MADE_ID, judged_schema
 
 FEW_CHUNKS: Final = 8
 """Chunks of files (of 256 files or 256 MiB of JSONL) that are looked into here; starting Ray for them would take longer."""
 NUM_THREADS: Final = 4
+HUB: Final = "hf://"
+HUB_KINDS: Final = frozenset({"buckets", "datasets", "models", "spaces"})
+MAX_ASSET_SECONDS: Final = 20.0
+"""How long a place that does not answer is asked again before a run starts; one who has mistyped it waits for the message."""
 MAX_PARTITION_NAME_BYTES: Final = 128
 """Of a partition column's name, so that a folder's name has room for the value."""
 BYTES: Final = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
@@ -38,10 +45,15 @@ BYTES: Final = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Everything that planning needs, found out."""
+    """Everything that planning needs, found out.
+
+    Attributes:
+        warnings: What operators told a user while they were opened, by name; only of those that did.
+    """
 
     inventory: Inventory
     ingredients: Ingredients
+    warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def prepare(config: PipelineConfig, started: Callable[[], Executor], limit: int | None = None) -> Prepared:
@@ -61,9 +73,11 @@ def prepare(config: PipelineConfig, started: Callable[[], Executor], limit: int 
     _check_unreadable(config, inventory)
     options, made_id = _id_column(config, options, inventory.schema)
     schema = inventory.schema.append(pa.field(MADE_ID, pa.string())) if made_id else inventory.schema
-    schemas = stage_schemas(config, schema, _Driver(config, sources, assets))
+    schemas, warnings = stage_schemas(config, schema, _Driver(config, sources, assets))
     _check_partitions(config.output.partition_by, schemas[-1])
-    return Prepared(inventory, Ingredients(config, options, assets, schemas, made_id))
+    if config.output.token_shards is not None:
+        _check_token_ids(schemas[-1])
+    return Prepared(inventory, Ingredients(config, options, assets, schemas, made_id), warnings)
 
 
 def asset_digests(config: PipelineConfig, sources: Sources) -> dict[str, str]:
@@ -74,41 +88,73 @@ def asset_digests(config: PipelineConfig, sources: Sources) -> dict[str, str]:
     """
     digests: dict[str, str] = {}
     problems = []
+    brief = Sources(sources.storage_options, max_seconds=MAX_ASSET_SECONDS)
     for operator in config.operators:
-        for uri in operator.asset_uris():
+        for uri in operator.asset_uris_beside(learning(config.operators)):
+            if (misnamed := _misnamed(uri)) is not None:
+                problems.append(f"operator {operator.name!r}: {misnamed}")
+                continue
             try:
-                digests[uri] = asset_digest(sources, uri)
-            except NotFound:
-                problems.append(f"operator {operator.name!r}: there is no file {redact_uri(uri)}; give a path or URL that can be read")
+                digests[uri] = asset_digest(brief, uri)
             except ShardmillError as error:
-                problems.append(f"operator {operator.name!r}: {redact_uri(uri)} cannot be read: {redact_uri(error.message)}")
+                problems.append(f"operator {operator.name!r}: {_asset_problem(redact_uri(uri), error)}")
     if problems:
         raise ConfigError("\n".join(problems))
     return digests
 
 
-def stage_schemas(config: PipelineConfig, schema: pa.Schema, assets: _Driver) -> tuple[pa.Schema, ...]:
-    """Columns that come into each stage, and last those that go out, by running every operator on an empty batch."""
+def _misnamed(uri: str) -> str | None:
+    """What is wrong with an address on the Hub that cannot be one: an operator took a path that is not there for an id."""
+    if not uri.startswith(HUB):
+        return None
+    name = uri.removeprefix(HUB)
+    if name.startswith(("/", ".", "~")):
+        return f"there is no folder {name.rpartition('/')[0]}; give a path or URL that can be read, or the id of a model"
+    kind, *rest = parts = name.split("/")
+    parts = rest if kind in HUB_KINDS else parts
+    if len(parts) < 3 or not all(parts):
+        remedy = "an id there is OWNER/NAME, as openai-community/gpt2; or give a path or URL that can be read"
+        return f"{uri} names no file on the Hub; {remedy}"
+    return None
+
+
+def _asset_problem(uri: str, error: ShardmillError) -> str:
+    """Why an asset cannot be read, and what to give instead."""
+    on_hub = uri.startswith(HUB)
+    if isinstance(error, NotFound):
+        hint = ", or the id of a model on the Hub; a private one is read with HF_TOKEN" if on_hub else ""
+        return f"there is no file {uri}; give a path or URL that can be read{hint}"
+    message = redact_uri(error.message)
+    told = message if message.startswith(f"{uri}:") else f"{uri} cannot be read: {message}"
+    return f"{told}, or give the path of a file on this machine" if on_hub and isinstance(error, Unavailable) else told
+
+
+def stage_schemas(config: PipelineConfig, schema: pa.Schema, assets: _Driver) -> tuple[tuple[pa.Schema, ...], dict[str, tuple[str, ...]]]:
+    """Columns that come into each stage, and last those that go out, by running every operator on an empty batch; and their warnings."""
     schemas = [schema]
+    warnings: dict[str, tuple[str, ...]] = {}
     judged: list[Judged] = []
-    for batch, groups in cut(config.operators):
+    for batch, ends in cut(config.operators):
         schema = judged_schema(schema, judged)
         opened = open_chain([operator for operator in batch if isinstance(operator, BatchOperator)], schema, assets)
         schema = opened[-1].schema if opened else schema
-        for group in groups:
-            _open_group(group, schema, assets)
-        judged = list(map(Judged.of, groups))
+        warnings |= {operator.name: operator.warnings for operator in opened}
+        warnings |= {end.name or end.type: _open_end(end, schema, assets) for end in ends}
+        judged = list(map(Judged.of, ends))
         schemas.append(schema)
-    return tuple(schemas)
+    return tuple(schemas), {name: warned for name, warned in warnings.items() if warned}
 
 
-def _open_group(group: GroupOperator, schema: pa.Schema, assets: _Driver) -> None:
+def _open_end(operator: End, schema: pa.Schema, assets: _Driver) -> tuple[str, ...]:
+    """Open an operator that ends a stage, to see that it can be; returns what it warned of."""
     try:
-        group.open(assets)(pa.RecordBatch.from_pylist([], schema=schema))
+        with heard() as warned:
+            operator.open(assets)(pa.RecordBatch.from_pylist([], schema=schema))
     except OperatorError as error:
-        raise UnitError(f"operator {group.name!r}: {error}") from error
+        raise UnitError(f"operator {operator.name!r}: {error}") from error
     except Exception as error:
-        raise UnitError(f"operator {group.name!r} cannot be opened: {type(error).__name__}: {bounded(error)}") from error
+        raise UnitError(f"operator {operator.name!r} cannot be opened: {type(error).__name__}: {bounded(error)}") from error
+    return told(warned)
 
 
 class _Driver:
@@ -132,6 +178,10 @@ class _Driver:
 
     def tables(self, uri: str) -> Mapping[str, Mapping[str, Any]]:
         return asset_tables(self._sources, uri, self._digests[uri])
+
+    def learned(self, name: str) -> Learned | None:
+        learners = (operator for operator in self._config.operators if isinstance(operator, LearningOperator))
+        return next((Learned(operator, None) for operator in learners if operator.name == name), None)
 
 
 def _id_column(config: PipelineConfig, options: ReadOptions, schema: pa.Schema) -> tuple[ReadOptions, bool]:
@@ -163,6 +213,20 @@ def _check_partitions(columns: Iterable[str], schema: pa.Schema) -> None:
                 f"output.partition_by: {shown(name)!r} cannot begin a folder's name: it has a '/' or more than "
                 f"{MAX_PARTITION_NAME_BYTES} bytes; rename the column"
             )
+
+
+def _check_token_ids(schema: pa.Schema) -> None:
+    """Refuse documents that have no token ids, or in a type that no token shard has."""
+    if IDS_COLUMN not in schema.names:
+        raise InputError(
+            f"output.token_shards: they are made of the column {IDS_COLUMN!r}, which the documents have not; they have: "
+            f"{', '.join(schema.names)}; add a `tokenize` operator, or leave output.token_shards out"
+        )
+    if id_type(schema) is None:
+        raise InputError(
+            f"output.token_shards: column {IDS_COLUMN!r} is {shown(schema.field(IDS_COLUMN).type)}, expected lists of "
+            f"{', '.join(map(str, WIDTHS))}; make it with a `tokenize` operator, or cast it before"
+        )
 
 
 def _check_unreadable(config: PipelineConfig, inventory: Inventory) -> None:

@@ -30,8 +30,11 @@ KINDS: Final = {
     "slice": "exchange: decisions",
     "count": "exchange: decisions",
     "gather": "exchange: verdicts",
+    "sample": "learning: the sample",
+    "learn": "learning: one task learns from the sample",
     "retain": "history: kept keys",
     "shard": "packing: shards",
+    "tokens": "packing: token shards",
     "table": "packing: side tables",
 }
 

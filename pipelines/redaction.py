@@ -5,12 +5,16 @@ Owns the names of secret settings and the shapes of secrets in URIs. Knows nothi
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from itertools import pairwise
 from typing import Any
 
 REDACTED = "[redacted]"
+SECRET_VARIABLES = ("SECRET", "TOKEN", "PASSWORD", "ACCESS_KEY", "CREDENTIAL")
+MIN_SECRET_CHARS = 8
+"""A shorter value of such a variable is `true` or `none`, which stand in every message."""
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET_WORDS = frozenset(
@@ -90,6 +94,14 @@ def _redact_query_value(match: re.Match[str]) -> str:
     signed = name.lower().startswith(("x-amz-", "x-goog-", "awsaccesskeyid", "googleaccessid"))
     secret = signed or name.lower() in {"sig", "key"} or is_secret_name(name)
     return f"{name}={REDACTED}" if secret else match[0]
+
+
+def redact_environment(text: str) -> str:
+    """A text without the values of the environment's secret-looking variables."""
+    for name, value in os.environ.items():
+        if len(value) >= MIN_SECRET_CHARS and any(word in name.upper() for word in SECRET_VARIABLES):
+            text = text.replace(value, REDACTED)
+    return text
 
 
 def redact(value: Any, *, in_storage_options: bool = False) -> Any:

@@ -11,9 +11,10 @@ from html import escape
 from typing import Any, Final
 
 from pipelines.card import MAX_OPERATORS, settings_text, with_settings
-from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, warning_texts
+from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, operator_warning_texts, warning_texts
 from pipelines.legible import count, counted, legible, seconds, share, size
 from pipelines.report_style import STYLE
+from pipelines.token_tables import HEADS, TokenLine, token_tables
 
 MAX_ROWS: Final = 100
 MAX_PARENTS: Final = 10
@@ -43,6 +44,7 @@ def report(manifest: Mapping[str, Any]) -> str:
         _funnel(rows),
         _reasons(rows),
         _quarantine(manifest),
+        _tokens(manifest),
         _input(manifest),
         _output(manifest),
         _operators(manifest),
@@ -85,15 +87,20 @@ def _verdict(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _warnings(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """What looks like false duplicates: nothing, if no guard was passed."""
-    found = warning_texts(manifest)
+    """What looks like false duplicates, and what operators told before the run; nothing, if there is neither."""
+    kinds = (
+        ("Limits were passed beyond which removing duplicates has probably gone wrong: look at some of these documents.", warning_texts),
+        ("Operators told this before the run:", operator_warning_texts),
+    )
+    found = [(words, texts) for words, find in kinds if (texts := find(manifest))]
     if not found:
         return
     yield from _section("warnings", "Warnings")
-    yield "<p>Limits were passed beyond which removing duplicates has probably gone wrong: look at some of these documents.</p>"
-    yield "<ul>"
-    yield from (f"<li>{_text(text, MAX_WARNING_CHARS)}</li>" for text in found)
-    yield "</ul></section>"
+    for words, texts in found:
+        yield f"<p>{words}</p><ul>"
+        yield from (f"<li>{_text(text, MAX_WARNING_CHARS)}</li>" for text in texts)
+        yield "</ul>"
+    yield "</section>"
 
 
 def _figures(manifest: Mapping[str, Any], rows: Sequence[FunnelRow]) -> Iterator[str]:
@@ -160,6 +167,25 @@ def _quarantine(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"<p>Each row's file, place and message are in {_code('versions/' + manifest['version'] + '/quarantine')}.</p></section>"
 
 
+def _tokens(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Whose tokens they are: nothing, where none are counted."""
+    tables = list(token_tables(manifest))
+    if not tables:
+        return
+    yield from _section("tokens", "Tokens")
+    yield f"<p>{counted(manifest['tokens']['total'], 'token')} in {counted(manifest['output']['rows'], 'document')}.</p>"
+    for table in tables:
+        where = "the folder of the input file" if table.column is None else f"the column {_code(table.column)}"
+        lines = [[f"{_token_name(line)}{'' if line.more else _bar(line.tokens, 0, table.most)}", *line.numbers] for line in table.lines]
+        yield f'<p class="quiet">By {table.kind}, which is {where}:</p>'
+        yield from _table(f"Tokens by {table.kind}", (table.kind, *HEADS), lines, 0, numbers_from=1)
+    yield "</section>"
+
+
+def _token_name(line: TokenLine) -> str:
+    return f"{count(line.more)} more, in the manifest" if line.more else _code(line.name)
+
+
 # --- from what, and how
 
 
@@ -187,12 +213,24 @@ def _output(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield from _section("output", "Output")
     mean = f", {size(output['bytes'] // output['shards'])} each on average" if output["shards"] else ""
     yield f"<p>{counted(output['shards'], 'shard')} with {counted(output['rows'], 'row')}, {size(output['bytes'])} altogether{mean}.</p>"
+    yield from _token_shards(manifest)
     lines = [[_code(name), count(table["rows"]), _code(table["sha256"])] for name, table in tables.items()]
     yield from _table("Tables of the version", ("table", "rows", "sha256"), lines, 0, numbers_from=1, numbers_to=2)
     columns = manifest["schema"]
     shown = [[_code(column["name"]), _code(column["type"]), "yes" if column["nullable"] else "no"] for column in columns[:MAX_ROWS]]
     yield from _table("Columns", ("column", "type", "may be null"), shown, len(columns) - MAX_ROWS, numbers_from=3)
     yield "</section>"
+
+
+def _token_shards(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Files for trainers, if there are any."""
+    found = manifest["output"].get("token_shards")
+    if found is None:
+        return
+    order = "in the order of the shards" if found["seed"] is None else f"shuffled within each shard by seed {_text(found['seed'])}"
+    folders = ", ".join(_code(f"tokens/{manifest['version']}/{form}") for form in found["formats"])
+    amount = f"{counted(found['documents'], 'document')}, {counted(found['tokens'], 'token')}"
+    yield f"<p>Token shards for trainers in {folders}: {amount} in each, {order}, {size(found['bytes'])} altogether.</p>"
 
 
 def _operators(manifest: Mapping[str, Any]) -> Iterator[str]:

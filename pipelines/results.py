@@ -27,6 +27,7 @@ from pipelines.plan import Plan
 from pipelines.recall import Snapshot
 from pipelines.redaction import redact, redact_settings
 from pipelines.rows import DUPLICATES, QUARANTINE
+from pipelines.token_shards import TokenForm, TokenShards, works
 from pipelines.version import Claim
 from pipelines.work import Work
 
@@ -84,6 +85,15 @@ class Packing:
         works = [self._work(file, form, "shard") for file in files]
         self._complete(self._log, works)
         return self._packed(works)
+
+    def token_shards(self, shards: Sequence[Packed]) -> TokenShards | None:
+        """Write the token shards beside the shards; None if the pipeline asks for none."""
+        form = TokenForm.of(self._config)
+        if form is None:
+            return None
+        wanted = works((shard.part for shard in shards), form)
+        self._complete(self._log, wanted)
+        return TokenShards(form, list(self._log.records(work.key for work in wanted)))
 
     def tables(self, parts: Callable[[str], Iterable[Part]]) -> dict[str, list[Packed]]:
         """Pack the side tables; each has at least one file, so that its schema is there."""
@@ -158,10 +168,13 @@ class Tables:
     shards: Sequence[Packed]
     shards_sha256: str
     others: Mapping[str, Sequence[Packed]]
+    tokens: TokenShards | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the manifest: rows and digest of each; of tables of several files also the files."""
         described: dict[str, Any] = {"shards": {"rows": len(self.shards), "sha256": self.shards_sha256}}
+        if self.tokens is not None:
+            described["token_shards"] = self.tokens.described()
         for name, files in self.others.items():
             listed = [
                 {"path": file.part.path, "rows": file.part.rows, "bytes": file.part.bytes, "sha256": file.part.sha256} for file in files
@@ -187,8 +200,16 @@ def manifest(
     limit: int | None,
     warnings: Sequence[Mapping[str, Any]] = (),
     history: Snapshot | None = None,
+    warned: Mapping[str, Sequence[str]] | None = None,
+    tokens: Mapping[str, Any] | None = None,
+    learned: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The manifest of a version (DESIGN 10). `history`: what earlier runs left that it was compared with."""
+    """The manifest of a version (DESIGN 10).
+
+    `warnings` are those of guards, `history` is what earlier runs left that it was compared with, `warned` what operators told by name,
+    `tokens` the tokens by source and language, where the documents have token counts, `learned` the files that operators learned.
+    """
+    told = warned or {}
     return {
         "manifest_version": MANIFEST_VERSION,
         "name": config.name,
@@ -205,10 +226,12 @@ def manifest(
             "dropped": {name: reasons for name, reasons in ledger.dropped().items() if reasons},
             "quarantined": ledger.quarantined(),
         },
-        "operators": [operator_entry(config, position, ledger) for position in range(len(config.operators))],
+        "operators": [operator_entry(config, position, ledger, told) for position in range(len(config.operators))],
         "warnings": list(warnings),
         "output": _output(tables),
+        "tokens": tokens,
         "tables": tables.to_json(),
+        **({"learned": list(learned)} if learned else {}),
         "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.output_schema],
         "parents": list(parents),
         "licence": config.output.licence,
@@ -242,13 +265,16 @@ def _output(tables: Tables) -> dict[str, Any]:
         "rows": sum(shard.part.rows for shard in tables.shards),
         "bytes": sum(shard.part.bytes for shard in tables.shards),
         "tokens": sum(tokens) if tokens else None,
+        **({} if tables.tokens is None else {"token_shards": tables.tokens.summary()}),
     }
 
 
-def operator_entry(config: PipelineConfig, position: int, ledger: Ledger) -> dict[str, Any]:
-    """An operator in the manifest."""
+def operator_entry(config: PipelineConfig, position: int, ledger: Ledger, warned: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """An operator in the manifest; `warned`: what operators told while they were opened, by name."""
     operator = config.operators[position]
-    count = ledger.operator(operator.name or operator.type)
+    name = operator.name or operator.type
+    count = ledger.operator(name)
+    warnings = {"warnings": list(warned[name])} if warned.get(name) else {}
     edits = {"removed": dict(sorted(count.edits.items()))} if count.edits else {}
     return {
         "name": operator.name,
@@ -258,6 +284,7 @@ def operator_entry(config: PipelineConfig, position: int, ledger: Ledger) -> dic
         "rows_out": count.rows_out,
         "seconds": round(count.seconds, 3),
         **edits,
+        **warnings,
     }
 
 

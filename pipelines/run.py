@@ -29,7 +29,9 @@ from pipelines.history_adding import generation_id
 from pipelines.history_leaving import Leaving
 from pipelines.history_planning import group_operators, has_left, history_of, history_store, with_history, without_history
 from pipelines.inventory import Inventory
+from pipelines.learned import publish_learned
 from pipelines.lease import Lease, was_cut_short
+from pipelines.operator_warnings import warning_lines
 from pipelines.plan import Ingredients, Plan, Unit, make_plan, plan_units, unit_bytes, with_splits
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import KINDS, Silent, Watch
@@ -38,6 +40,7 @@ from pipelines.report import report
 from pipelines.results import Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
 from pipelines.stages import Budget, Stages
 from pipelines.storage import Store, open_store
+from pipelines.token_counts import prove_tokens
 from pipelines.version import MANIFEST, Claim, claim, claims, current_manifest, finish, replace_any, swap, write_once
 from pipelines.work import Work
 from pipelines.worker import Place
@@ -115,6 +118,8 @@ def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None
     with executor_for(config) as started:
         seen.note(f"{config.name}: listing the input")
         prepared = with_history(config, prepare(config, started, limit))
+        for line in warning_lines(prepared.warnings):
+            seen.note(line)
         plan = make_plan(prepared.ingredients, prepared.inventory, ())
         done = already(store, plan)
         if done is not None and has_left(config, store, plan):
@@ -165,6 +170,7 @@ class Engine:
         self._config = config
         self._inventory = prepared.inventory
         self._ingredients = prepared.ingredients
+        self._warned = prepared.warnings
         self._plan = plan
         self._store = store
         self._lease = lease
@@ -280,6 +286,7 @@ class Engine:
         faults.point("version.claimed")
         packing = Packing(self._log(f"pack-{plan.fingerprint}"), partial(self._complete, driver), plan, claimed, self._config)
         shards = packing.shards(stages.documents())
+        token_shards = packing.token_shards(shards)
         tables = packing.tables(stages.side_parts)
         faults.point("run.packed")
         ledger = stages.ledger()
@@ -290,8 +297,14 @@ class Engine:
             num_dropped=sum(file.part.rows for file in tables["dropped"]),
             num_quarantined=sum(file.part.rows for file in tables["quarantine"]),
         )
+        counts = stages.tokens()
+        if counts is not None:
+            prove_tokens(counts, documents=ledger.rows_out, tokens=sum(shard.tokens or 0 for shard in shards))
         written = write_once(self._store, f"{claimed.folder}/shards.parquet", shards_table(shards))
-        described = Tables(shards, hashlib.sha256(written).hexdigest(), tables)
+        if token_shards is not None:
+            write_once(self._store, f"{claimed.folder}/token_shards.parquet", token_shards.table)
+        publish_learned(self._store, stages.learned, claimed.folder)
+        described = Tables(shards, hashlib.sha256(written).hexdigest(), tables, token_shards)
         faults.point("version.tables-written")
         made = manifest(
             self._config,
@@ -305,6 +318,9 @@ class Engine:
             limit=self._limit,
             warnings=[breach.to_json() for breach in stages.breaches],
             history=self._ingredients.history,
+            warned=self._warned,
+            tokens=counts,
+            learned=[file.to_json(claimed.folder) for file in stages.learned],
         )
         final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
         write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())
@@ -446,6 +462,7 @@ def plan_facts(config: PipelineConfig, plan: Plan, inventory: Inventory, made: I
                 "fingerprint": stage.fingerprint,
                 "operators": list(stage.operators),
                 "groups": [group.name for group in stage.spec.groups],
+                "learners": [learner.name for learner in stage.spec.learners],
                 "facts": stage.facts,
             }
             for stage in plan.stages

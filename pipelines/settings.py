@@ -24,6 +24,8 @@ KIB, MIB = 1024, 1024**2
 MIN_SHARD_BYTES = KIB
 MIN_BATCH_BYTES = KIB
 OUTPUT_SCHEMES = ("", "file", "local", "memory", "s3", "s3a")
+IDS_COLUMN = "input_ids"
+"""The column that token shards are made of: the one that `tokenize` adds."""
 LATER_FORMATS = ("wat", "csv", "tsv", "json", "arrow", "text", "txt", "orc", "avro")
 
 
@@ -134,6 +136,31 @@ class InputConfig(Section):
             yield Problem(("path_columns", position), message)
 
 
+class TokenShards(Section):
+    """Files of token ids for trainers, beside the Parquet shards."""
+
+    formats: tuple[Literal["datatrove", "megatron"], ...] = Field(
+        min_length=1,
+        description="`megatron`: `.bin` and `.idx`, as Megatron-LM's IndexedDataset reads them; `datatrove`: `.ds`, `.ds.index` and "
+        "`.ds.metadata`, as datatrove 0.10.1 writes them.",
+        examples=[["megatron", "datatrove"]],
+    )
+    shuffle: bool = Field(
+        default=True,
+        description="The documents of each shard in an order drawn from `execution.seed` (datatrove shuffles by default, too); false: in "
+        "that of the Parquet shard.",
+    )
+
+    @field_validator("formats")
+    @classmethod
+    def _order_says_nothing(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(value))
+
+    def problems(self) -> Iterator[Problem]:
+        """Repeated formats."""
+        yield from _repeated(self.formats, "formats")
+
+
 class OutputConfig(Section):
     """Where the dataset goes, and how it is written."""
 
@@ -155,6 +182,21 @@ class OutputConfig(Section):
     partition_by: tuple[ColumnName, ...] = Field(
         default=(), description="Columns whose values become folders: `[language]` gives `data/v1/language=en/…`.", examples=[["language"]]
     )
+    token_shards: TokenShards | None = Field(
+        default=None,
+        description="Files of token ids for trainers, one for each Parquet shard, made of its column `input_ids`; null: none.",
+        examples=[{"formats": ["megatron", "datatrove"]}],
+    )
+    source_column: ColumnName | None = Field(
+        default=None,
+        description="Column that names each document's source, for the manifest's token counts; it need not be among `columns`. null: the "
+        "column `source` if there is one, else the folder of the input file.",
+    )
+    language_column: ColumnName | None = Field(
+        default=None,
+        description="Column that names each document's language, for the manifest's token counts; it need not be among `columns`. null: "
+        "the column `language` (which language_filter adds), else `lang`; without either, tokens are not counted by language.",
+    )
     dropped: bool = Field(default=False, description="True: the tables of dropped documents also carry the input's columns.")
     licence: str | None = Field(
         default=None, min_length=1, description="Licence of the dataset, for its card and manifest.", examples=["odc-by"]
@@ -166,6 +208,9 @@ class OutputConfig(Section):
         yield from _output_place_problems(self.uri)
         yield from _repeated(self.columns or (), "columns")
         yield from _repeated(self.partition_by, "partition_by")
+        if self.token_shards is not None and self.columns is not None and IDS_COLUMN not in self.columns:
+            message = f"their column {IDS_COLUMN!r} is not among output.columns ({', '.join(self.columns)}); add it there"
+            yield Problem(("token_shards",), message)
         for position, column in enumerate(self.partition_by):
             if column.startswith(("_", ".")):
                 message = f"{column!r} begins with {column[0]!r}, and readers skip such folders without a word; partition by another column"
@@ -191,7 +236,9 @@ class ExecutionConfig(Section):
     keep_intermediates: Literal["none", "latest"] = Field(
         default="none", description="latest: keep what each stage wrote, so that a changed setting re-runs only what depends on it."
     )
-    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the operators that draw random numbers.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="Seed of the operators that draw random numbers, and of the order in token shards."
+    )
 
     def problems(self) -> Iterator[Problem]:
         """A batch that is larger than the unit that it is cut from, if both are set; the default one is then the whole unit."""
@@ -259,6 +306,7 @@ class PipelineConfig(BaseModel):
             *name_problems(names),
             *section_problems(self.input, self.output, self.cluster),
             *history_problems(self.history, self.operators, self.cluster),
+            *learning_problems(self.operators),
         ]
         if problems:
             raise ValueError("; ".join(f"{path_text(problem.path)}: {problem.message}" for problem in problems))
@@ -325,6 +373,20 @@ def history_problems(
         yield Problem(("history",), f"{history} is the memory of one process, but cluster.type {cluster.type} has several")
     for position, operator in enumerate(operators):
         yield from _forgetful(position, operator)
+
+
+def learning_problems(operators: Sequence[Operator]) -> Iterator[Problem]:
+    """Settings that name an operator that learns, but comes later or is that very one: nothing is learned yet where they need it."""
+    from operators.base import LearningOperator  # noqa: PLC0415  brings pyarrow with it
+
+    names = resolved_names([(operator.type, operator.name) for operator in operators])
+    learners = {name: position for position, name in enumerate(names) if isinstance(operators[position], LearningOperator)}
+    for position, operator in enumerate(operators):
+        for setting in operator.learnable():
+            name = getattr(operator, setting)
+            if learners.get(name, -1) >= position:
+                message = f"{shown(name)!r} is operators[{learners[name]}], which comes later; put it before this operator"
+                yield Problem(("operators", position, setting), message)
 
 
 def _forgetful(position: int, operator: Operator) -> Iterator[Problem]:

@@ -32,12 +32,16 @@ from pipelines.identity import doc_keys, hexadecimal, uri_prefix
 from pipelines.inventory import Inventory
 from pipelines.judging import Judged
 from pipelines.layers import Layers
+from pipelines.learned import LearnedFile
+from pipelines.learning import Learning, Piece
 from pipelines.ledger import Ledger, chained, most_allowed, total
+from pipelines.lots import Tallies
 from pipelines.near_grouping import UnitKeys, group_near
 from pipelines.passage_grouping import group_passages
 from pipelines.plan import PLACE_ROWS, Plan, Stage, Unit, file_ranges, slices, unit_ordinals
 from pipelines.steps import Steps, held_bytes
 from pipelines.storage import Store
+from pipelines.token_counts import NAMES_PART, TokenTotals
 from pipelines.unit import PoisonJob, UnitJob
 from pipelines.work import Work
 
@@ -78,6 +82,9 @@ class Finished:
         seconds: Of the exchanges, by group operator.
         groups: The group operators that ended it, with what their tasks told.
         told: What units told of sources, by the group operator of the stage before that asks.
+        tokens: What units told of tokens in their records.
+        token_parts: Units that have a part with more of it.
+        tallies: What there is to learn for each operator that learns at its end.
     """
 
     stage: Stage
@@ -88,15 +95,25 @@ class Finished:
     seconds: dict[str, float] = field(default_factory=dict)
     groups: list[Grouped] = field(default_factory=list)
     told: dict[str, Findings] = field(default_factory=dict)
+    tokens: TokenTotals = field(default_factory=TokenTotals)
+    token_parts: array[int] = field(default_factory=lambda: array("l"))
+    tallies: dict[str, Tallies] = field(default_factory=dict)
 
     def read(self, packed: Digest) -> list[Left]:
         """What every unit left; the content of the parts that are packed goes into a digest."""
         left = []
+        self.tallies = {learner.name: Tallies() for learner in self.stage.spec.learners}
         for position, body in enumerate(map(self.log.body, self.keys)):
             parts, ledger = body["parts"], Ledger.from_json(body["ledger"])
             self.ledger.add(ledger)
             for name, sources in body["detail"].get("sources", {}).items():
                 self.told.setdefault(name, Findings()).add_sources(sources)
+            if "tokens" in body["detail"]:
+                self.tokens.add(body["detail"]["tokens"])
+            if NAMES_PART in parts:
+                self.token_parts.append(position)
+            for name, tallies in self.tallies.items():
+                tallies.add(body["detail"].get("tallies", {}).get(name))
             for role in PACKED:
                 if role in parts:
                     packed.add(role, parts[role]["sha256"])
@@ -150,6 +167,7 @@ class Stages:
         self._history = history
         self.finished: list[Finished] = []
         self.breaches: list[Breach] = []
+        self._learned: list[tuple[int, LearnedFile]] = []
         self._packed = Digest("pack")
 
     def run(self) -> None:
@@ -169,7 +187,7 @@ class Stages:
             self.finished.append(done)
             if number:
                 self._guard(self.finished[number - 1], done)
-            verdicts = self._groups(done)
+            verdicts = [*self._learn(done), *self._groups(done)]
             faults.point("run.stage-done")
 
     # --- units
@@ -202,7 +220,8 @@ class Stages:
         unit = self.plan.units[position]
         spec = self.plan.stages[number].spec
         # Only the record of the first stage says which files a unit has: a later plan decides by that one what it can keep.
-        return UnitJob(spec, files_only(self._inventory, unit), self.layers(number - 1, position), verdicts, rows, {"key": unit.key})
+        layers, files = self.layers(number - 1, position), files_only(self._inventory, unit)
+        return UnitJob(spec, files, layers, verdicts, rows, {"key": unit.key}, self._learned_before(number))
 
     def layers(self, stage: int, position: int) -> Layers:
         """The documents of a unit after a stage."""
@@ -211,6 +230,39 @@ class Stages:
             return Layers(())
         below = self.layers(stage - 1, position).parts if is_delta else ()
         return Layers((*below, top))
+
+    # --- learning
+
+    def _learn(self, done: Finished) -> list[list[UnitVerdict]]:
+        """What operators learn at the end of a stage. It counts as a verdict on every unit: later work depends on it."""
+        number = len(self.finished) - 1
+        verdicts = []
+        for position, operator in enumerate(done.stage.spec.learners):
+            learning = Learning(
+                operator=operator,
+                facts=self.plan.stages[number + 1].facts["learned"][position],
+                tallies=done.tallies[operator.name],
+                piece=partial(self._piece, number),
+                schema=self.plan.stages[number + 1].spec.schema,
+                before=self._learned_before(number),
+            )
+            file, done.seconds[operator.name] = learning.run(done.log, self._complete, self._limits)
+            self._learned.append((number, file))
+            self._packed.add("learned", file.name, file.sha256)
+            verdicts.append([UnitVerdict(None, file.sha256)] * len(self.plan.units))
+        return verdicts
+
+    def _learned_before(self, number: int) -> tuple[LearnedFile, ...]:
+        """What operators of the stages before one have learned."""
+        return tuple(file for stage, file in self._learned if stage < number)
+
+    @property
+    def learned(self) -> list[LearnedFile]:
+        """Everything that was learned, in the order of the operators."""
+        return [file for _, file in self._learned]
+
+    def _piece(self, stage: int, position: int, numbers: Sequence[int]) -> Piece:
+        return Piece(self.layers(stage, position), tuple(numbers), unit_ordinals(self._inventory, self.plan.units[position]))
 
     # --- groups
 
@@ -314,6 +366,16 @@ class Stages:
                 part = done.part(position, name)
                 assert part is not None
                 yield part
+
+    def tokens(self) -> dict[str, Any] | None:
+        """Tokens by source and language, as the manifest tells them; None where the documents have no token counts. Asked once."""
+        last = self.finished[-1]
+        columns = last.stage.spec.tokens
+        if columns is None:
+            return None
+        parts = [last.part(position, NAMES_PART) for position in last.token_parts]
+        last.tokens.add_parts(self._store, [part for part in parts if part is not None])
+        return last.tokens.to_json(columns)
 
     def documents(self) -> Iterator[Layers]:
         """The documents of every unit after the last stage."""

@@ -35,13 +35,14 @@ operators:                          # in this order; `shardmill operators` lists
     # within: [dump]                # compare only documents with equal values here
 
   # - type: tokenize                # adds input_ids and num_tokens
-  #   tokenizer: gpt2               # a tokenizer.json, or the id of a model on the Hub
+  #   tokenizer: openai-community/gpt2  # a tokenizer.json, or the id of a model on the Hub
 
 output:
   uri: out/{name}                   # a path, or s3://bucket/folder
   # target_shard_bytes: 512MiB      # size of a shard, uncompressed
   # columns: [id, text, language]   # default: all
   # partition_by: [language]        # folders data/v1/language=en/…
+  # token_shards: {{formats: [megatron]}}     # .bin and .idx for trainers beside the Parquet files; also: datatrove
   # licence: odc-by
 
 # execution: {{max_quarantined_fraction: 0.001, keep_intermediates: latest}}

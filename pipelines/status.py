@@ -26,7 +26,7 @@ __all__ = ["State", "render_status", "status"]
 PLAN = f"{ROOT}/plan.json"
 EXCHANGE = (
     *("partition", "spread", "buckets", "verify", "meet", "contract", "links", "star", "label"),
-    *("decide", "resolve", "cut", "slice", "count", "gather"),
+    *("decide", "resolve", "cut", "slice", "count", "gather", "sample", "learn"),
 )
 """Kinds of an exchange's tasks, in the order of the work."""
 
@@ -154,6 +154,7 @@ def _stage(stage: Mapping[str, Any], scan: Committed, plan: Mapping[str, Any]) -
     return {
         "operators": [*stage["operators"]],
         "groups": [*stage["groups"]],
+        "learners": [*stage.get("learners", ())],
         "epoch": scan.epoch,
         "units_committed": scan.kinds["unit"],
         "units_planned": plan.get("num_units"),

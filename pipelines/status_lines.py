@@ -18,6 +18,8 @@ KINDS: Final = {
     **dict.fromkeys(("contract", "links", "star", "label"), "component task"),
     **dict.fromkeys(("decide", "resolve", "cut", "slice", "count"), "decision"),
     "gather": "gathering",
+    "sample": "sampling task",
+    "learn": "learned file",
 }
 """What a person reads of each kind of an exchange's tasks."""
 
@@ -81,7 +83,9 @@ def _tasks(committed: Mapping[str, int]) -> str:
 
 def _operators(stage: Mapping[str, Any]) -> str:
     # A group operator ends a stage with its keys, and begins the next one with its verdicts.
-    names = [legible(name, 40) for name in stage["operators"]] + [f"keys of {legible(name, 40)}" for name in stage["groups"]]
+    names = [legible(name, 40) for name in stage["operators"]]
+    names += [f"sample of {legible(name, 40)}" for name in stage.get("learners", ())]
+    names += [f"keys of {legible(name, 40)}" for name in stage["groups"]]
     shown = names if len(names) <= 8 else [*names[:7], f"+{len(names) - 7} more"]
     return ", ".join(shown) or "no operators"
 

@@ -6,6 +6,7 @@ The one place that reads error codes of clients: botocore's, aiohttp's, s3fs's a
 from __future__ import annotations
 
 import errno
+import math
 import random
 import threading
 import time
@@ -13,10 +14,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
 
-from pipelines.errors import AccessDenied, NotFound, ShardmillError, StorageError, StorageFull, Throttled, Unavailable, UnsafeStore, shown
+from pipelines.errors import (
+    AccessDenied,
+    ConfigError,
+    NotFound,
+    ShardmillError,
+    StorageError,
+    StorageFull,
+    Throttled,
+    Unavailable,
+    UnsafeStore,
+    shown,
+)
+from pipelines.redaction import REDACTED
 
 T = TypeVar("T")
 
@@ -105,6 +119,9 @@ CREDENTIALS_REMEDY = (
     "run, or `anon: true` in storage_options for a public bucket"
 )
 CLIENT_MODULES = ("aiohttp", "urllib3", "httpx", "httpcore", "huggingface_hub")  # told by name: most are not installed everywhere
+# Errors of huggingface_hub that are the same at every try; told by name, as it is not imported here.
+BAD_HUB_NAMES = frozenset({"HfUriError", "HFValidationError"})
+HUB_IS_OFF = frozenset({"OfflineModeIsEnabled"})
 MAX_RETRY_AFTER_SECONDS = 120.0
 
 
@@ -170,7 +187,12 @@ def retryable(error: BaseException) -> bool:
 
     `CommitUnknown` is not among them: whether to look again or to begin another attempt is for who asked for the commit.
     """
-    return any(_passing(e) for e in _chain(error))
+    return not _kinds(error) & (BAD_HUB_NAMES | HUB_IS_OFF) and any(_passing(e) for e in _chain(error))
+
+
+def _kinds(error: BaseException) -> set[str]:
+    """Names of the classes of the error and of what caused it."""
+    return {type(e).__name__ for e in _chain(error)}
 
 
 def _passing(error: BaseException) -> bool:
@@ -219,6 +241,7 @@ class Backoff:
     """The one loop of retries: full jitter, doubling from `base_seconds` up to `cap_seconds`, at most `tries` requests.
 
     Attributes:
+        max_seconds: No further try begins after so long, unless the store answered that it is too busy.
         sleep: Waits; tests put something faster here.
         jitter: A number from 0 to 1; random, since it decides when and never what.
     """
@@ -227,11 +250,14 @@ class Backoff:
     tries: int = 8
     base_seconds: float = 0.1
     cap_seconds: float = 20.0
+    max_seconds: float = math.inf
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
 
     def run(self, uri: str, request: Callable[[], T]) -> T:
         """The request's answer; what it raised last is translated into our tree, with `uri` as its subject."""
+        started = self.clock()
         for attempt in range(self.tries):
             self.stats.add(requests=1)
             try:
@@ -239,18 +265,19 @@ class Backoff:
             except ShardmillError:
                 raise
             except Exception as error:
-                if self.again(error, attempt):
+                if self.again(error, attempt, self.clock() - started):
                     continue
                 if (named := translated(error, uri)) is error:  # not about storage: a mistake of ours
                     raise
                 raise named from error
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def again(self, error: BaseException, attempt: int) -> bool:
+    def again(self, error: BaseException, attempt: int, spent_seconds: float = 0.0) -> bool:
         """Wait if the error may pass and this (from 0) was not the last try; whether to try again."""
-        if throttling(error):
+        is_busy = throttling(error)
+        if is_busy:
             self.stats.add(throttled=1)
-        if attempt + 1 >= self.tries or not retryable(error):
+        if attempt + 1 >= self.tries or not retryable(error) or (spent_seconds >= self.max_seconds and not is_busy):
             return False
         self.stats.add(retries=1)
         ceiling = min(self.cap_seconds, self.base_seconds * 2.0**attempt)
@@ -262,10 +289,11 @@ def translated(error: Exception, uri: str) -> Exception:
     """The error in our tree: what was asked for, what was found, and what to do. One that is ours, or not about storage, stays."""
     if isinstance(error, ShardmillError) or not _about_storage(error):
         return error
-    found = _summary(error)
+    found = _without_user(_summary(error), uri)
     if throttling(error):
         return Throttled(f"{uri}: the store asked to slow down until the retries ended ({found}); run again later or with fewer workers")
     if retryable(error):
+        found = _without_user(_summary(next(e for e in _chain(error) if _passing(e))), uri)  # what wraps it may say less
         return Unavailable(f"{uri}: no usable answer until the retries ended ({found}); check the endpoint and the network, then run again")
     for e in _chain(error):
         if isinstance(e, MISSING_CREDENTIALS):
@@ -285,6 +313,10 @@ def _garbled(error: BaseException) -> bool:
 
 def _translated_refusal(error: BaseException, uri: str, found: str) -> Exception:
     """What an error that will not pass is called."""
+    if _kinds(error) & BAD_HUB_NAMES:
+        return ConfigError(f"{uri}: it names nothing on the Hub ({found}); write hf://OWNER/NAME/FILE, or hf://datasets/OWNER/NAME/FILE")
+    if _kinds(error) & HUB_IS_OFF:
+        return StorageError(f"{uri}: nothing is read from the Hub while it is off; unset HF_HUB_OFFLINE, or give a file on this machine")
     codes = {error_code(e) for e in _chain(error)}
     statuses = {http_status(e) for e in _chain(error)}
     if "NoSuchBucket" in codes:
@@ -304,6 +336,12 @@ def _translated_refusal(error: BaseException, uri: str, found: str) -> Exception
     if "NotImplemented" in codes or 501 in statuses:
         return UnsafeStore(f"{uri}: the store does not know this request ({found}); use a store with conditional writes as output.uri")
     return StorageError(f"{uri}: the store failed ({found})")
+
+
+def _without_user(found: str, uri: str) -> str:
+    """What a client says, without the user and password of the URI: a client tells a name that it cannot use by its own words."""
+    user = urlsplit(uri).netloc.rpartition("@")[0] if "@" in uri else ""
+    return found.replace(user, REDACTED) if user else found
 
 
 def _summary(error: BaseException) -> str:

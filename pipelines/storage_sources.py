@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,8 +49,10 @@ def store_class(uri: str) -> type[Store]:
 class Sources:
     """Reads objects by absolute URI and finds them by patterns. One store a root, opened when first needed; picklable."""
 
-    def __init__(self, storage_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, storage_options: Mapping[str, Any] | None = None, *, max_seconds: float = math.inf) -> None:
+        """Open nothing yet. `max_seconds`: how long a store that does not answer is asked again, here and not in copies."""
         self.storage_options = dict(storage_options or {})
+        self._max_seconds = max_seconds
         self._stores: dict[str, Store] = {}
         self._lock = threading.Lock()
 
@@ -141,6 +144,7 @@ class Sources:
             store = self._stores.get(root)
             if store is None:
                 store = self._stores[root] = store_class(root)(root, self.storage_options)
+                store.backoff.max_seconds = self._max_seconds
         return store, root, path
 
     # Patterns

@@ -17,8 +17,9 @@ from pipelines.exchange_survey import ExchangeSurvey, all_lines, cores_of, corpu
 from pipelines.fingerprint import differences
 from pipelines.history_planning import history_of, with_history
 from pipelines.inventory import Inventory
+from pipelines.operator_warnings import warning_lines
 from pipelines.operatorspec import OperatorSpec
-from pipelines.plan import Plan, make_plan
+from pipelines.plan import Plan, Stage, make_plan
 from pipelines.prepare import prepare
 from pipelines.results import run_id
 from pipelines.run import already, current_units, executor_for, read_splits
@@ -53,6 +54,7 @@ class Survey:
         exchange: Of each group operator whose verdicts are missing.
         cores: Cores that hours are reckoned for.
         is_example: True if nobody knows how many cores the cluster has.
+        warnings: What operators told while they were opened, by name.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Survey:
     exchange: list[ExchangeSurvey]
     cores: int
     is_example: bool
+    warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object."""
@@ -93,7 +96,7 @@ def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
     logs = [_log(store, stage.fingerprint) for stage in draft.stages]
     splits = read_splits(store, draft)
     plan = make_plan(prepared.ingredients, inventory, current_units(config, inventory, splits, logs[0]))
-    found = [StageSurvey([*stage.operators, *(group.name for group in stage.spec.groups)], len(plan.units)) for stage in plan.stages]
+    found = [StageSurvey(_named(stage), len(plan.units)) for stage in plan.stages]
     history = history_of(prepared.ingredients)
     _walk(Stages(store, plan, inventory, logs, _counter(plan, found), Limits(), splits, history))
     before = latest_plan(store)
@@ -119,7 +122,12 @@ def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
         exchange=[] if is_finished else exchanges(missing_groups, corpus, history),
         cores=cores,
         is_example=is_example,
+        warnings=prepared.warnings,
     )
+
+
+def _named(stage: Stage) -> list[str]:
+    return [*stage.operators, *(spec.name for spec in (*stage.spec.learners, *stage.spec.groups))]
 
 
 def _missing_groups(plan: Plan, found: Sequence[StageSurvey]) -> list[tuple[int, OperatorSpec]]:
@@ -208,6 +216,7 @@ def render(found: Survey) -> list[str]:
     lines = [
         f"{found.name}: run {found.run_id} into {found.output}",
         f"input: {source['files']:,} files, {source['rows']:,} rows, {size} ({size_text(source['uncompressed_bytes'])} uncompressed)",
+        *warning_lines(found.warnings),
     ]
     for kind, uris in found.input_changes.items():
         more = f" and {len(uris) - MAX_NAMED} more" if len(uris) > MAX_NAMED else ""

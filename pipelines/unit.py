@@ -5,22 +5,18 @@ The first stage reads the input; a later one reads the layers of the stage befor
 
 from __future__ import annotations
 
-import hashlib
 import time
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 from typing import Any, Final
-from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from operators.base import BatchOperator, GroupOperator, KeysFn, text_of, with_column
+from operators.base import BatchOperator, GroupOperator, KeysFn, LearningOperator, LessonsFn, text_of, with_column
 from operators.near import NearOperator
 from operators.passages import PassageOperator
 from pipelines import formats, identity
@@ -33,8 +29,12 @@ from pipelines.inventory import InputFile
 from pipelines.judging import Judged, num_removals, passages_of
 from pipelines.key_parts import KeyParts
 from pipelines.layers import Layers, delta, read_layers, split_identity, with_identity
+from pipelines.learned import LearnedFile, StageAssets, state_of
 from pipelines.ledger import READER, Ledger
+from pipelines.lots import Tally
+from pipelines.operator_warnings import heard
 from pipelines.operatorspec import OperatorSpec
+from pipelines.partition_folders import partition_codes
 from pipelines.quarantine import Progress, Quarantine
 from pipelines.rows import (
     DUPLICATES,
@@ -48,14 +48,11 @@ from pipelines.rows import (
     quarantined_rows,
 )
 from pipelines.sizes import row_sizes
+from pipelines.token_counts import NAMES_PART, TokenColumns, TokenCounts
 from pipelines.worker import Attempt, Outcome, Worker
 
 MADE_ID: Final = "id"
 """Name of the id column where the input has none."""
-
-MAX_FOLDER_BYTES: Final = 255
-"""Longest name of a folder on the file systems that there are."""
-DIGEST_CHARS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,9 @@ class StageSpec:
         judged: Group operators that ended the stage before.
         schema: Columns that come into the stage, before those that `judged` add.
         output: Columns of the result where this is the last stage, else None.
+        tokens: By which columns tokens are counted, in the last stage of documents that have token counts.
         drop_table: Columns of the table of dropped documents.
+        learners: Operators that learn from the documents that the stage gives.
     """
 
     fingerprint: str
@@ -79,11 +78,13 @@ class StageSpec:
     schema: pa.Schema
     output: tuple[str, ...] | None
     partition_by: tuple[str, ...]
+    tokens: TokenColumns | None
     drop_table: DropTable
     options: formats.ReadOptions
     made_id: bool
     batch_bytes: int
     on_error: OnError
+    learners: tuple[OperatorSpec, ...] = ()
 
     @property
     def judged_schema(self) -> pa.Schema:
@@ -106,11 +107,21 @@ class OpenedGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedLearner:
+    """An operator that learns, ready to say on this worker what there is to learn."""
+
+    name: str
+    operator: LearningOperator
+    lessons: LessonsFn
+
+
+@dataclass(frozen=True, slots=True)
 class OpenedStage:
     """A stage's operators, ready on this worker."""
 
     chain: list[OpenedOperator]
     groups: list[OpenedGroup]
+    learners: list[OpenedLearner]
     editors: dict[str, PassageOperator]
 
 
@@ -124,6 +135,7 @@ class UnitJob:
         verdicts: For each group operator of the stage before, the frame with its verdicts on this unit, or None.
         rows: Rows that must come in.
         unit: What the record says of the unit, for a later plan that wants to keep it.
+        learned: What operators of earlier stages have learned.
     """
 
     spec: StageSpec
@@ -132,6 +144,7 @@ class UnitJob:
     verdicts: tuple[FrameRef | None, ...]
     rows: int
     unit: Mapping[str, Any]
+    learned: tuple[LearnedFile, ...] = ()
     kind: str = "unit"
 
     def run(self, worker: Worker, attempt: Attempt) -> Outcome:
@@ -197,20 +210,27 @@ def judged_schema(schema: pa.Schema, judged: Iterable[Judged]) -> pa.Schema:
     return schema
 
 
-def open_stage(spec: StageSpec, worker: Worker) -> OpenedStage:
-    """Open the stage's operators, once a worker."""
-    opened = worker.opened.get(spec.fingerprint)
+def open_stage(spec: StageSpec, worker: Worker, learned: Sequence[LearnedFile] = ()) -> OpenedStage:
+    """Open the stage's operators, once a worker, with what those of earlier stages have learned."""
+    state = spec.fingerprint + state_of(learned)
+    opened = worker.opened.get(state)
     if opened is None:
+        assets = StageAssets(worker, learned)
         operators = [made for made in (item.load() for item in spec.operators) if isinstance(made, BatchOperator)]
         groups = [made for made in (item.load() for item in spec.groups) if isinstance(made, GroupOperator)]
-        chain = open_chain(operators, spec.judged_schema, worker)
+        learners = [made for made in (item.load() for item in spec.learners) if isinstance(made, LearningOperator)]
+        chain = open_chain(operators, spec.judged_schema, assets)
+        with heard():  # the driver told it
+            opened_groups = [OpenedGroup(group.name or group.type, group, group.open(assets)) for group in groups]
+            opened_learners = [OpenedLearner(one.name or one.type, one, one.open(assets)) for one in learners]
         editors = {one.name: one.editor.load() for one in spec.judged if one.editor is not None}
         opened = OpenedStage(
             chain,
-            [OpenedGroup(group.name or group.type, group, group.open(worker)) for group in groups],
+            opened_groups,
+            opened_learners,
             {name: editor for name, editor in editors.items() if isinstance(editor, PassageOperator)},
         )
-        worker.opened = {spec.fingerprint: opened}
+        worker.opened = {state: opened}
     assert isinstance(opened, OpenedStage)
     return opened
 
@@ -224,13 +244,16 @@ class _UnitRun:
         self.worker = worker
         self.files = files
         self.ledger = Ledger()
-        opened = open_stage(self.spec, worker)
+        opened = open_stage(self.spec, worker, job.learned)
         self.groups = opened.groups
+        self.learners = opened.learners
+        self.tallies = {one.name: Tally(one.operator.max_document_bytes, worker.seed) for one in opened.learners}
         self.editors = opened.editors
         self.chain = Chain(opened.chain, files, self.spec.on_error, self.spec.drop_table)
-        names = ["documents", "dropped", "duplicates", "quarantine"]
+        names = ["documents", "dropped", "duplicates", "quarantine", *([NAMES_PART] if self.spec.tokens is not None else [])]
         for number, group in enumerate(self.groups):
             names += [f"keys-{number}", *([f"features-{number}"] if isinstance(group.operator, NearOperator) else [])]
+        self._tokens = None if self.spec.tokens is None else TokenCounts(self.spec.tokens, files)
         self.writers: dict[str, PartWriter] = {name: stack.enter_context(attempt.writer(name)) for name in names}
         self.quarantine = Quarantine(self.writers["quarantine"], files)
         self.key_parts = [
@@ -245,17 +268,23 @@ class _UnitRun:
             rows, gone = self.chain.process(rows, self.ledger)
             self._write_gone(Gone(dropped + gone.dropped, gone.quarantined))
             self._write_keys(rows)
+            self._tally(rows)
             self._write_documents(number, before, rows)
+            if self._tokens is not None:
+                self._tokens.add(rows)
             self.ledger.rows_out += len(rows)
         self.quarantine.flush()
         for held in self.key_parts:
             held.flush()
+        told = {} if self._tokens is None else {"tokens": self._tokens.told(self.writers[NAMES_PART])}
         parts = {name: writer.finish() for name, writer in self.writers.items()}
         self._prove(parts)
         is_delta = self.job.layers is not None and not self.spec.partition_by
-        detail: dict[str, Any] = {"delta": is_delta, "unit": self.job.unit}
+        detail: dict[str, Any] = {"delta": is_delta, "unit": self.job.unit, **told}
         if self._sources:
             detail["sources"] = {name: counts.told() for name, counts in self._sources.items()}
+        if self.tallies:
+            detail["tallies"] = {name: tally.told() for name, tally in self.tallies.items()}
         return Outcome(parts, self.ledger, detail)
 
     # --- in
@@ -388,6 +417,16 @@ class _UnitRun:
             parts.add(self._keys(group, rows))
             self.ledger.operator(group.name).seconds += time.thread_time() - started
 
+    def _tally(self, rows: Rows) -> None:
+        """Count what there is to learn, a frame of documents at a time; an empty batch is no frame."""
+        for learner in self.learners if len(rows) else ():
+            started = time.thread_time()
+            lessons = learner.lessons(rows.batch)
+            if len(lessons) != len(rows):
+                raise LedgerImbalance(f"operator {learner.name!r} was given {len(rows)} rows and returned {len(lessons)} lessons")
+            self.tallies[learner.name].add(self.files.keys(rows.file, rows.row), lessons)
+            self.ledger.operator(learner.name).seconds += time.thread_time() - started
+
     def _keys(self, group: OpenedGroup, rows: Rows) -> pa.RecordBatch:
         """The keys of the documents that take part, with their identity in front and the users' ids behind."""
         try:
@@ -457,37 +496,3 @@ class _UnitRun:
         if not uris:
             return "a unit without rows"
         return f"rows of {uris[0]}" + (f" and {len(uris) - 1} more files" if len(uris) > 1 else "")
-
-
-def partition_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[Ints, list[str]]:
-    """The folder of each document as an index into the folders that occur, sorted: `language=en/…`, quoted as Hive does.
-
-    Null is `__HIVE_DEFAULT_PARTITION__`, and so is that very string: one folder, as any reader will have it.
-    """
-    codes = np.zeros(batch.num_rows, np.int64)
-    labels = [""]
-    for column in columns:
-        encoded = batch.column(column).dictionary_encode(null_encoding="encode")
-        names = [folder_name(column, value) for value in encoded.dictionary.to_pylist()]
-        pairs = codes * len(names) + encoded.indices.to_numpy(zero_copy_only=False)
-        found, codes = np.unique(pairs, return_inverse=True)
-        labels = ["/".join(filter(None, (labels[pair // len(names)], names[pair % len(names)]))) for pair in found.tolist()]
-    folders = sorted(set(labels))
-    place = {label: number for number, label in enumerate(folders)}
-    return np.array([place[label] for label in labels], np.int64)[codes], folders
-
-
-def folder_name(column: str, value: object) -> str:
-    """`column=value`, quoted as Hive does. One that no file system could hold keeps its beginning and gets a digest.
-
-    What marks the digest, `!`, is quoted in values.
-    """
-    text = "__HIVE_DEFAULT_PARTITION__" if value is None else str(value)
-    name = f"{column}={quote(text, safe=' ')}"
-    if len(name.encode()) <= MAX_FOLDER_BYTES:
-        return name
-    mark = "!" + hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARS]
-    room = MAX_FOLDER_BYTES - len(f"{column}={mark}".encode())
-    characters = [quote(character, safe=" ") for character in text[:room]]
-    whole = bisect_right(list(accumulate(map(len, characters))), room)
-    return f"{column}={''.join(characters[:whole])}{mark}"

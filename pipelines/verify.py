@@ -19,9 +19,12 @@ from pipelines.verify_card import check_card
 from pipelines.verify_documents import check_duplicates, check_keys
 from pipelines.verify_history import load_earlier
 from pipelines.verify_inventory import check_places, load_inventory
+from pipelines.verify_learned import check_learned
 from pipelines.verify_ledger import check_ledger, count_tables
 from pipelines.verify_manifest import Finished, check_parents, find_manifest
 from pipelines.verify_tables import check_shards, check_strays, check_tables
+from pipelines.verify_token_shards import check_token_shards
+from pipelines.verify_tokens import check_tokens
 from pipelines.verify_warnings import check_warnings
 
 __all__ = ["Check", "Verification", "render", "verify"]
@@ -84,12 +87,15 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
         return Verification(store.uri, "", tuple(checks.made))
     check_parents(finished, checks)
     shards = check_shards(finished, checks)
+    check_tokens(finished, None if shards is None else shards[0], checks)
     are_whole = check_tables(finished, checks)
+    check_learned(finished, checks)
     check_strays(finished, checks)
     _check_rows(finished, None if shards is None else shards[1], checks, are_whole=are_whole)
     if shards is None:
         checks.skip("card", "not checkable: the table of shards does not say which files are shards")
         return Verification(store.uri, finished.version, tuple(checks.made))
+    check_token_shards(finished, shards[0], checks)
     check_card(finished, shards[0], checks)
     return _verification(finished, shards[0], checks)
 

@@ -44,6 +44,7 @@ KINDS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "text or null": ("a string or null", lambda value: value is None or isinstance(value, str)),
     "texts": ("a string or a list", lambda value: isinstance(value, str | list)),
     "count": ("a whole number, 0 or more", _is_whole),
+    "object or null": ("an object or null", lambda value: value is None or isinstance(value, dict)),
     "count or null": ("a whole number, 0 or more, or null", lambda value: value is None or _is_whole(value)),
     "number": ("a number, 0 or more", lambda value: _is_whole(value) or (isinstance(value, float) and value >= 0)),
     "flag": ("true or false", lambda value: isinstance(value, bool)),
@@ -99,6 +100,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "operators.[].seconds": "number",
     "operators.[].removed": "object",
     **{f"operators.[].removed.{name}": "count" for name in ("chars", "documents", "passages")},
+    "operators.[].warnings": "list",
+    "operators.[].warnings.[]": "text",
     "warnings": "list",
     "warnings.[]": "object",
     **{f"warnings.[].{name}": "text" for name in ("operator", "guard", "subject")},
@@ -111,10 +114,27 @@ FIELDS: Final[Mapping[str, str]] = {
     "output.rows": "count",
     "output.bytes": "count",
     "output.tokens": "count or null",
+    "output.token_shards": "object",
+    "output.token_shards.formats": "list",
+    "output.token_shards.formats.[]": "text",
+    "output.token_shards.seed": "count or null",
+    **{f"output.token_shards.{name}": "count" for name in ("shards", "documents", "tokens", "files", "bytes")},
+    "tokens": "object or null",
+    "tokens.total": "count",
+    "tokens.source_column": "text or null",
+    "tokens.language_column": "text or null",
+    **{
+        f"tokens.{by}{path}": kind
+        for by, whole in (("by_source", "object"), ("by_language", "object or null"))
+        for path, kind in (("", whole), (".{}", "object"), (".{}.documents", "count"), (".{}.tokens", "count"))
+    },
     "tables": "object",
     "tables.shards": "object",
     "tables.shards.rows": "count",
     "tables.shards.sha256": "digest",
+    "tables.token_shards": "object",
+    "tables.token_shards.rows": "count",
+    "tables.token_shards.sha256": "digest",
     **{
         f"tables.{table}{path}": kind
         for table in TABLES
@@ -130,6 +150,11 @@ FIELDS: Final[Mapping[str, str]] = {
             (".files.[].sha256", "digest"),
         )
     },
+    "learned": "list",
+    "learned.[]": "object",
+    **{f"learned.[].{name}": "text" for name in ("operator", "path")},
+    **{f"learned.[].{name}": "count" for name in ("bytes", "documents", "sample_bytes")},
+    "learned.[].sha256": "digest",
     "schema": "list",
     "schema.[]": "object",
     "schema.[].name": "text",
@@ -139,8 +164,13 @@ FIELDS: Final[Mapping[str, str]] = {
     "parents.[]": "digest",
     "licence": "text or null",
 }
-OPTIONAL: Final = frozenset({"input.history", "operators.[].removed", "warnings"})
-"""Not every version has these: what earlier runs left, what operators cut out of texts, and what guards warned of."""
+OPTIONAL: Final = frozenset(
+    {
+        *("input.history", "operators.[].removed", "operators.[].warnings", "output.token_shards", "tables.token_shards"),
+        *("tokens", "learned", "warnings"),
+    }
+)
+"""Not every version has these: what earlier runs left, what operators cut out, warned of and learned, tokens, and what guards warned of."""
 _ABSENT: Final = object()
 
 

@@ -154,7 +154,7 @@ def _output_problems(finished: Finished, table: pa.Table) -> Iterator[Problem]:
 def check_tables(finished: Finished, checks: Checks) -> bool:
     """Check the files of every side table, and that the version's folder has no others. Returns whether the tables can be believed."""
     whole = [checks.judge(f"{name} table", _side_problems(finished, name), _side_proven(finished, name)) for name in TABLES]
-    checks.judge("version folder", _folder_problems(finished), f"{finished.folder} holds its tables, manifest and report, and nothing else")
+    checks.judge("version folder", _folder_problems(finished), f"{finished.folder} holds what the manifest names, and nothing else")
     return all(whole)
 
 
@@ -189,10 +189,17 @@ def _side_problems(finished: Finished, name: str) -> Iterator[Problem]:
         yield Problem(MANIFEST, f"tables.{name}.sha256 is {described['sha256']}, but the digest of its files is {digest}")
 
 
+def learned_files(finished: Finished) -> list[str]:
+    """Paths of the files that operators learned from the documents."""
+    return [entry["path"] for entry in finished.manifest.get("learned", ())]
+
+
 def _folder_problems(finished: Finished) -> Iterator[Problem]:
     folder = finished.folder
     missing = {f"{folder}/{name}" for name in (MANIFEST, "report.html", "shards.parquet")}
-    known = missing | {path for name in TABLES for path in side_files(finished, name)}
+    known = missing | {path for name in TABLES for path in side_files(finished, name)} | {*learned_files(finished)}
+    if "token_shards" in finished.manifest["tables"]:
+        known.add(f"{folder}/token_shards.parquet")
     for info in finished.store.list(folder):
         missing.discard(info.path)
         if info.path not in known:
@@ -211,7 +218,7 @@ def check_strays(finished: Finished, checks: Checks) -> None:
     if any(problem.subject == own for problem in problems) or not finished.store.exists(own):
         checks.skip("strays", f"not checkable: {own} does not say which files are shards")
         return
-    claimed = _claimed(finished)
+    claimed = claimed_versions(finished)
     found = problems or _strays(finished.store, named, claimed)
     checks.judge("strays", found, f"every file in data/ is a shard of a version{_excused(claimed)}")
 
@@ -235,7 +242,7 @@ def _named(store: Store) -> tuple[pa.Array, list[Problem]]:
     return named, problems
 
 
-def _claimed(finished: Finished) -> set[str]:
+def claimed_versions(finished: Finished) -> set[str]:
     """Versions that a run has begun and neither finished nor given up, by the claims that runs leave."""
     found = set()
     for info in finished.store.list(CLAIMS):

@@ -243,6 +243,7 @@ class Output:
                 "bytes": sum(map(len, shards.values())),
                 "tokens": sum(row + 1 for _, places in self.shards for _, row in places),
             },
+            "tokens": self._tokens(),
             "tables": {
                 "shards": {"rows": len(shards), "sha256": sha256(shards_table)},
                 **{
@@ -254,6 +255,12 @@ class Output:
             "parents": [],
             "licence": None,
         }
+
+    def _tokens(self) -> dict[str, Any]:
+        places = [place for _, places in self.shards for place in places]
+        whole = {"documents": len(places), "tokens": sum(row + 1 for _, row in places)}
+        columns = {"source_column": None, "language_column": None}
+        return {"total": whole["tokens"], **columns, "by_source": {"/raw": whole}, "by_language": None}
 
     def _dropped_by_reason(self) -> dict[str, dict[str, int]]:
         counted: dict[str, dict[str, int]] = {}

@@ -100,6 +100,13 @@ def make_manifest(
         "ledger": ledger,
         "operators": operators,
         "output": {"shards": 3, "rows": rows, "bytes": 9_876_543, "tokens": 3_210_987},
+        "tokens": {
+            "total": 3_210_987,
+            "source_column": None,
+            "language_column": "language",
+            "by_source": {"s3://raw/crawl": {"documents": rows, "tokens": 3_210_987}},
+            "by_language": {"de": {"documents": 0, "tokens": 0}, "en": {"documents": rows, "tokens": 3_210_987}},
+        },
         "tables": {
             name: {"rows": number, "sha256": "f" * 64}
             for name, number in (("shards", 3), ("dropped", num_dropped), ("duplicates", 1011), ("quarantine", quarantined))
@@ -145,6 +152,8 @@ def nasty_manifest() -> dict[str, Any]:
         parents=texts,
         warnings=[warning(text, subject=text, examples=texts) for text in texts],
     )
+    manifest["tokens"] |= {f"{kind}_column": texts[0] for kind in ("source", "language")}
+    manifest["tokens"] |= {f"by_{kind}": {text: {"documents": 1, "tokens": 2} for text in texts} for kind in ("source", "language")}
     manifest["input"].update(
         uri=texts, unreadable_files=len(texts), unreadable=[{"uri": text, "error": text, "message": text} for text in texts]
     )
@@ -170,6 +179,8 @@ def huge_manifest(letter: str = "<") -> dict[str, Any]:
     manifest["config"] = {str(number): name for number in range(5000)}
     manifest["parents"] = [name] * 5000
     manifest["warnings"] = [warning(f"{number}{name}", subject=name, examples=[name] * 3) for number in range(5000)]
+    counts = {"documents": 10**15, "tokens": 10**18}
+    manifest["tokens"] |= {f"by_{kind}": {f"{number}{name}": counts for number in range(10_000)} for kind in ("source", "language")}
     for operator in manifest["operators"]:
         operator["removed"] = {"chars": 10**15, "documents": 10**15, "passages": 10**15}
     return manifest

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from operators.base import BatchOperator, GroupOperator, Operator, Result
+from operators.base import BatchOperator, GroupOperator, Learned, LearningOperator, Operator, Result
 
 SHARED = Path(os.environ.get("SHARDMILL_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -27,9 +27,13 @@ class FakeAssets:
     text_column: str = "text"
     seed: int = 0
     moved: dict[str, str] = field(default_factory=dict)
+    knows: dict[str, Learned] = field(default_factory=dict)
 
     def path(self, uri: str) -> str:
         return self.moved.get(uri, uri)
+
+    def learned(self, name: str) -> Learned | None:
+        return self.knows.get(name)
 
 
 ASSETS = FakeAssets()
@@ -156,6 +160,7 @@ def sample_settings(tokenizer: Path, fasttext: Path) -> dict[str, dict[str, Any]
         "pii_redact-annotate": {"type": "pii_redact", "annotate": True},
         "sample": {"type": "sample", "rate": 0.5},
         "tokenize": {"type": "tokenize", "tokenizer": str(tokenizer)},
+        "train_tokenizer": {"type": "train_tokenizer", "vocab_size": 300},
         "url_dedup": {"type": "url_dedup"},
         "url_dedup-priority": {"type": "url_dedup", "within": ["day"], "keep": "priority", "by": "number", "priority": ["4", "2"]},
         "url_filter": {"type": "url_filter", "domains": ["site1.example"], "words": ["bad"]},
@@ -164,12 +169,14 @@ def sample_settings(tokenizer: Path, fasttext: Path) -> dict[str, dict[str, Any]
 
 def opened(operator: Operator, assets: FakeAssets = ASSETS) -> Callable[[pa.RecordBatch], Any]:
     """The operator's function."""
-    assert isinstance(operator, BatchOperator | GroupOperator)
+    assert isinstance(operator, BatchOperator | GroupOperator | LearningOperator)
     return operator.open(assets)
 
 
-def outcome(result: Result | pa.RecordBatch) -> tuple[list[dict[str, Any]], list[str | None], dict[int, Any]]:
+def outcome(result: Result | pa.RecordBatch | pa.Array) -> tuple[list[Any], list[str | None], dict[int, Any]]:
     """What a function gave, as plain values that compare."""
+    if isinstance(result, pa.Array):
+        return result.to_pylist(), [], {}
     if isinstance(result, pa.RecordBatch):
         return result.to_pylist(), [], {}
     reasons = [None] * result.batch.num_rows if result.reasons is None else result.reasons.to_pylist()

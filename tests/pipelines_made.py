@@ -357,7 +357,12 @@ def orphans(store: Store) -> list[str]:
         manifest = json.loads(store.read(f"versions/{version}/manifest.json"))
         shards = pq.read_table(pa.BufferReader(store.read(f"versions/{version}/shards.parquet")))["path"].to_pylist()
         tables = [file["path"] for table in manifest["tables"].values() for file in table.get("files", ())]
-        named |= {*shards, *tables, *(f"versions/{version}/{name}" for name in ("manifest.json", "report.html", "shards.parquet"))}
+        learned = [entry["path"] for entry in manifest.get("learned", ())]
+        own = (f"versions/{version}/{name}" for name in ("manifest.json", "report.html", "shards.parquet"))
+        named |= {*shards, *tables, *learned, *own}
+        if "token_shards" in manifest["tables"]:
+            path = f"versions/{version}/token_shards.parquet"
+            named |= {path, *pq.read_table(pa.BufferReader(store.read(path)))["path"].to_pylist()}
     return inside + [info.path for info in store.list() if not info.path.startswith("_shardmill/") and info.path not in named]
 
 

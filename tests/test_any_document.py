@@ -6,25 +6,27 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import operator_samples
 import pyarrow as pa
 import pytest
 from guarded import TRIGGERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from operator_samples import PROSE, by_document, documents, opened, sample_settings, small_fasttext, small_tokenizer  # noqa: F401 -- fixtures
+from operator_samples import PROSE, by_document, documents, sample_settings, small_fasttext, small_tokenizer  # noqa: F401 -- fixtures
 from pydantic import TypeAdapter
 
 from operators import AnyOperator
-from operators.base import GroupOperator, Operator, Result
+from operators.base import GroupOperator, LearningOperator, Operator, Result
 from operators.kernels.buffers import InvalidOffsetsError, text_buffers
 
 ADAPTER: TypeAdapter[Operator] = TypeAdapter(AnyOperator)
 # These hand each document to a library, as a Python string: what it takes and how long is the library's affair.
-LIBRARIES = ("datatrove", "extract_html", "tokenize")
+LIBRARIES = ("datatrove", "extract_html")
 SAMPLES = [name for name, sample in sample_settings(Path("t"), Path("m")).items() if sample["type"] not in LIBRARIES]
 # These ask Arrow's own functions about the text, which refuse ill-formed UTF-8 (readers quarantine it), or read other columns.
 ARROWS = (
@@ -48,6 +50,14 @@ def made(small_tokenizer, small_fasttext) -> dict[str, Operator]:  # noqa: F811
 @pytest.fixture(params=SAMPLES)
 def operator(request, made) -> Operator:
     return made[request.param]
+
+
+def opened(operator: Operator) -> Callable[[pa.RecordBatch], Any]:
+    """The operator's function; what one learns from is its column."""
+    function = operator_samples.opened(operator)
+    if isinstance(operator, LearningOperator):
+        return lambda batch: Result(pa.record_batch({"lesson": function(batch)}))
+    return function
 
 
 def given_text(texts: pa.Array) -> pa.RecordBatch:
@@ -143,7 +153,7 @@ def test_nothing_looks_beyond_its_data(made, tmp_path):
 
 @pytest.mark.parametrize("offsets", [[0, 20, 10, 30], [0, 10, 20, 5]], ids=["within", "at-the-end"])
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)
-@pytest.mark.parametrize("name", [name for name in (*SAMPLES, "extract_html", "tokenize") if name != "url_filter"])
+@pytest.mark.parametrize("name", [name for name in (*SAMPLES, "extract_html") if name != "url_filter"])
 def test_offsets_that_go_back_are_refused(made, name, kind, offsets):
     """A column that nobody can have made is an error before any kernel, or any function of Arrow's, sees it."""
     function = opened(made[name])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,26 @@ def test_the_exchange_of_near_duplicates_by_steps(tmp_path):
 def test_the_table_of_junk_is_the_one_in_the_docs():
     """docs/filters.md shows what the filters do today."""
     assert run("benchmarks/junk.py").strip() in (ROOT / "docs" / "filters.md").read_text()
+
+
+def test_tokenization_against_others(tmp_path):
+    """Ours, the library and tiktoken have rates and equal ids; the recipe with and without, and a process's peak, are measured."""
+    paragraphs = [json.loads(line)["text"] for line in (ROOT / "pipelines" / "demo_paragraphs.jsonl").read_text().splitlines()]
+    texts = [*(text for text in TEXTS if text), *("\n".join(paragraphs[start : start + 3]) for start in range(0, 30, 3))]
+    write_parquet(tmp_path / "in.parquet", [{"id": f"d{row}", "text": text} for row, text in enumerate(texts)])
+    small = ("--input", tmp_path / "in.parquet", "--vocabulary", 300, "--rounds", 1, "--tokenizer", tmp_path / "none.json")
+    memory = ("--memory-megabytes", 0.2, "--word-bytes", 20_000)
+    out = tmp_path / "out.json"
+    table = run("benchmarks/bench_tokenize.py", *small, *memory, "--out", out)
+    compared, recipe, memory_used = json.loads(out.read_text())["results"]
+    assert compared["equal"]["encode_batch"] == compared["documents"] == len(texts)
+    peers = {"encode_batch", "encode_batch_fast", "tiktoken"} if find_spec("tiktoken") else {"encode_batch", "encode_batch_fast"}
+    assert set(compared["ratios"]) == peers
+    assert {*peers, "cold", "warm"} == set(compared["mb_per_second"])
+    assert compared["equal"].get("tiktoken", len(texts)) == len(texts)
+    assert ("tiktoken" in compared["absent"]) is ("tiktoken" not in peers)
+    assert recipe["tokens"] is not None
+    assert 0 < recipe["tokenized"] <= recipe["documents"]
+    assert memory_used["tokens"] > 0
+    assert memory_used["peak_rss_bytes"] >= memory_used["before_bytes"] > 1 << 20
+    assert all(result["case"] in table for result in (compared, recipe, memory_used))

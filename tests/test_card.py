@@ -106,13 +106,14 @@ def test_the_text_shows_strangers_words_and_obeys_none_of_them(name):
     steps = ((text, text, {"setting": text}, {text: 3}, 0),)
     manifest = make_manifest(steps, name=text, licence=text, errors={text: 12}, schema=[{"name": text, "type": text, "nullable": True}])
     manifest["input"]["uri"] = text
+    manifest["tokens"] |= {"source_column": text, "by_source": {text: {"documents": 1, "tokens": 2}}}
     found = card(manifest)
     assert all(line.isprintable() for line in found.split("\n"))
     tokens = tokens_of(found)
     assert {token.content for token in tokens if token.type.startswith("html")} <= {"<code>", "</code>"}
     assert not {token.type for token in tokens} & {"link_open", "image", "html_block", "em_open"}
-    assert [token.content for token in tokens if token.type == "heading_open"] == [""] * 7
-    assert {len(row) for row in tables(tokens)} == {2, 4, 7}
+    assert [token.content for token in tokens if token.type == "heading_open"] == [""] * 8
+    assert {len(row) for row in tables(tokens)} == {2, 4, 5, 7}
     assert tokens_text(tokens).count(legible(text) or "(empty)") >= 6
 
 

@@ -24,7 +24,7 @@ from operator_samples import (
 from pydantic import TypeAdapter, ValidationError
 
 from operators import BY_TYPE, AnyOperator
-from operators.base import BatchOperator, GroupOperator, Operator, OperatorError
+from operators.base import BatchOperator, GroupOperator, LearningOperator, Operator, OperatorError
 from operators.dedup import DedupOperator, KeyedDedup
 from operators.keep import WORDS
 from operators.near import NearOperator
@@ -61,6 +61,11 @@ def operator(request, small_tokenizer, small_fasttext) -> Operator:  # noqa: F81
 @pytest.fixture(params=names_of(BatchOperator))
 def batch_operator(request, small_tokenizer, small_fasttext) -> BatchOperator:  # noqa: F811
     return made(request.param, small_tokenizer, small_fasttext)
+
+
+@pytest.fixture(params=names_of(LearningOperator))
+def learning_operator(request) -> LearningOperator:
+    return made(request.param, "", "")
 
 
 @pytest.fixture(params=names_of(KeyedDedup))
@@ -125,6 +130,8 @@ def test_samples_do_something(operator):
         names = ["bands"] if isinstance(operator, NearOperator) else ["key_hi", "key_lo"]
         keys = list(zip(*(result.column(name).to_pylist() for name in names), strict=True))
         assert 1 < len(set(keys)) < len(keys)
+    elif isinstance(operator, LearningOperator):
+        assert any(outcome(result)[0])
     else:
         _, reasons, _ = outcome(result)
         assert any(reasons) or not result.batch.equals(given)
@@ -173,7 +180,10 @@ def test_empty_batch_has_the_same_schema(operator):
     """An empty batch comes back with the columns that a full one would have."""
     function = opened(operator)
     full, empty = function(documents()), function(documents().slice(0, 0))
-    full_schema, empty_schema = (each.schema if isinstance(each, pa.RecordBatch) else each.batch.schema for each in (full, empty))
+    full_schema, empty_schema = (
+        each.type if isinstance(each, pa.Array) else each.schema if isinstance(each, pa.RecordBatch) else each.batch.schema
+        for each in (full, empty)
+    )
     assert empty_schema.equals(full_schema)
     assert told(empty, 0) == ([], [], {})
 
@@ -231,6 +241,8 @@ def test_null_text_is_an_error_of_its_row_or_no_key(operator):
     rows, _, errors = judged(operator, with_null)
     if isinstance(operator, GroupOperator):
         assert [row for at, row in enumerate(rows) if at != 1] == [row for at, row in enumerate(judged(operator, batch)[0]) if at != 1]
+    elif isinstance(operator, LearningOperator):
+        assert [at for at, row in enumerate(rows) if row is None] == [1]
     elif operator.type != "filter_where":  # a condition may well ask for a null
         assert errors[1].error == "null_text"
         assert set(errors) == {1}
@@ -272,6 +284,28 @@ def test_renamed_operator_differs_by_name_alone(operator):
     renamed = operator.named("other")
     assert renamed.name == "other"
     assert renamed.model_dump(exclude={"name"}) == operator.model_dump(exclude={"name"})
+
+
+# What operators learn
+
+
+def test_a_lesson_is_a_text_of_each_document(learning_operator):
+    """An operator that learns says of every document what it learns from it, as large strings that are whole characters."""
+    lessons = opened(learning_operator)(documents())
+    lessons.validate(full=True)
+    assert (lessons.type, len(lessons)) == (pa.large_string(), len(TEXTS))
+    assert set(learning_operator.SAMPLING) <= set(type(learning_operator).model_fields)
+
+
+def test_the_same_lessons_teach_the_same(learning_operator):
+    """However the sample is handed over, what is learned is the same bytes, and they are a file's content."""
+    lessons = opened(learning_operator)(documents())
+    lessons = lessons.filter(pa.array([bool(text) for text in lessons.to_pylist()]))
+    whole = learning_operator.learn(iter([lessons]))
+    assert isinstance(whole, bytes)
+    assert whole
+    assert learning_operator.learn(lessons.slice(at, 1) for at in range(len(lessons))) == whole
+    assert type(learning_operator).model_validate_json(learning_operator.model_dump_json()).learn(iter([lessons])) == whole
 
 
 # What operators decide: of documents in any order the same

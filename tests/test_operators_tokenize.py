@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from operator_samples import ASSETS, FakeAssets, asset, documents, real_documents, small_tokenizer  # noqa: F401 -- a fixture
 
-from operators.base import OperatorError
-from operators.tokenize import SLICE_BYTES, Tokenize
+from operators.base import OperatorError, OperatorWarning
+from operators.byte_level import byte_characters
+from operators.library_encoder import SLICE_BYTES
+from operators.tokenize import Tokenize
 
 
 def tokenized(tokenizer, batch, **settings):
@@ -61,7 +64,8 @@ def test_ids_take_the_narrowest_type_that_holds_the_vocabulary(small_tokenizer, 
     for size, kind in ((1 << 16, pa.uint16()), ((1 << 16) + 1, pa.uint32())):
         path = tmp_path / f"{size}.json"
         Tokenizer(WordLevel({f"w{i}": i for i in range(size)}, unk_token="w0")).save(str(path))
-        result = tokenized(path, pa.record_batch({"text": [f"w{size - 1}"]}))
+        with pytest.warns(OperatorWarning, match="a pre-tokenizer that does not end in ByteLevel"):
+            result = tokenized(path, pa.record_batch({"text": [f"w{size - 1}"]}))
         assert result.schema.field("input_ids").type == pa.large_list(kind)
         assert result.column("input_ids").to_pylist() == [[size - 1]]
 
@@ -70,8 +74,8 @@ def test_slices_do_not_show(small_tokenizer):  # noqa: F811
     """Batches above the size of a slice, with documents around it, are put together again."""
     sizes = [10, SLICE_BYTES // 2, SLICE_BYTES // 2, SLICE_BYTES + 5, 0, 3, SLICE_BYTES]
     texts = [None if size == 3 else ("ab " * (size // 3 + 1))[:size] for size in sizes]
-    whole = tokenized(small_tokenizer, pa.record_batch({"text": texts}))
-    apart = [tokenized(small_tokenizer, pa.record_batch({"text": pa.array([text], pa.string())})) for text in texts]
+    whole = tokenized(small_tokenizer, pa.record_batch({"text": texts}), engine="tokenizers")
+    apart = [tokenized(small_tokenizer, pa.record_batch({"text": pa.array([text], pa.string())}), engine="tokenizers") for text in texts]
     assert whole.column("input_ids").equals(pa.concat_arrays([each.column("input_ids") for each in apart]))
     assert whole.column("num_tokens").equals(pa.concat_arrays([each.column("num_tokens") for each in apart]))
     assert whole.column("num_tokens")[5].as_py() is None
@@ -97,7 +101,88 @@ def test_files_that_are_no_tokenizer_are_one_clear_error(tmp_path: Path):
     """Missing, empty, truncated and foreign files are told with what was expected."""
     for name, content in {"empty.json": "", "cut.json": '{"version": "1.0", "model": {', "other.json": '{"a": 1}'}.items():
         (tmp_path / name).write_text(content)
-        with pytest.raises(OperatorError, match=rf"{name}.*cannot be read.*tokenizer.json"):
+        with pytest.raises(OperatorError, match=rf"{name}.*cannot be read"):
             Tokenize(tokenizer=str(tmp_path / name)).open(ASSETS)
     with pytest.raises(OperatorError, match="there is no file"):
         Tokenize(tokenizer=str(tmp_path / "absent.json")).open(ASSETS)
+
+
+def changed(path: Path, target: Path, **parts) -> Path:
+    """The tokenizer with other parts."""
+    target.write_text(json.dumps(json.loads(Path(path).read_text()) | parts))
+    return target
+
+
+def test_a_rule_that_the_kernels_do_not_know_is_named(small_tokenizer, tmp_path):  # noqa: F811
+    """The library does what the kernels cannot, with the same columns, and a warning says which rule it was."""
+    lower = changed(small_tokenizer, tmp_path / "lower.json", normalizer={"type": "Lowercase"})
+    with pytest.warns(OperatorWarning, match=r"lower.json.*goes through the tokenizers library.*do not know the normalizer Lowercase"):
+        found = tokenized(lower, documents())
+    assert found.schema == tokenized(small_tokenizer, documents()).schema
+    split = {"type": "Split", "pattern": {"Regex": "(?<=a)b|."}, "behavior": "Isolated", "invert": False}
+    behind = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    steps = {"type": "Sequence", "pretokenizers": [split, behind]}
+    with pytest.warns(OperatorWarning, match=r"the pattern of a Split, which has lookbehind \(\?<="):
+        tokenized(changed(small_tokenizer, tmp_path / "behind.json", pre_tokenizer=steps), documents())
+
+
+def test_kernels_that_give_other_ids_are_not_used(small_tokenizer, monkeypatch):  # noqa: F811
+    """Whatever is wrong with the kernels or the reading of the file, the comparison at the start finds it, and the library goes on."""
+    expected = tokenized(small_tokenizer, documents())
+    with monkeypatch.context() as patched:
+        patched.setattr("operators.byte_level.byte_characters", lambda: [*byte_characters()[1:], byte_characters()[0]])
+        with pytest.warns(OperatorWarning, match="why it gives other ids for"):
+            assert tokenized(small_tokenizer, documents()).equals(expected)
+
+
+def test_the_library_can_be_asked_for(small_tokenizer):  # noqa: F811
+    """`engine: tokenizers` gives the same, without a word."""
+    assert tokenized(small_tokenizer, documents(), engine="tokenizers").equals(tokenized(small_tokenizer, documents()))
+
+
+@pytest.mark.parametrize("engine", ["auto", "tokenizers"])
+def test_an_end_token_is_put_behind_each_document(small_tokenizer, engine):  # noqa: F811
+    """It is the last id of every document, an empty one too, behind what the tokenizer puts there itself; a null has none."""
+    batch = pa.record_batch({"text": ["a b", "", None, "<|endoftext|>"]})
+    plain = tokenized(small_tokenizer, batch, add_special_tokens=True, engine=engine).column("input_ids").to_pylist()
+    ended = tokenized(small_tokenizer, batch, add_special_tokens=True, engine=engine, append="<|endoftext|>")
+    assert ended.column("input_ids").to_pylist() == [None if ids is None else [*ids, 0] for ids in plain]
+    assert ended.column("num_tokens").to_pylist() == [None if ids is None else len(ids) + 1 for ids in plain]
+
+
+def test_an_end_token_must_be_in_the_vocabulary(small_tokenizer):  # noqa: F811
+    """Another is refused, and the ones that were added are named."""
+    with pytest.raises(OperatorError, match=r"append '</s>' is not in the vocabulary of .*added to it: '<\|endoftext\|>'"):
+        tokenized(small_tokenizer, documents(), append="</s>")
+
+
+@pytest.mark.parametrize("engine", ["auto", "tokenizers"])
+def test_special_tokens_can_be_control(small_tokenizer, engine):  # noqa: F811
+    """Only if it is asked for does a special token's text become the token."""
+    batch = pa.record_batch({"text": ["<|endoftext|>", "a<|endoftext|><|endoftext|>b"]})
+    ids = tokenized(small_tokenizer, batch, special_tokens="control", engine=engine).column("input_ids").to_pylist()
+    assert ids[0] == [0]
+    assert ids[1][1:-1] == [0, 0]
+
+
+def test_ids_must_fit_the_type_that_is_asked_for(small_tokenizer, tmp_path):  # noqa: F811
+    """Any type that holds the vocabulary may be chosen; a smaller one is refused before there is a document."""
+    from tokenizers import AddedToken, Tokenizer
+
+    assert tokenized(small_tokenizer, documents(), id_type="int32").schema.field("input_ids").type == pa.large_list(pa.int32())
+    large = Tokenizer.from_file(str(small_tokenizer))
+    large.add_tokens([AddedToken(f"<{number}>") for number in range(1 << 16)])
+    large.save(str(tmp_path / "large.json"))
+    with pytest.raises(OperatorError, match=r"ids up to 65935, and id_type uint16 holds none above 65535; set id_type to uint32"):
+        tokenized(tmp_path / "large.json", documents(), id_type="uint16")
+
+
+def test_a_panic_of_the_library_is_a_row_s_error(small_tokenizer, tmp_path):  # noqa: F811
+    """What the library cannot match ends no run: an ordinary exception, which is a document's own affair."""
+    step = {"type": "Split", "pattern": {"Regex": r"(?:(?:a|aa)+)+(?<=b)c"}, "behavior": "Isolated", "invert": False}
+    behind = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    path = changed(small_tokenizer, tmp_path / "slow.json", pre_tokenizer={"type": "Sequence", "pretokenizers": [step, behind]})
+    function = Tokenize(tokenizer=str(path), engine="tokenizers").open(ASSETS)
+    with pytest.raises(RuntimeError, match=r"tokenizers: .*retry-limit"):
+        function(pa.record_batch({"text": ["a" * 60]}))
+    assert function(pa.record_batch({"text": ["ab"]})).batch.column("num_tokens").to_pylist() == [2]

@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 from pipelines import demo, reference
 from pipelines.config import load
+from pipelines.plan import learning
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -39,11 +40,13 @@ def test_every_pipeline_in_configs_is_valid(path, monkeypatch):
 
 
 def test_the_quickstart_reads_what_the_demo_builds():
-    """The pipeline's input pattern and tokenizer are those of `make demo`."""
+    """The pipeline's input pattern is that of `make demo`, and it needs no file besides: its tokenizer is trained on the way."""
     config = load(ROOT / "configs" / "quickstart.yaml")
     written = [f"demo/input/{name}" for name in demo.SHARDS]
     assert all(Path(path).match(pattern) for path in written for pattern in config.input.uri)
-    assert [uri for operator in config.operators for uri in operator.asset_uris()] == ["demo/tokenizer.json"]
+    assert [uri for operator in config.operators for uri in operator.asset_uris_beside(learning(config.operators))] == []
+    assert [operator.type for operator in config.operators[-2:]] == ["train_tokenizer", "tokenize"]
+    assert f"demo: demo/{demo.SUMMARY} " in (ROOT / "Makefile").read_text()
 
 
 @pytest.mark.parametrize("requirement", declared(), ids=lambda requirement: requirement.name)

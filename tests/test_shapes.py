@@ -23,8 +23,8 @@ from pipelines import identity
 from pipelines.chain import open_chain
 from pipelines.errors import InputError, UnitError
 from pipelines.layers import delta
+from pipelines.partition_folders import folder_name, partition_codes
 from pipelines.rows import DROPPED, DropTable, Rows
-from pipelines.unit import folder_name, partition_codes
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

@@ -27,7 +27,7 @@ from pipelines.storage import open_store
 from pipelines.version import claim, finish, swap
 
 PLANNED = make_manifest()["fingerprints"]
-EXCHANGES = ("exchange", "passage_grouping", "near_candidates", "near_components", "near_decide", "near_grouping", "near_pairs")
+EXCHANGES = ("exchange", "passage_grouping", "near_candidates", "near_components", "near_decide", "near_grouping", "near_pairs", "learning")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from spoilt import good, made
 from tokenizer_cases import gallery
 from tokenizer_gallery import byte_level, spelled, trained, written
 from tokenizer_texts import HARD, PROSE, RUNS, texts
-from tokenizing import batch_of, expected, found, has, opened
+from tokenizing import batch_of, expected, found, opened
 
 from operators.tokenize import Tokenize
 
@@ -96,7 +96,6 @@ def test_what_came_before_does_not_matter(path_of, name, first, second):
     assert found(other, batch_of(first)) == early == found(one, batch_of(first))
 
 
-@pytest.mark.skipif(not has("cache_bytes"), reason="the operator has no cache whose memory is set")
 @pytest.mark.parametrize("name", KINDS)
 def test_the_size_of_the_cache_does_not_matter(path_of, name):
     """With the smallest cache, one that is full at once, the ids are as with a large one; and again when all was seen."""

@@ -14,9 +14,9 @@ from operator_samples import ASSETS, SHARED, asset
 from tokenizer_cases import FAST, PADDING, TRUNCATION, gallery
 from tokenizer_gallery import byte_level, from_gpt2, from_tiktoken, trained, written
 from tokenizer_texts import HARD, PROSE, RUNS, texts
-from tokenizing import FILES, agree, batch_of, check, expected, found, has, library, opened, real_texts
+from tokenizing import FILES, agree, batch_of, check, expected, found, library, opened, real_texts
 
-import operators.base
+from operators.base import OperatorWarning
 from operators.tokenize import Tokenize
 
 NAMES = list(gallery([]))
@@ -130,8 +130,6 @@ def test_special_tokens_around_a_text_are_the_library_s(path_of, name):
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("added-", "post-"))])
 def test_special_tokens_in_a_text_are_the_library_s_if_asked_for(path_of, name):
     """As control tokens they are cut out of the text wherever the library finds them."""
-    if not has("special_tokens"):
-        pytest.skip("the operator has no setting `special_tokens`")
     check(path_of(name), HARD, control=True, framed=True)
 
 
@@ -190,23 +188,15 @@ def warned(path: Path) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         Tokenize(tokenizer=str(path)).open(ASSETS)
-    return [str(each.message) for each in caught if issubclass(each.category, operators.base.OperatorWarning)]
+    return [str(each.message) for each in caught if issubclass(each.category, OperatorWarning)]
 
 
-needs_engines = pytest.mark.skipif(
-    not has("engine") or not hasattr(operators.base, "OperatorWarning"),
-    reason="the operator has one way to do it, of which it need not warn",
-)
-
-
-@needs_engines
 @pytest.mark.parametrize("name", FAST)
 def test_usual_tokenizers_need_no_library(path_of, name):
     """GPT-2's, Llama-3's, Qwen's, o200k and their like are opened without a warning, so it is the kernels that gave their ids."""
     assert warned(path_of(name)) == []
 
 
-@needs_engines
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("foreign-")] + ["pre-none", "norm-lowercase", "pre-lookbehind"])
 def test_others_are_told(path_of, name):
     """A tokenizer that the library must do is told in one warning that names the file."""
@@ -214,19 +204,17 @@ def test_others_are_told(path_of, name):
     assert str(path_of(name)) in message
 
 
-@pytest.mark.skipif(not has("engine"), reason="the operator has one way to do it")
 @pytest.mark.parametrize("name", FAST[::6])
 def test_the_library_can_be_asked_for(path_of, name):
     """`engine: tokenizers` gives what `auto` gives."""
     check(path_of(name), HARD, engine="tokenizers")
 
 
-@pytest.mark.skipif(not has("end_token"), reason="the operator has no setting `end_token`")
 @pytest.mark.parametrize("name", ["added-special", "added-nfc-special", "added-whitespace"])
 def test_an_end_token_is_the_last_id(path_of, name):
     """Each document ends with it, an empty one too, and the other ids are as without it."""
     from tokenizers import Tokenizer
 
     end = Tokenizer.from_file(str(path_of(name))).token_to_id("<|endoftext|>")
-    ids = found(opened(path_of(name), end_token="<|endoftext|>"), batch_of(HARD))
+    ids = found(opened(path_of(name), append="<|endoftext|>"), batch_of(HARD))
     assert ids == [[*each, end] for each in expected(path_of(name), HARD)]

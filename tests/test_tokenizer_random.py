@@ -111,6 +111,14 @@ def test_runs_of_one_letter(path, count, order, lengths):
     )
 
 
+def test_the_order_of_merges_where_tokens_share_an_id(path):
+    """The library does a merge that it has in mind where another pair with the same product came to stand: not the one of lowest rank."""
+    merges = [("aa", "b"), ("a", "aa"), ("a", "a"), ("a", "aab")]
+    vocab = {each: place for place, each in enumerate(BYTES.values())}
+    vocab |= {"aa": vocab["b"], "aab": 300, "aaa": 301, "aaab": 301}
+    check(written(tokenizer(bpe(merges, vocab), byte_level(regex=False)), path), ["aabbb", "aabbb" * 60])
+
+
 @ANY
 @given(merge_lists(), words, st.data())
 def test_tokens_may_share_an_id(path, merges, documents, data):

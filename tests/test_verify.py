@@ -25,7 +25,7 @@ from pipelines.inventory import take_inventory
 from pipelines.objectfile import ObjectFile, opened_parquet
 from pipelines.rows import DROPPED, DUPLICATES, QUARANTINE
 from pipelines.storage import LocalStore, Sources, Store, open_store
-from pipelines.verify import Verification, render, verify
+from pipelines.verify import Check, Verification, render, verify
 from pipelines.verify_inventory import as_keys
 from pipelines.version import replace_any
 
@@ -87,8 +87,12 @@ def test_the_result_is_one_json_object_and_one_line_a_check(local: Store) -> Non
     as_json = found.to_json()
     assert (as_json["ok"], as_json["version"], len(as_json["checks"])) == (False, "v1", len(found.checks))
     lines = render(found)
+
+    def mark(check: Check) -> str:
+        return "–" if not check.checked else "✓" if check.ok else "✗"
+
     assert len(lines) == len(found.checks) + 1
-    assert [line[0] for line in lines[:-1]] == ["✓" if check.ok else "✗" for check in found.checks]
+    assert [line[0] for line in lines[:-1]] == [mark(check) for check in found.checks]
     assert any(line.startswith("✗ shards") and FIRST in line for line in lines)
 
 
@@ -666,6 +670,7 @@ def test_a_version_that_also_lists_older_shards_balances_by_its_own(local: Store
             for name, column in (("rows", "rows"), ("bytes", "bytes"), ("tokens", "num_tokens"))
         }
         manifest["output"] = {"shards": joined.num_rows, **sums}
+        manifest["tokens"] |= {"total": sums["tokens"], "by_source": {"/raw": {"documents": sums["rows"], "tokens": sums["tokens"]}}}
 
     rewrite_manifest(local, edit, "v2")
     globs = [made.card.__globals__["data_glob"](version, made.PLAN) for version in ("v1", "v2")]

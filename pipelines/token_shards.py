@@ -1,0 +1,201 @@
+"""Token shards: files of token ids for trainers, one for each Parquet shard that has documents.
+
+A token shard is a pure function of its Parquet shard, which has its final name and never changes, of the seed and of the shard's number.
+Its files get their final names at once, as shards do: the first attempt creates them, another finds the same bytes there.
+
+Owns the tasks that write them and what a version says of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import faults
+from pipelines.commit import Part, Record, digest
+from pipelines.config import PipelineConfig
+from pipelines.pack import prove_same
+from pipelines.redaction import redact_uri
+from pipelines.storage import Store
+from pipelines.token_formats import DATA, SUFFIXES, beside, token_path
+from pipelines.token_ids import Ids, Ints, read_ids
+from pipelines.token_order import token_order
+from pipelines.work import Work
+from pipelines.worker import Attempt, Outcome, Worker
+
+CHUNK_BYTES: Final = 4 << 20
+"""Of the tokens that are copied at once."""
+NUMBER: Final = re.compile(r"part-(\d+)-[^/]*$")
+TABLE: Final = pa.schema(
+    [
+        ("path", pa.string()),
+        ("format", pa.string()),
+        ("shard", pa.string()),
+        ("documents", pa.int64()),
+        ("tokens", pa.int64()),
+        ("bytes", pa.int64()),
+        ("sha256", pa.string()),
+    ]
+)
+"""Columns of token_shards.parquet: a row a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenForm:
+    """What decides the token shards of a version, besides its Parquet shards.
+
+    Attributes:
+        formats: Of the files.
+        seed: Of the order of documents; None: that of the shard.
+        tokenizer: What datatrove's metadata call it; None: unknown.
+    """
+
+    formats: tuple[str, ...]
+    seed: int | None
+    tokenizer: str | None
+
+    @classmethod
+    def of(cls, config: PipelineConfig) -> TokenForm | None:
+        """The form that a pipeline asks for; None if it asks for no token shards."""
+        wanted = config.output.token_shards
+        if wanted is None:
+            return None
+        names = [getattr(operator, "tokenizer", None) for operator in config.operators]
+        named = [redact_uri(name) for name in names if isinstance(name, str)]
+        return cls(wanted.formats, config.execution.seed if wanted.shuffle else None, named[-1] if named else None)
+
+
+@dataclass(frozen=True, slots=True)
+class TokensJob:
+    """Write the token shard of one Parquet shard, in every format, under its final names."""
+
+    shard: str
+    form: TokenForm
+    kind: str = "tokens"
+
+    def run(self, worker: Worker, attempt: Attempt) -> Outcome:  # noqa: ARG002  final names, not an attempt's
+        """Write the files; the record has the rows, bytes and sha256 of each.
+
+        Raises:
+            VersionConflict: A name holds other bytes.
+            UnitError: The shard has ids that no trainer can read.
+        """
+        ids = read_ids(worker.store, self.shard)
+        order = token_order(self.form.seed, shard_number(self.shard), len(ids.starts) - 1)
+        lengths = ids.lengths[order]
+        parts = {}
+        for form in self.form.formats:
+            for suffix in SUFFIXES[form]:
+                is_data = suffix == DATA[form]
+                content = tokens_in(ids, order) if is_data else beside(form, suffix, lengths, ids.tokens.itemsize, self.form.tokenizer)
+                parts[f"{form}{suffix}"] = self._create(worker.store, token_path(self.shard, form, suffix), len(order), content)
+        faults.point("tokens.after-shard")
+        return Outcome(parts, detail={"shard": self.shard, "tokens": int(ids.starts[-1])})
+
+    @staticmethod
+    def _create(store: Store, path: str, documents: int, content: Iterable[bytes | memoryview]) -> Part:
+        faults.point("tokens.before-file")
+        with store.creator(path) as sink:
+            for chunk in content:
+                sink.write(chunk)
+        if not sink.created:
+            prove_same(store, path, sink.sha256, sink.tell())
+        return Part(path, documents, sink.tell(), sink.sha256)
+
+
+def shard_number(path: str) -> int:
+    """The number of a shard, which is part of its name."""
+    found = NUMBER.search(path)
+    assert found is not None, path
+    return int(found[1])
+
+
+def tokens_in(ids: Ids, order: Ints) -> Iterator[memoryview]:
+    """The bytes of all tokens, documents in an order, little-endian, some MiB at a time; each piece is good until the next."""
+    from operators.kernels.gather import gather  # noqa: PLC0415  the compiler is loaded where there is something to copy
+
+    data = ids.tokens.astype(ids.tokens.dtype.newbyteorder("<"), copy=False).view(np.uint8)
+    width = ids.tokens.itemsize
+    held = np.empty(CHUNK_BYTES, np.uint8)
+    first = 0
+    while first < len(order):
+        stop, size = gather(data, ids.starts, width, order, first, held)
+        if stop > first:
+            yield held[:size].data
+        else:  # larger than a chunk: as it lies there
+            stop = first + 1
+            yield data[ids.starts[order[first]] * width : ids.starts[order[first] + 1] * width].data
+        first = stop
+
+
+# --- what a version says of them
+
+
+@dataclass(frozen=True)
+class TokenShards:
+    """The token shards of a version, as written.
+
+    Attributes:
+        form: What decided them.
+        records: Of the tasks that wrote them, in the order of the Parquet shards.
+    """
+
+    form: TokenForm
+    records: Sequence[Record]
+
+    @cached_property
+    def table(self) -> bytes:
+        """token_shards.parquet."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(list(self._rows()), schema=TABLE), sink, compression="zstd")
+        content: bytes = sink.getvalue().to_pybytes()
+        return content
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for record in self.records:
+            for role, part in record.parts.items():
+                yield {
+                    "path": part.path,
+                    "format": role.partition(".")[0],
+                    "shard": record.detail["shard"],
+                    "documents": part.rows,
+                    "tokens": record.detail["tokens"],
+                    "bytes": part.bytes,
+                    "sha256": part.sha256,
+                }
+
+    def described(self) -> dict[str, Any]:
+        """As it stands under `tables`: files, and the digest of the table."""
+        num_files = sum(len(record.parts) for record in self.records)
+        return {"rows": num_files, "sha256": hashlib.sha256(self.table).hexdigest()}
+
+    def summary(self) -> dict[str, Any]:
+        """As it stands under `output`: documents and tokens are those of each format, bytes those of all files."""
+        documents = [next(iter(record.parts.values())).rows for record in self.records]
+        return {
+            "formats": list(self.form.formats),
+            "seed": self.form.seed,
+            "shards": len(self.records),
+            "documents": sum(documents),
+            "tokens": sum(record.detail["tokens"] for record in self.records),
+            "files": sum(len(record.parts) for record in self.records),
+            "bytes": sum(part.bytes for record in self.records for part in record.parts.values()),
+        }
+
+
+def works(shards: Iterable[Part], form: TokenForm) -> list[Work]:
+    """The work of making token shards: one piece for each shard that has documents."""
+    return [_work(shard, form) for shard in shards if shard.rows]
+
+
+def _work(shard: Part, form: TokenForm) -> Work:
+    key = digest("tokens", shard.path, shard.sha256, repr(form))
+    return Work(key, lambda: TokensJob(shard.path, form), 0, shard.bytes, "tokens")
