@@ -180,13 +180,13 @@ texts = st.one_of(triggered, st.text(max_size=30), st.lists(st.one_of(triggered,
 """Texts of all of Unicode, assigned or not, between triggers."""
 
 RUNS = [
-    *(each * 5000 for each in ("a", " ", "\n", "1", "ab")),
-    *(each * 900 for each in ("!", "\t", "\u00e9", "\u4f60", "\u0301", "'", "<|endoftext|>")),
+    *(each * 5000 for each in ("a", " ", "\n")),
+    *(each * 700 for each in ("1", "ab", "!", "\t", "\u00e9", "\u4f60", "\u0301", "'", "<|endoftext|>")),
     *("a" * width for width in (255, 256, 257, 1023)),
-    " \n" * 900 + "x",
-    "aA" * 700 + "1a" * 700,
+    " \n" * 300 + "x",
+    "aA" * 300 + "1a" * 300,
     "\x00" * 600,
-    "\r\n" * 700,
+    "\r\n" * 300,
     "a" + " " * 999 + "b",
     "\U0001f600" * 500,
 ]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from operator_samples import ASSETS, SHARED
 
-from operators.base import Result
+from operators.base import OperatorWarning, Result
 from operators.tokenize import Tokenize
 
 Ids = list[list[int] | None]
@@ -21,15 +21,10 @@ FILES = ("edge-00000", "code-00000", "dups-00000", "en-open-00003", "multi-00003
 FILES += ("web-thirdparty-00003",)
 
 
-def has(setting: str) -> bool:
-    """Whether the operator knows a setting."""
-    return setting in Tokenize.model_fields
-
-
-def opened(path: Path, **settings: Any) -> Callable[[pa.RecordBatch], Result]:
-    """The operator's function; that it may be the library's own, slower way, and says so, is no matter here."""
+def opened(path: Path, *, by_kernels: bool = False, **settings: Any) -> Callable[[pa.RecordBatch], Result]:
+    """The operator's function; if it must be `by_kernels` it may not warn that the library does it, which would hide what they do wrong."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error" if by_kernels else "ignore", OperatorWarning)
         return Tokenize(tokenizer=str(path), **settings).open(ASSETS)
 
 
