@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,17 +32,19 @@ class UnknownRule(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One step of the pre-tokenizer: by a pattern, or by digits.
+    """One step of the pre-tokenizer.
 
     Attributes:
-        pattern: A regular expression; None: the library's `Digits`.
+        by: What matches: a `pattern`, a `text` as it is, `digits` or `punctuation`.
+        pattern: The regular expression or the text.
         keeps_gaps: Whether what lies between two matches is a piece, or is left out.
-        individual: Of `Digits`: each one by itself.
+        each: Of digits and punctuation: each one by itself, not runs of them.
     """
 
-    pattern: str | None
+    by: Literal["pattern", "text", "digits", "punctuation"]
+    pattern: str = ""
     keeps_gaps: bool = True
-    individual: bool = False
+    each: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def _splits(pre_tokenizer: Json | None) -> tuple[Split, ...]:
     from operators.splitting import GPT2
 
     found = [_split(step) for step in steps[:-1]]
-    found += [Split(GPT2)] if steps[-1].get("use_regex", True) else []
+    found += [Split("pattern", GPT2)] if steps[-1].get("use_regex", True) else []
     if len(found) > MAX_LEVELS:
         raise UnknownRule(f"a pre-tokenizer of more than {MAX_LEVELS} steps")
     return tuple(found)
@@ -147,20 +149,16 @@ def _steps(pre_tokenizer: Json | None) -> list[Json]:
 
 
 def _split(step: Json) -> Split:
-    kind = step["type"]
+    kind, behavior, is_inverted = step["type"], step.get("behavior"), step.get("invert", False)
     if kind == "Digits":
-        return Split(None, individual=bool(step["individual_digits"]))
-    if kind != "Split":
-        raise UnknownRule(f"the pre-tokenizer {kind}")
-    pattern = step["pattern"].get("Regex")
-    if pattern is None:
-        raise UnknownRule("a Split at a string")
-    behavior, is_inverted = step["behavior"], step["invert"]
-    if behavior == "Isolated":
-        return Split(pattern)
-    if behavior == "Removed" and is_inverted:
-        return Split(pattern, keeps_gaps=False)
-    raise UnknownRule(f"a Split of the behavior {behavior}{' inverted' if is_inverted else ''}")
+        return Split("digits", each=bool(step["individual_digits"]))
+    if kind == "Punctuation" and behavior in ("Isolated", "Contiguous"):
+        return Split("punctuation", each=behavior == "Isolated")
+    if kind == "Split" and (behavior == "Isolated" or (behavior == "Removed" and is_inverted)):
+        [(form, pattern)] = step["pattern"].items()
+        return Split("pattern" if form == "Regex" else "text", pattern, keeps_gaps=behavior == "Isolated")
+    how = "" if behavior is None else f" of the behavior {behavior}{' inverted' if is_inverted else ''}"
+    raise UnknownRule(f"the pre-tokenizer {kind}{how}")
 
 
 def _check_model(model: Json) -> None:

@@ -21,7 +21,7 @@ from operators.kernels.bpe_cache import cache_of
 from operators.kernels.buffers import text_buffers
 from operators.kernels.tokens import MAX_LEVELS, SLACK, Model, Splits, encode
 from operators.kernels.vocabulary import vocabulary_of
-from operators.splitting import Automaton, UnknownPattern, compile_digits, compile_pattern
+from operators.splitting import Automaton, UnknownPattern, compile_digits, compile_pattern, compile_punctuation, compile_text
 
 Ids = npt.NDArray[np.int32]
 Ends = npt.NDArray[np.int64]
@@ -116,7 +116,15 @@ def _splits(splits: tuple[Split, ...]) -> Splits:
 
 def _automaton(split: Split) -> Automaton:
     try:
-        return compile_digits(split.individual) if split.pattern is None else compile_pattern(split.pattern)
+        match split.by:
+            case "pattern":
+                return compile_pattern(split.pattern)
+            case "text":
+                return compile_text(split.pattern)
+            case "digits":
+                return compile_digits(split.each)
+            case "punctuation":
+                return compile_punctuation(not split.each)
     except UnknownPattern as error:
         raise UnknownRule(f"the pattern of a Split, which has {error}") from error
 

@@ -75,7 +75,8 @@ class Survey:
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object."""
-        return {**asdict(self), "exchange": [one.to_json() for one in self.exchange]}
+        warnings = {name: list(texts) for name, texts in self.warnings.items()}
+        return {**asdict(self), "exchange": [one.to_json() for one in self.exchange], "warnings": warnings}
 
 
 class _MissingWorkError(ShardmillError):

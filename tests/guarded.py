@@ -89,6 +89,8 @@ def main(seed: int, rounds: int, samples: dict[str, dict[str, Any]]) -> None:
             found = judge(batch_of(memory.holding(data, at_end=turn % 2 == 0), [0, *cuts, len(data)]))
             if isinstance(found, pa.RecordBatch):
                 by_document(found, len(cuts) + 1)
+            elif isinstance(found, pa.Array):
+                assert len(found) == len(cuts) + 1
             else:
                 assert found.batch.num_rows == len(cuts) + 1
 

@@ -107,7 +107,7 @@ def test_without_the_setting_nothing_of_it_is_there(tmp_path):
     assert "token_shards" not in found.manifest["output"]
     assert "token_shards" not in found.manifest["tables"]
     assert not (tmp_path / "out" / "tokens").exists()
-    assert not [check for check in verify(str(tmp_path / "out")).checks if check.name.startswith("token")]
+    assert not [check for check in verify(str(tmp_path / "out")).checks if check.name.startswith("token ")]
 
 
 def test_partitions_and_folders_of_many_shards_are_kept(tmp_path, monkeypatch):
