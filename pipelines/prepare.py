@@ -5,6 +5,7 @@ Nothing here writes but the store's own probe: a run that cannot work is refused
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -89,9 +90,10 @@ def asset_digests(config: PipelineConfig, sources: Sources) -> dict[str, str]:
     digests: dict[str, str] = {}
     problems = []
     brief = Sources(sources.storage_options, max_seconds=MAX_ASSET_SECONDS)
+    learners = learning(config.operators)
     for operator in config.operators:
-        for uri in operator.asset_uris_beside(learning(config.operators)):
-            if (misnamed := _misnamed(uri)) is not None:
+        for uri in operator.asset_uris_beside(learners):
+            if (misnamed := _misnamed(uri, learners)) is not None:
                 problems.append(f"operator {operator.name!r}: {misnamed}")
                 continue
             try:
@@ -103,8 +105,8 @@ def asset_digests(config: PipelineConfig, sources: Sources) -> dict[str, str]:
     return digests
 
 
-def _misnamed(uri: str) -> str | None:
-    """What is wrong with an address on the Hub that cannot be one: an operator took a path that is not there for an id."""
+def _misnamed(uri: str, learners: Iterable[str]) -> str | None:
+    """What is wrong with an address on the Hub that cannot be one: a path that is not there, or an operator's name, was taken for an id."""
     if not uri.startswith(HUB):
         return None
     name = uri.removeprefix(HUB)
@@ -114,7 +116,8 @@ def _misnamed(uri: str) -> str | None:
     parts = rest if kind in HUB_KINDS else parts
     if len(parts) < 3 or not all(parts):
         remedy = "an id there is OWNER/NAME, as openai-community/gpt2; or give a path or URL that can be read"
-        return f"{uri} names no file on the Hub; {remedy}"
+        near = difflib.get_close_matches(parts[0], sorted(learners), n=1)
+        return f"{uri} names no file on the Hub; {f'did you mean the operator {near[0]!r}? Else ' if near else ''}{remedy}"
     return None
 
 

@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from operator_samples import asset, small_tokenizer  # noqa: F401 -- a fixture
 
-from operators.tokenize import Tokenize
 from operators.tokenizer_file import REMEDY, remedy_for
 from pipelines import prepare, storage_contract
 from pipelines.cli import main
@@ -103,14 +102,15 @@ class Trial:
         file = self.written(tokenizer, **sections)
         assert main(["validate", str(file)]) == 0, "validate opens nothing"
         self._capsys.readouterr()
-        said = [self._ends(command, file, status) for command in ("plan", "run")]
+        said = [self.ends(command, file, status) for command in ("plan", "run")]
         assert said[0] == said[1]
         assert "Traceback" not in said[0]
         left = {path.relative_to(self.folder / "out").parts[:2] for path in (self.folder / "out").rglob("*") if path.is_file()}
         assert left <= {("_shardmill", "locks")}
         return said[0]
 
-    def _ends(self, command: str, file: Path, status: int) -> str:
+    def ends(self, command: str, file: Path, status: int) -> str:
+        """The one line that a command ends with."""
         assert main([command, str(file)]) == status
         out, err = self._capsys.readouterr()
         assert out == ""
@@ -211,7 +211,13 @@ def test_places_that_cannot_be_read(trial, tokenizer, said):
     assert "planted" not in found
 
 
-@pytest.mark.skipif("id_type" not in Tokenize.model_fields, reason="this build's tokenize has no setting id_type")
+def test_a_misspelt_learner_is_named(trial):
+    """A name that is nearly that of an operator which learns was surely meant to be it."""
+    operators = [{"type": "train_tokenizer"}, {"type": "tokenize", "tokenizer": "train_tokeniser"}]
+    file = pipeline(trial.folder / "made.yaml", f"{trial.folder}/in/", trial.folder / "out", operators)
+    assert "did you mean the operator 'train_tokenizer'?" in trial.ends("run", file, 2)
+
+
 def test_a_vocabulary_that_the_id_type_cannot_hold(trial):
     """One entry too many for uint16 starts no unit; what fits runs."""
     from tokenizers import Tokenizer

@@ -66,9 +66,9 @@ class Scratch(NamedTuple):
     """Room for one piece, of one thread.
 
     Attributes:
-        ids: int32: tokens, by the place of their first byte.
+        ids: int32, of a short piece: tokens, by the place of their first byte.
         ranks: uint32: the rank of the merge of each token with the next, or `NO_RANK`.
-        sizes: int32, of a long piece: bytes of a token, at its first and at its last byte.
+        sizes: int32: bytes of a token, at its first and at its last byte.
         tree: uint32: the smallest rank of each block of places, of each block of blocks, and so on up to one.
         begins: int64: where each level of the tree begins.
     """
@@ -84,7 +84,7 @@ def scratch(num_bytes: int) -> Scratch:
     """Room for pieces of up to so many bytes. Memory that no piece needs is never touched."""
     room = max(num_bytes, SHORT_BYTES)
     return Scratch(
-        np.empty(room, np.int32),
+        np.empty(SHORT_BYTES, np.int32),
         np.empty(room, np.uint32),
         np.empty(room, np.int32),
         np.empty(room // (BRANCH - 1) + MAX_LEVELS, np.uint32),
@@ -206,12 +206,13 @@ def _mark(rank: Any, place: Any) -> Any:
 def merge_long(merges: Any, data: Any, at: Any, size: Any, scratch: Any, out: Any, end: Any) -> Any:
     """Merge a piece of 1 to 2^31 - 1 bytes; its tokens go to `out` from `end` on. Returns their number.
 
-    Touches 12.2 bytes of memory for each byte of the piece.
+    Touches 12.2 bytes of memory for each byte of the piece, of which four are in `out`: tokens stand there first at the place of their
+    first byte, then one after the other.
     """
-    ids, sizes, ranks = scratch.ids, scratch.sizes, scratch.ranks
+    sizes, ranks = scratch.sizes, scratch.ranks
     for place in range(size):
         byte = np.int64(data[at + place])
-        ids[place] = merges.byte_ids[byte]
+        out[end + place] = merges.byte_ids[byte]
         sizes[place] = 1
         after = np.int64(data[at + place + 1]) if place + 1 < size else np.int64(-1)
         ranks[place] = NO_RANK if after < 0 else merges.byte_ranks[(byte << 8) | after]
@@ -221,20 +222,20 @@ def merge_long(merges: Any, data: Any, at: Any, size: Any, scratch: Any, out: An
         right = place + sizes[place]
         stop = right + sizes[right]
         product = merges.products[ranks[place]]
-        ids[place] = product
+        out[end + place] = product
         sizes[place] = sizes[stop - 1] = stop - place
         ranks[right] = NO_RANK
-        ranks[place] = rank_of(merges, product, ids[stop]) if stop < size else NO_RANK
+        ranks[place] = rank_of(merges, product, out[end + stop]) if stop < size else NO_RANK
         _lift(scratch, size, num_levels, right)
         _lift(scratch, size, num_levels, place)
         if place > 0:
             before = place - sizes[place - 1]
-            ranks[before] = rank_of(merges, ids[before], product)
+            ranks[before] = rank_of(merges, out[end + before], product)
             _lift(scratch, size, num_levels, before)
     count = np.int64(0)
     place = np.int64(0)
     while place < size:
-        out[end + count] = ids[place]
+        out[end + count] = out[end + place]
         count += 1
         place += sizes[place]
     return count
