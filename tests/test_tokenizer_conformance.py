@@ -29,6 +29,8 @@ CHANGING = (
     "prefix",
     "removed",
     "letters-kept",
+    "string-kept",
+    "punctuation-removed",
     "bytes-twice",
     "pre-none",
     "pre-whitespace",

@@ -30,9 +30,18 @@ FAST = (
     *("model-merges-twice", "model-every-cut", "model-ids-shuffled", "model-ids-sparse", "model-empty-affixes", "model-old-merges"),
     *("model-untyped", "added-special", "added-plain", "added-overlapping", "added-shadowed", "added-two-kinds", "added-prefixes"),
     *("added-inside-words", "added-in-vocabulary", "added-whitespace", "added-nfc-accents", "added-nfc-whitespace", "added-ids-ignored"),
-    *("added-ignore-merges", "post-begin", "post-around", "post-roberta"),
+    *(
+        "pre-punctuation-runs",
+        "pre-punctuation",
+        "pre-string",
+        "pre-string-kept",
+        "added-ignore-merges",
+        "post-begin",
+        "post-around",
+        "post-roberta",
+    ),
 )
-"""What must not need the library: the tokenizers in use that are byte-level BPE, and unusual ones whose rules the kernels know all the same.
+"""What must not need the library: the tokenizers in use that are byte-level BPE, and unusual ones whose rules the kernels know as well.
 
 Without this a kernel that is wrong would not be seen: what is compared when a tokenizer is opened would send it to the library."""
 
