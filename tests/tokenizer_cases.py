@@ -32,7 +32,7 @@ FAST = (
     *("added-inside-words", "added-in-vocabulary", "added-whitespace", "added-nfc-accents", "added-nfc-whitespace", "added-ids-ignored"),
     *("added-ignore-merges", "post-begin", "post-around", "post-roberta"),
 )
-"""What must not need the library: the tokenizers in use that are byte-level BPE, and unusual ones whose rules the kernels know all the same.
+"""What must not need the library: the tokenizers in use that are byte-level BPE, and odd ones whose rules the kernels know all the same.
 
 Without this a kernel that is wrong would not be seen: what is compared when a tokenizer is opened would send it to the library."""
 
