@@ -89,6 +89,9 @@ def byte_level_bpe(file: Json, added: Mapping[int, Any], *, special_is_text: boo
     _check_model(model)
     characters = byte_characters()
     vocabulary: Mapping[str, int] = model["vocab"]
+    if len(set(vocabulary.values())) < len(vocabulary):
+        # Which of two merges is done then depends on the library's queue: an entry of a pair that is gone may stand for another.
+        raise UnknownRule("tokens that share an id")
     missing = [byte for byte in range(NUM_BYTES) if characters[byte] not in vocabulary and byte not in NEVER_IN_UTF8]
     if missing:
         raise UnknownRule(f"a vocabulary without {len(missing)} of the bytes of UTF-8")
