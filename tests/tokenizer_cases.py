@@ -41,11 +41,7 @@ FAST = (
         "post-roberta",
     ),
 )
-<<<<<<< HEAD
-"""What must not need the library: the tokenizers in use that are byte-level BPE, and unusual ones whose rules the kernels know as well.
-=======
 """What must not need the library: the tokenizers in use that are byte-level BPE, and odd ones whose rules the kernels know all the same.
->>>>>>> h5-E
 
 Without this a kernel that is wrong would not be seen: what is compared when a tokenizer is opened would send it to the library."""
 
