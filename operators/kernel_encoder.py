@@ -9,23 +9,20 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from operators.byte_level import ByteLevelBpe, Split, UnknownRule
+from operators.byte_level import ByteLevelBpe, Split
+from operators.encoding import Ends, Ids, Mask, UnknownRule
 from operators.kernels import nfc
-from operators.kernels.added_tokens import added_tokens
+from operators.kernels.added_tokens import added_tokens, next_added
 from operators.kernels.bpe import merges_of, scratch
 from operators.kernels.bpe_cache import cache_of
 from operators.kernels.buffers import text_buffers
-from operators.kernels.tokens import MAX_LEVELS, SLACK, Model, Splits, encode
+from operators.kernels.tokens import MAX_SPLITS, SLACK, Model, Splits, encode
 from operators.kernels.vocabulary import vocabulary_of
 from operators.splitting import Automaton, UnknownPattern, compile_digits, compile_pattern, compile_punctuation, compile_text
 
-Ids = npt.NDArray[np.int32]
-Ends = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 Encode = Callable[[str], list[int]]
 
 
@@ -51,9 +48,8 @@ class KernelEncoder:
             np.array(suffix, np.int32),
         )
         self._cache = cache_of(cache_bytes)
-        self._limits = np.zeros(MAX_LEVELS, np.int64)
+        self._limits = np.zeros(MAX_SPLITS, np.int64)
         self._is_nfc = bpe.is_nfc
-        self._raw = [token.decode() for token, number in bpe.raw_added.items() if number >= 0]
         self._encode = encode
 
     def __call__(self, text: pa.LargeStringArray, taken: Mask) -> tuple[Ids, Ends]:
@@ -64,7 +60,8 @@ class KernelEncoder:
             taken = taken.copy()
             taken[list(by_library)] = False
         offsets, data = text_buffers(text)
-        sizes = np.diff(offsets)
+        # What is not taken may be longer than any memory.
+        sizes = np.diff(offsets) * taken
         room = int(sizes.sum()) + len(text) * (len(self._model.prefix) + len(self._model.suffix)) + SLACK
         out, ends = np.empty(room, np.int32), np.empty(len(text), np.int64)
         space = scratch(int(sizes.max(initial=0)))
@@ -89,7 +86,8 @@ class KernelEncoder:
             after = normalize(before)
             if after == before:
                 continue
-            if any(token in before for token in self._raw):
+            # In the form that it gets a text may hold one that it did not hold: the library does not look for it there.
+            if self._has_raw(before) or self._has_raw(after):
                 by_library[row] = self._encode(before)
             else:
                 changed[row] = after
@@ -98,6 +96,10 @@ class KernelEncoder:
             mask[list(changed)] = True
             text = pc.replace_with_mask(text, pa.array(mask), pa.array(changed.values(), pa.large_string()))
         return text, by_library
+
+    def _has_raw(self, text: str) -> bool:
+        data = np.frombuffer(text.encode(), np.uint8)
+        return bool(next_added(self._model.raw_added, data, 0, len(data))[2] >= 0)
 
 
 def _splits(splits: tuple[Split, ...]) -> Splits:

@@ -8,13 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Ids = npt.NDArray[np.int32]
-Ends = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+from operators.encoding import Ends, Ids, Mask
 
 # Encodings hold about 40 bytes a token until they are copied: a slice bounds that, and is enough to keep the library busy.
 SLICE_BYTES = 1 << 20
@@ -25,7 +22,9 @@ class NoTokenizer(Exception):
 
 
 def load_tokenizer(path: str, *, special_is_text: bool) -> Any:
-    """The library's tokenizer, on one thread, without the truncation and padding that its file asks for.
+    """The library's tokenizer, on one thread, without the truncation, padding and dropout that its file asks for.
+
+    Dropout would give a document other ids each time.
 
     Args:
         path: A `tokenizer.json`.
@@ -39,18 +38,20 @@ def load_tokenizer(path: str, *, special_is_text: bool) -> Any:
     from tokenizers import Tokenizer
 
     try:
-        with _panics_told():
+        with panics_told():
             tokenizer = Tokenizer.from_file(path)
     except Exception as error:  # the library raises bare Exceptions
         raise NoTokenizer(" ".join(str(error).split())[:200]) from error
     tokenizer.encode_special_tokens = special_is_text
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    if getattr(tokenizer.model, "dropout", None) is not None:
+        tokenizer.model.dropout = None
     return tokenizer
 
 
 @contextmanager
-def _panics_told() -> Iterator[None]:
+def panics_told() -> Iterator[None]:
     """A panic of the library becomes a RuntimeError, which a row can be quarantined for: what it raises itself is no Exception."""
     try:
         yield
@@ -72,13 +73,13 @@ class LibraryEncoder:
     def __init__(self, tokenizer: Any, *, add_special_tokens: bool, end: list[int]) -> None:
         self._tokenizer = tokenizer
         self._add_special_tokens = add_special_tokens
-        self._end = np.array(end, np.int32)
+        self._end = np.array(end, np.uint32).view(np.int32)
 
     def one(self, text: str) -> list[int]:
         """Ids of one text."""
-        with _panics_told():
+        with panics_told():
             encoding = self._tokenizer.encode(text, add_special_tokens=self._add_special_tokens)
-        return [*encoding.ids, *self._end.tolist()]
+        return [*encoding.ids, *self._end.view(np.uint32).tolist()]
 
     def __call__(self, text: pa.LargeStringArray, taken: Mask) -> tuple[Ids, Ends]:
         """Ids of the texts that are taken, which are well-formed UTF-8, one after the other, and where those of each text end."""
@@ -87,7 +88,7 @@ class LibraryEncoder:
         sizes = np.zeros(len(text), np.int64)
         row = 0
         for documents in _slices(text):
-            with _panics_told():
+            with panics_told():
                 encodings = self._tokenizer.encode_batch_fast(documents, add_special_tokens=self._add_special_tokens)
             for encoding in encodings:
                 if taken[row]:

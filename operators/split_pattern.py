@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+GPT2: Final = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""The pattern that the pre-tokenizer `ByteLevel` has built in."""
 MAX_DEPTH: Final = 50
 CONTROL: Final = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13, "a": 7, "e": 27}
 KINDS: Final = frozenset("sSdDwWhH")

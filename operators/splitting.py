@@ -19,12 +19,10 @@ import numpy.typing as npt
 
 from operators.kernels.kept import kept
 from operators.split_members import kinds_of_characters, members, pieces_members, refuse_folded_runs
-from operators.split_pattern import Atom, UnknownPattern, parse
+from operators.split_pattern import GPT2, Atom, UnknownPattern, parse
 from operators.split_states import Bools, Transitions, numbered, transitions
 from operators.split_threads import threads
 
-GPT2: Final = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-"""The pattern that the pre-tokenizer `ByteLevel` has built in."""
 MAX_CLASSES: Final = 250
 
 __all__ = ["GPT2", "Automaton", "UnknownPattern", "compile_digits", "compile_pattern", "compile_punctuation", "compile_text"]

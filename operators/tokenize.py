@@ -27,15 +27,16 @@ from operators.base import (
     text_of,
     with_column,
 )
+from operators.encoding import Encoder, Ends, Ids, Mask, OtherWay, UnknownRule
 from operators.library_encoder import LibraryEncoder, NoTokenizer, load_tokenizer
-from operators.token_check import Encoder, difference
+from operators.token_check import compare
 from operators.tokenizer_file import REMEDY, remedy_for
 from operators.train_tokenizer import TrainTokenizer
 
 IdType = Literal["auto", "uint16", "uint32", "int32"]
 
-MAX_TEXT_BYTES: Final = (1 << 31) - 1
-"""Of one document: its tokens are counted by an int32."""
+MAX_TEXT_BYTES: Final = (1 << 31) - (1 << 16)
+"""Of one document: its tokens, with those around it, are counted by an int32."""
 UTF8_MESSAGE: Final = "the text holds bytes that are not UTF-8, so that it has no characters; write the file again as UTF-8"
 LONG_MESSAGE: Final = "the text has more than 2 GiB, more tokens than can be counted; split it into several documents"
 
@@ -48,15 +49,15 @@ class Tokenize(BatchOperator):
     the library, and a warning names the rule.
 
     `input_ids` is a large_list of the narrowest unsigned type that holds every id of the vocabulary (uint16 or uint32); `num_tokens` is
-    int32. Text that looks like a special token (`<|endoftext|>`) is text, so that no document can put one in; truncation and padding that
-    the tokenizer's file asks for are off. No document is dropped.
+    int32. Text that looks like a special token (`<|endoftext|>`) is text, so that no document can put one in; truncation, padding and
+    dropout that the tokenizer's file asks for are off. No document is dropped.
     """
 
     type: Literal["tokenize"] = "tokenize"
     tokenizer: str = Field(
         min_length=1,
-        description="A `tokenizer.json`: its path or URL, a folder that holds one, the id of a model on the Hub, or the name of a "
-        "`train_tokenizer` before it.",
+        description="A `tokenizer.json`: its path or URL, a folder that holds one (the URL of a folder ends in `/`), the id of "
+        "a model on the Hub, or the name of a `train_tokenizer` before it.",
     )
     add_special_tokens: bool = Field(default=False, description="Add the tokens that the tokenizer puts around a text (begin, end).")
     append: str | None = Field(
@@ -71,18 +72,22 @@ class Tokenize(BatchOperator):
         default=64 << 20,
         ge=1 << 12,
         le=1 << 32,
-        description="Memory for pieces of text that were seen before, in bytes a worker, taken as they come. It changes the time alone.",
+        description="Memory for pieces of text that were seen before, in bytes a worker, taken as they come; rounded down to a "
+        "power of two. It changes the time alone.",
     )
     engine: Literal["auto", "tokenizers"] = Field(
         default="auto", description="`auto`: kernels where they know every rule of the tokenizer; `tokenizers`: the library in any case."
     )
 
     libraries: ClassVar[tuple[str, ...]] = ("tokenizers",)
+    for_speed: ClassVar[tuple[str, ...]] = ("cache_bytes",)
     sources: ClassVar[str] = "Hugging Face tokenizers"
 
     def asset_uris(self) -> tuple[str, ...]:
         """The one file: a path or URL as given, else `hf://<id>/tokenizer.json`."""
         name = self.tokenizer
+        if "://" in name and name.endswith("/"):
+            return (f"{name}tokenizer.json",)
         if Path(name).is_dir():
             return (str(Path(name) / "tokenizer.json"),)
         if "://" in name or name.endswith(".json") or Path(name).exists():
@@ -103,12 +108,15 @@ class Tokenize(BatchOperator):
         if learned is None:
             path = assets.path(self.asset_uris()[0])
             tokenizer = self._load(path)
-            dtype = self._dtype(max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0))
+            # The post-processor's ids are its own: they need not be in the vocabulary.
+            around = tokenizer.encode("", add_special_tokens=self.add_special_tokens).ids
+            dtype = self._dtype(max([*tokenizer.get_vocab(with_added_tokens=True).values(), *around], default=0))
             encode = self._encoder(path, tokenizer)
         else:
             # The column's type follows from the settings: it is promised before anything is learned, when only an empty batch comes.
-            dtype = self._dtype(self._learned_ids(learned) - 1)
-            encode = _nothing if learned.path is None else self._encoder(learned.path, self._load(learned.path))
+            trained = self._trained(learned)
+            dtype = self._dtype(trained.vocab_size - 1)
+            encode = self._unlearned(trained) if learned.path is None else self._encoder(learned.path, self._load(learned.path))
 
         def tokenize(batch: pa.RecordBatch) -> Result:
             text = text_of(batch, assets.text_column)
@@ -124,8 +132,8 @@ class Tokenize(BatchOperator):
 
         return tokenize
 
-    def _learned_ids(self, learned: Learned) -> int:
-        """Ids of a learned vocabulary at most.
+    def _trained(self, learned: Learned) -> TrainTokenizer:
+        """The operator that learns the tokenizer.
 
         Raises:
             OperatorError: What is learned is no tokenizer, or need not have the end token.
@@ -140,7 +148,18 @@ class Tokenize(BatchOperator):
                 f"{self.type}: append {self.append!r} is none of the special_tokens of {operator.name!r}, which are "
                 f"{', '.join(map(repr, operator.special_tokens)) or 'none'}; add it there, so that the vocabulary has it for sure"
             )
-        return operator.vocab_size
+        return operator
+
+    def _unlearned(self, trained: TrainTokenizer) -> Encoder:
+        """What encodes nothing, before there is a tokenizer; what will be told of that one is told now."""
+        if self.engine == "auto":
+            from operators.splitting import UnknownPattern, compile_pattern
+
+            try:
+                compile_pattern(trained.expression)
+            except UnknownPattern as error:
+                self._warn(UnknownRule(f"the pattern of {trained.name!r}, which has {error}"))
+        return _nothing
 
     def _load(self, path: str) -> Any:
         if not Path(path).is_file():
@@ -166,19 +185,15 @@ class Tokenize(BatchOperator):
         library = LibraryEncoder(tokenizer, add_special_tokens=self.add_special_tokens, end=end)
         if self.engine == "tokenizers":
             return library
-        from operators.byte_level import UnknownRule
-
         try:
             return self._kernels(path, tokenizer, library, end)
-        except UnknownRule as rule:
-            warnings.warn(
-                OperatorWarning(
-                    f"tokenizer {self.tokenizer!r} goes through the tokenizers library, about ten times slower than byte-level BPE here: "
-                    f"the kernels do not know {rule}"
-                ),
-                stacklevel=2,
-            )
+        except OtherWay as why:
+            self._warn(why)
             return library
+
+    def _warn(self, why: OtherWay) -> None:
+        told = f"tokenizer {self.tokenizer!r} goes through the tokenizers library, about ten times slower than byte-level BPE here: {why}"
+        warnings.warn(OperatorWarning(told), stacklevel=2)
 
     def _end_id(self, tokenizer: Any, token: str) -> int:
         found = tokenizer.token_to_id(token)
@@ -194,22 +209,20 @@ class Tokenize(BatchOperator):
         """The kernels, ready.
 
         Raises:
-            UnknownRule: They do not know a rule of the tokenizer, or give other ids than the library.
+            OtherWay: They do not know a rule of the tokenizer, or give other ids than the library.
         """
-        from operators.byte_level import UnknownRule, around, byte_level_bpe
+        from operators.byte_level import around, byte_level_bpe
         from operators.kernel_encoder import KernelEncoder
 
         added = tokenizer.get_added_tokens_decoder()
         bpe = byte_level_bpe(orjson.loads(Path(path).read_bytes()), added, special_is_text=self.special_tokens == "text")
         before, behind = around(tokenizer) if self.add_special_tokens else ([], [])
         kernels = KernelEncoder(bpe, before, [*behind, *end], self.cache_bytes, library.one)
-        other = difference(kernels, library, tokenizer)
-        if other is not None:
-            raise UnknownRule(f"why it gives other ids for {other!r}")
+        compare(kernels, library, tokenizer)
         return kernels
 
 
-def _nothing(text: pa.LargeStringArray, taken: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+def _nothing(text: pa.LargeStringArray, taken: Mask) -> tuple[Ids, Ends]:
     """The ids of no text."""
     assert not taken.any()
     return np.zeros(0, np.int32), np.zeros(len(text), np.int64)
@@ -234,5 +247,5 @@ def _is_utf8(text: pa.LargeStringArray) -> bool:
     return True
 
 
-def _narrowed(ids: npt.NDArray[np.int32], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _narrowed(ids: Ids, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     return ids.view(dtype) if dtype.itemsize == ids.dtype.itemsize else ids.astype(dtype)

@@ -11,11 +11,13 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from operators.base import Assets, LearningOperator, LessonsFn, OperatorError, text_of
+from operators.library_encoder import panics_told
+from operators.split_pattern import GPT2
 
 NUM_BYTES: Final = 256
 END_OF_TEXT: Final = "<|endoftext|>"
 PATTERNS: Final = {
-    "gpt2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    "gpt2": GPT2,
     "llama3": (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"),
     "qwen2": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
     "o200k": (
@@ -83,6 +85,11 @@ class TrainTokenizer(LearningOperator):
             raise ValueError(f"vocab_size is {self.vocab_size}; the 256 bytes and the special tokens need {least}")
         return self
 
+    @property
+    def expression(self) -> str:
+        """The regular expression of the pattern."""
+        return PATTERNS.get(self.pattern, self.pattern)
+
     def open(self, assets: Assets) -> LessonsFn:
         """Return the function that gives each document's text.
 
@@ -117,7 +124,14 @@ class TrainTokenizer(LearningOperator):
             show_progress=False,
             **bounded,
         )
-        tokenizer.train_from_iterator(map(_texts, lessons), trainer)
+        try:
+            with panics_told():
+                tokenizer.train_from_iterator(map(_texts, lessons), trainer)
+        except RuntimeError as error:
+            raise OperatorError(
+                f"{self.type}: pattern {self.pattern[:80]!r} cannot cut a document of the sample ({error}); "
+                f"give one of {', '.join(PATTERNS)}, or an expression without nested repetition"
+            ) from error
         content: str = tokenizer.to_str()
         self._check_special_tokens(content)
         return content.encode()
@@ -130,7 +144,7 @@ class TrainTokenizer(LearningOperator):
             tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         else:
             try:
-                pieces = Regex(PATTERNS.get(self.pattern, self.pattern))
+                pieces = Regex(self.expression)
             except Exception as error:  # the library raises bare Exceptions
                 found = " ".join(str(error).split())[:200]
                 raise OperatorError(

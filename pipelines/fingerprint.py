@@ -62,7 +62,11 @@ ENGINE_MODULES: Final = (
     "sizes",
     "stages",
     "steps",
-    "token_*",
+    "token_counts",
+    "token_formats",
+    "token_ids",
+    "token_order",
+    "token_shards",
     "unit",
     "verdicts",
 )
@@ -123,8 +127,9 @@ def settings(operator: Operator) -> Facts:
 
     How an asset is reached decides nothing, its content does: a new signature is no change. Of another URI it is.
     """
-    dumped: Facts = _without_secrets(canonical(operator.model_dump(mode="python", exclude={"name"})), frozenset(operator.asset_uris()))
-    return dumped
+    dumped = canonical(operator.model_dump(mode="python", exclude={"name", *operator.for_speed}))
+    found: Facts = _without_secrets(dumped, frozenset(operator.asset_uris()))
+    return found
 
 
 def _without_secrets(value: Any, assets: frozenset[str]) -> Any:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from operators.base import LearningOperator, OperatorError
 from pipelines import faults
+from pipelines.chain import bounded
 from pipelines.commit import CommitLog, Part, Record, digest
 from pipelines.document_keys import doc_keys
 from pipelines.errors import UnitError
@@ -146,7 +147,11 @@ class LearnJob:
         try:
             learned = operator.learn(_some_at_a_time(lessons))
         except OperatorError as error:
-            raise UnitError(f"operator {self.operator.name!r}: {error}") from error
+            raise UnitError(f"operator {self.operator.name!r}: {bounded(error)}") from error
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise UnitError(f"operator {self.operator.name!r} could not learn: {type(error).__name__}: {bounded(error)}") from error
         with attempt.log.store.writer(attempt.log.part_path(attempt.key, attempt.id, "learned")) as sink:
             sink.write(learned)
         part = Part(attempt.log.part_path(attempt.key, attempt.id, "learned"), 0, len(learned), sink.sha256)

@@ -13,7 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from operators.base import LessonsFn
 from operators.kernels.buffers import text_array, text_buffers
+from pipelines.chain import bounded
+from pipelines.errors import LedgerImbalance, UnitError
 from pipelines.partitioning import mixed
 from pipelines.rows import Ints
 
@@ -22,6 +25,24 @@ Words = npt.NDArray[np.uint64]
 LOT_BITS: Final = 64
 LEAST_BYTES: Final = 64
 """What a document weighs at least: it bounds the number of documents in a sample too."""
+
+
+def lessons_of(name: str, function: LessonsFn, batch: pa.RecordBatch) -> pa.LargeStringArray:
+    """What there is to learn from some documents, for the operator of this name.
+
+    Raises:
+        UnitError: The operator failed; names it.
+        LedgerImbalance: It gave another number of lessons than there are documents.
+    """
+    try:
+        lessons = function(batch)
+    except MemoryError:  # a smaller unit may pass
+        raise
+    except Exception as error:
+        raise UnitError(f"operator {name!r} could not make lessons: {type(error).__name__}: {bounded(error)}") from error
+    if len(lessons) != batch.num_rows:
+        raise LedgerImbalance(f"operator {name!r} was given {batch.num_rows} rows and returned {len(lessons)} lessons")
+    return lessons
 
 
 class Drawn(NamedTuple):

@@ -154,7 +154,7 @@ def _open_end(operator: End, schema: pa.Schema, assets: _Driver) -> tuple[str, .
         with heard() as warned:
             operator.open(assets)(pa.RecordBatch.from_pylist([], schema=schema))
     except OperatorError as error:
-        raise UnitError(f"operator {operator.name!r}: {error}") from error
+        raise UnitError(f"operator {operator.name!r}: {redact_uri(str(error))}") from error
     except Exception as error:
         raise UnitError(f"operator {operator.name!r} cannot be opened: {type(error).__name__}: {bounded(error)}") from error
     return told(warned)

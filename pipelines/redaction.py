@@ -24,6 +24,8 @@ _SECRET_WORDS = frozenset(
 _SECRET_PAIRS = (("access", "key"), ("account", "key"), ("api", "key"), ("private", "key"), ("customer", "key"), ("connection", "string"))
 # Names that say where a credential is, or that there is none; they are no secrets themselves.
 _PUBLIC_TOKENS = frozenset({"anon", "google_default", "cloud", "cache", "browser"})
+# Settings of pipelines whose tokens are those of texts.
+_PUBLIC_NAMES = frozenset({"max_token_length", "token_shards"})
 _USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#@]*@")
 _QUERY_VALUE = re.compile(r"(?<=[?&;])([^\s=&;#?]+)=([^\s&;#'\"]+)")
 
@@ -56,6 +58,8 @@ _VARIABLES: dict[str, dict[str, str]] = {
 
 def is_secret_name(name: str, *, in_storage_options: bool = False) -> bool:
     """Whether a setting of this name holds a secret; `key` alone does only among storage options, elsewhere it may be a column."""
+    if name in _PUBLIC_NAMES and not in_storage_options:
+        return False
     words = tuple(word.lower() for word in _WORDS.findall(name))
     if in_storage_options and "key" in words:
         return True

@@ -71,7 +71,7 @@ def status(uri: str, storage_options: Mapping[str, Any] | None = None) -> dict[s
         "versions": made,
         "plan": None if plan is None else {name: plan.get(name) for name in ("name", "run_id", "plan", "rows", "files", "num_units")},
         "stages": [] if plan is None else [_stage(stage, scan, plan) for stage, scan in zip(plan["stages"], scans, strict=True)],
-        "packing": {"files_committed": packed.kinds["file"]},
+        "packing": {"files_committed": packed.kinds["file"] + packed.kinds["tokens"]},
         "lease": lease,
         "quarantine": _quarantine(store, state, manifest, plan, scans),
         "usage": _usage([*scans, packed]),

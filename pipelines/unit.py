@@ -31,7 +31,7 @@ from pipelines.key_parts import KeyParts
 from pipelines.layers import Layers, delta, read_layers, split_identity, with_identity
 from pipelines.learned import LearnedFile, StageAssets, state_of
 from pipelines.ledger import READER, Ledger
-from pipelines.lots import Tally
+from pipelines.lots import Tally, lessons_of
 from pipelines.operator_warnings import heard
 from pipelines.operatorspec import OperatorSpec
 from pipelines.partition_folders import partition_codes
@@ -421,9 +421,7 @@ class _UnitRun:
         """Count what there is to learn, a frame of documents at a time; an empty batch is no frame."""
         for learner in self.learners if len(rows) else ():
             started = time.thread_time()
-            lessons = learner.lessons(rows.batch)
-            if len(lessons) != len(rows):
-                raise LedgerImbalance(f"operator {learner.name!r} was given {len(rows)} rows and returned {len(lessons)} lessons")
+            lessons = lessons_of(learner.name, learner.lessons, rows.batch)
             self.tallies[learner.name].add(self.files.keys(rows.file, rows.row), lessons)
             self.ledger.operator(learner.name).seconds += time.thread_time() - started
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from operator_samples import real_documents
 from tokenizers import Regex, pre_tokenizers
 
 from operators import split_members, splitting
-from operators.kernels.splitting import split
+from operators.kernels.splitting import match
+from operators.kernels.unicode import decode
 from operators.splitting import GPT2, Automaton, UnknownPattern, compile_digits, compile_pattern, compile_punctuation, compile_text
 
 O200K_LOWER = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
@@ -48,6 +50,31 @@ ATOMS = (
     *("a", "s", "'", "1", " ", r"\s", r"\S", r"\p{L}", r"\p{^L}", r"\P{N}", r"\d", r"\w", r"[^\s\p{L}]", ".", r"\n", r"\x{e9}", r"\u017f"),
     *("(?i:s)", "(?i:a)", "(?i:[a-k])", "[a-cs'1]", "[[:alpha:]&&[^a]]", r"[^\]a\n]"),
 )
+
+
+@njit
+def split(steps, classes, data, at, stop, ends):
+    """Write where the pieces of a text end: its matches, and the runs of characters that are in none. Returns how many there are.
+
+    `ends` is int64 and has room for one piece a byte.
+    """
+    num_pieces = np.int64(0)
+    start = np.int64(at)
+    while at < stop:
+        end = match(steps, 0, classes, 0, data, at, stop)
+        if end < 0:
+            at += decode(data, at, stop)[1]
+            continue
+        if start < at:
+            ends[num_pieces] = at
+            num_pieces += 1
+        ends[num_pieces] = end
+        num_pieces += 1
+        at = start = end
+    if start < stop:
+        ends[num_pieces] = stop
+        num_pieces += 1
+    return num_pieces
 
 
 def pieces(found: Automaton, data: bytes) -> list[bytes]:

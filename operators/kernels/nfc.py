@@ -1,7 +1,7 @@
 """Which texts may not be in Unicode's normalization form C: the quick check of UAX #15, section 9, over bytes.
 
-It says `no` only of texts that are surely in the form, whatever version of Unicode is asked: what this Python's version has not assigned is
-looked at by whoever normalizes.
+It says of a text that it is in the form only where that is sure, whatever version of Unicode is asked: what this Python's version has not
+assigned is looked at by whoever normalizes. (kernels/composed.py decides more, for this Python's Unicode alone.)
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from operators.kernels.lean import lean_kernel
 from operators.kernels.unicode import decode
 
 ENDED = np.int64(-1)
@@ -64,28 +63,3 @@ def match(steps: Any, first: Any, classes: Any, base: Any, data: Any, at: Any, s
     if steps[np.uintp(row)] & 1:
         end = place
     return end
-
-
-@lean_kernel
-def split(steps: Any, classes: Any, data: Any, at: Any, stop: Any, ends: Any) -> Any:
-    """Write where the pieces of a text end: its matches, and the runs of characters that are in none. Returns how many there are.
-
-    `ends` is int64 and has room for one piece a byte.
-    """
-    num_pieces = np.int64(0)
-    start = np.int64(at)
-    while at < stop:
-        end = match(steps, 0, classes, 0, data, at, stop)
-        if end < 0:
-            at += decode(data, at, stop)[1]
-            continue
-        if start < at:
-            ends[num_pieces] = at
-            num_pieces += 1
-        ends[num_pieces] = end
-        num_pieces += 1
-        at = start = end
-    if start < stop:
-        ends[num_pieces] = stop
-        num_pieces += 1
-    return num_pieces

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from operators.kernels.added_tokens import AddedTokens, next_added
+from operators.kernels.added_tokens import NO_TOKEN, AddedTokens, next_added
 from operators.kernels.bpe import SHORT_BYTES, Merges, merge_long, merge_short
 from operators.kernels.bpe_cache import LONG, SHORT, find_long, find_short, keep_long, keep_short, long_place, short_key
 from operators.kernels.lean import lean_kernel
@@ -18,7 +18,7 @@ from operators.kernels.splitting import inlined, match
 from operators.kernels.unicode import NUM_CODES, decode
 from operators.kernels.vocabulary import NO_ID, Vocabulary, id_of
 
-MAX_LEVELS: Final = 8
+MAX_SPLITS: Final = 8
 SLACK: Final = 8
 """Places behind the ids that are written to and mean nothing: a cache writes all that one of its places holds."""
 
@@ -72,7 +72,7 @@ def encode(offsets: Any, data: Any, taken: Any, model: Any, cache: Any, scratch:
         model: The tokenizer.
         cache: Pieces with their ids; changed.
         scratch: Room for the longest text; changed.
-        limits: int64, of MAX_LEVELS; changed.
+        limits: int64, of MAX_SPLITS; changed.
         out: int32, with room for an id a byte, the prefix and suffix of each text, and `SLACK`.
         ends: int64, one a text.
     """
@@ -101,12 +101,12 @@ def _text(data: Any, at: Any, stop: Any, model: Any, cache: Any, scratch: Any, l
                 end = _split(data, at, begin, model, cache, scratch, out, end)
             else:
                 end = _split_deep(data, at, begin, model, cache, scratch, limits, out, end)
-            if token == NO_ID:
+            if token == NO_TOKEN:
                 break
             out[end] = token
             end += 1
             at = behind
-        if raw_token == NO_ID:
+        if raw_token == NO_TOKEN:
             return end
         out[end] = raw_token
         end += 1

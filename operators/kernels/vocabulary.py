@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,9 @@ import numpy.typing as npt
 from operators.kernels.jit import kernel
 from operators.kernels.lean import lean_kernel
 
-NO_ID = -1
-_SPREAD = np.uint64(0x100_0000_01B3)
-_SEED = np.uint64(0xCBF2_9CE4_8422_2325)
+NO_ID: Final = -1
+_SPREAD: Final = np.uint64(0x100_0000_01B3)
+_SEED: Final = np.uint64(0xCBF2_9CE4_8422_2325)
 
 
 class Vocabulary(NamedTuple):
@@ -37,6 +37,7 @@ def vocabulary_of(tokens: Mapping[bytes, int]) -> Vocabulary:
     begins = np.zeros(len(tokens) + 1, np.int64)
     np.cumsum([len(token) for token in tokens], out=begins[1:])
     data = np.frombuffer(b"".join(tokens), np.uint8) if tokens else np.zeros(0, np.uint8)
+    data.flags.writeable = False  # one type for the compiler, whether there are tokens or not
     table = np.full(1 << (2 * len(tokens) + 1).bit_length(), -1, np.int32)
     _fill(table, begins, data)
     return Vocabulary(table, begins, data, np.array(list(tokens.values()), np.int32))
