@@ -158,7 +158,7 @@ class Tokenize(BatchOperator):
             try:
                 compile_pattern(trained.expression)
             except UnknownPattern as error:
-                self._warn(UnknownRule(f"the pattern of {trained.name!r}, which has {error}"))
+                self._warn(UnknownRule(f"the pattern of {self.tokenizer!r}, which has {error}"))
         return _nothing
 
     def _load(self, path: str) -> Any:

@@ -510,6 +510,21 @@ def test_redact_finds_secrets_at_any_depth(secret, name, nest):
     assert secret not in json.dumps(redact({"storage_options": options}))
 
 
+def test_no_setting_of_a_pipeline_is_taken_for_a_secret():
+    """Of all keys that a pipeline file may have none is hidden from plans and manifests, but for what storage options hold."""
+
+    def names(part):
+        for key, value in part.items() if isinstance(part, dict) else ():
+            yield from value if key == "properties" else ()
+            yield from names(value)
+        for value in part if isinstance(part, list) else ():
+            yield from names(value)
+
+    found = set(names(json_schema()))
+    assert {"token_shards", "max_token_length", "append", "cache_bytes"} <= found
+    assert not {name for name in found if is_secret_name(name)}
+
+
 @pytest.mark.parametrize(
     "name", ["tokenizer", "num_tokens", "max_tokens", "key_column", "id_column", "keep", "author", "keywords", "within"]
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from operator_samples import ASSETS, FakeAssets, asset, documents, real_documents, small_tokenizer  # noqa: F401 -- a fixture
+from operator_samples import ASSETS, TEXTS, FakeAssets, asset, documents, real_documents, small_tokenizer  # noqa: F401 -- a fixture
 
 from operators.base import OperatorError, OperatorWarning
 from operators.byte_level import byte_characters
@@ -131,7 +132,7 @@ def test_kernels_that_give_other_ids_are_not_used(small_tokenizer, monkeypatch):
     expected = tokenized(small_tokenizer, documents())
     with monkeypatch.context() as patched:
         patched.setattr("operators.byte_level.byte_characters", lambda: [*byte_characters()[1:], byte_characters()[0]])
-        with pytest.warns(OperatorWarning, match="why it gives other ids for"):
+        with pytest.warns(OperatorWarning, match="the kernels gave other ids than the library for .*; please report it"):
             assert tokenized(small_tokenizer, documents()).equals(expected)
 
 
@@ -186,3 +187,99 @@ def test_a_panic_of_the_library_is_a_row_s_error(small_tokenizer, tmp_path):  # 
     with pytest.raises(RuntimeError, match=r"tokenizers: .*retry-limit"):
         function(pa.record_batch({"text": ["a" * 60]}))
     assert function(pa.record_batch({"text": ["ab"]})).batch.column("num_tokens").to_pylist() == [2]
+
+
+PLAIN = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+
+
+def library_ids(path: Path, texts: list[str], *, control: bool = False) -> list[list[int]]:
+    from tokenizers import Tokenizer
+
+    reference = Tokenizer.from_file(str(path))
+    reference.encode_special_tokens = not control
+    reference.no_truncation()
+    reference.no_padding()
+    return [reference.encode(text, add_special_tokens=False).ids for text in texts]
+
+
+def test_normalizing_makes_no_added_token(small_tokenizer, tmp_path):  # noqa: F811
+    """A token that is looked for in the text as it is, is not found where only its normal form stands; a control token least of all."""
+    from tokenizers import AddedToken, Tokenizer, normalizers
+
+    tokenizer = Tokenizer.from_file(str(small_tokenizer))
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.add_tokens([AddedToken("‹ü›", normalized=False)])
+    tokenizer.add_special_tokens([AddedToken("<K>", special=True, normalized=False)])
+    path = tmp_path / "composed.json"
+    tokenizer.save(str(path))
+    texts = ["a‹u\u0308›b", "a‹ü›b", "<\u212a>", "<K>", "‹ü› and ‹u\u0308›"]
+    for control in (False, True):
+        batch = pa.record_batch({"text": texts})
+        found = tokenized(path, batch, special_tokens="control" if control else "text").column("input_ids").to_pylist()
+        assert found == library_ids(path, texts, control=control)
+
+
+def test_ids_of_a_post_processor_count(small_tokenizer, tmp_path):  # noqa: F811
+    """What is put around a text need not be in the vocabulary: its ids widen the type, or are refused, never cut."""
+    from tokenizers import Tokenizer, processors
+
+    tokenizer = Tokenizer.from_file(str(small_tokenizer))
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 70_000)])
+    path = tmp_path / "template.json"
+    tokenizer.save(str(path))
+    batch = pa.record_batch({"text": ["a"]})
+    assert tokenized(path, batch).schema.field("input_ids").type == pa.large_list(pa.uint16())
+    assert tokenized(path, batch, add_special_tokens=True).column("input_ids").to_pylist()[0][0] == 70_000
+    with pytest.raises(OperatorError, match="ids up to 70000"):
+        tokenized(path, batch, add_special_tokens=True, id_type="uint16")
+
+
+def test_lines_of_merges_that_look_like_a_header_are_left_out(small_tokenizer, tmp_path):  # noqa: F811
+    """As the library leaves them out of lists of strings, first or not; ranks behind them move up."""
+    model = json.loads(Path(small_tokenizer).read_text())["model"]
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    header = ["#version: 0.2", *merges[:2], "#version \u0120", *merges[2:]]
+    vocab = model["vocab"] | {"#version": 5000, "#version\u0120": 5001}
+    path = changed(small_tokenizer, tmp_path / "old.json", model=model | {"vocab": vocab, "merges": header}, pre_tokenizer=PLAIN)
+    texts = ["#version 330", *TEXTS]
+    assert tokenized(path, pa.record_batch({"text": texts})).column("input_ids").to_pylist() == library_ids(path, texts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "rule"),
+    [
+        (
+            {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}] * 9 + [PLAIN]}},
+            "8 steps",
+        ),
+        ({"normalizer": {"type": "NFC", "since": 2030}}, "the key since of NFC"),
+        ({"pre_tokenizer": PLAIN | {"since": 2030}}, "the key since of ByteLevel"),
+    ],
+)
+def test_what_nobody_has_heard_of_goes_through_the_library(small_tokenizer, tmp_path, parts, rule):  # noqa: F811
+    """More steps than there is room for, and keys of a version to come, are named, not passed over."""
+    path = changed(small_tokenizer, tmp_path / "odd.json", **parts)
+    with pytest.warns(OperatorWarning, match=rule):
+        found = tokenized(path, documents())
+    assert found.column("input_ids").to_pylist() == library_ids(path, documents().column("text").to_pylist())
+
+
+@pytest.mark.parametrize("engine", ["auto", "tokenizers"])
+def test_dropout_is_off(small_tokenizer, tmp_path, engine):  # noqa: F811
+    """A file that asks for it gives the ids of one that does not, each time: a retry may not give others."""
+    model = json.loads(Path(small_tokenizer).read_text())["model"]
+    path = changed(small_tokenizer, tmp_path / "dropout.json", model=model | {"dropout": 0.5})
+    assert tokenized(path, documents(), engine=engine).equals(tokenized(small_tokenizer, documents()))
+
+
+def test_a_document_that_is_not_taken_needs_no_room(small_tokenizer):  # noqa: F811
+    """Room is made for what is tokenized, not for what is quarantined, which may be longer than any memory."""
+    function = Tokenize(tokenizer=str(small_tokenizer)).open(ASSETS)
+    text = pa.array([b"a" * 50_000_000 + b"\xff", b"b"], pa.large_binary()).view(pa.large_string())
+    function(pa.record_batch({"text": ["b"]}))
+    tracemalloc.start()
+    result = function(pa.record_batch({"text": text}))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [error.error for error in result.errors.values()] == ["invalid_utf8"]
+    assert peak < 5_000_000

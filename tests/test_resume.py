@@ -276,6 +276,15 @@ def test_a_tokenizer_that_changed_at_the_same_path_is_noticed(project):
     assert second.manifest["fingerprints"]["inputs"] != first.manifest["fingerprints"]["inputs"]
 
 
+def test_a_setting_that_changes_the_time_alone_runs_nothing(project):
+    """Another size of the cache finds the output finished."""
+    path = tokenizer(project.folder / "tokenizer.json", "says", "word")
+    project.operators.append({"type": "tokenize", "tokenizer": str(path)})
+    project.run()
+    project.operators[-1]["cache_bytes"] = 1 << 20
+    assert project.survey().is_finished
+
+
 @pytest.mark.parametrize("neighbour", [False, True], ids=["module", "neighbour"])
 def test_a_custom_operator_whose_source_changed_is_noticed(project, neighbour):
     """The module itself, or one beside it that it imports: the stages from it on run with the new code."""

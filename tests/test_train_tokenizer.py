@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from operator_samples import ASSETS, TEXTS, FakeAssets, asset, documents
 from pydantic import ValidationError
 
-from operators.base import Learned, OperatorError
+from operators.base import Learned, OperatorError, OperatorWarning
 from operators.length import LengthFilter
 from operators.tokenize import Tokenize
 from operators.train_tokenizer import END_OF_TEXT, PATTERNS, TrainTokenizer
@@ -235,3 +235,12 @@ def test_the_file_is_readable_json():
     told = json.loads(learned())
     assert told["model"]["type"] == "BPE"
     assert [token["content"] for token in told["added_tokens"]] == [END_OF_TEXT]
+
+
+def test_what_a_learned_tokenizer_will_not_have_is_told_before_the_run():
+    """Its pattern is known before its vocabulary is: what the kernels do not know of it is warned of when the plan is made."""
+    learner = TrainTokenizer(pattern=r"(?<=a)b|\s+|\S+")
+    planned = FakeAssets(knows={"train_tokenizer": Learned(learner, None)})
+    with pytest.warns(OperatorWarning, match=r"the pattern of 'train_tokenizer', which has lookbehind"):
+        Tokenize(tokenizer="train_tokenizer").open(planned)
+    Tokenize(tokenizer="train_tokenizer", engine="tokenizers").open(planned)
