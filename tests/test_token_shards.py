@@ -481,6 +481,28 @@ def test_the_table_is_made_and_read_a_few_shards_at_a_time(tmp_path, monkeypatch
     expect(store, ("token shards table", TABLE_PATH, f"it does not name {path}"), ("token strays", path, "no version's table"))
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table.drop_columns(["sha256"]), "its columns are"),
+        (lambda table: table.drop_columns(["path"]), "its columns are"),
+        (lambda table: table.append_column("path", table["path"]), "its columns are"),
+        (lambda table: table.set_column(4, "tokens", table["tokens"].cast(pa.int32())), "its columns are"),
+        (lambda table: table.set_column(4, "tokens", pa.nulls(len(table), pa.int64())), "something in it is null"),
+        (lambda table: table.slice(0, 0), "its number of rows is 0"),
+    ],
+)
+def test_a_table_of_another_shape_is_told(whole, change, words):
+    """Columns that are missing, twice there or of another type, nulls, and no rows at all."""
+    store, _ = whole
+    sink = pa.BufferOutputStream()
+    pq.write_table(change(pq.read_table(pa.BufferReader(store.read(TABLE_PATH)))), sink)
+    replace_any(store, TABLE_PATH, sink.getvalue().to_pybytes())
+    failed = [check for check in verify(store.uri).checks if not check.ok and check.name == "token shards table"]
+    assert {check.subject for check in failed} <= {TABLE_PATH, "manifest.json"}
+    assert any(words in check.message for check in failed)
+
+
 TABLE_PATH = "versions/v1/token_shards.parquet"
 
 
