@@ -39,6 +39,7 @@ class TrainTokenizer(LearningOperator):
     in the input: neither workers nor units matter, and the same input gives the same file, byte by byte. The documents that reach the
     operator are read once more, as far as they are in the sample. Training takes one core, half a second to a second for a MiB of the
     sample, and about ten times the sample in memory. No document is dropped or changed.
+    A run in which no document with text reaches the operator ends with an error: there is nothing to learn from.
     """
 
     type: Literal["train_tokenizer"] = "train_tokenizer"

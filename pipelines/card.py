@@ -17,6 +17,7 @@ from pipelines.token_tables import HEADS, token_tables
 
 MAX_ROWS: Final = 100
 MAX_OPERATORS: Final = 100
+MAX_LEARNED: Final = 10
 MAX_SETTINGS_CHARS: Final = 4000
 MAX_ALL_SETTINGS_CHARS: Final = 40_000
 SIZES: Final = (
@@ -167,6 +168,18 @@ def _loading(manifest: Mapping[str, Any]) -> Iterator[str]:
         f"{code(manifest['version'])} are read. From any storage, streamed: `pipelines.open_dataset(URI)`."
     )
     yield from _token_shards(manifest)
+    yield from _learned(manifest)
+
+
+def _learned(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Which files operators learned from the documents, if there are any: a line each."""
+    found = manifest.get("learned", ())
+    if found:
+        yield ""
+    for entry in found[:MAX_LEARNED]:
+        yield f"- {code(entry['path'])}: learned by {code(entry['operator'])} from {counted(entry['documents'], 'document')}."
+    if len(found) > MAX_LEARNED:
+        yield f"- and {count(len(found) - MAX_LEARNED)} more, which `manifest.json` lists."
 
 
 def _token_shards(manifest: Mapping[str, Any]) -> Iterator[str]:

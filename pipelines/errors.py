@@ -13,6 +13,7 @@ ShardmillError                 exit status 1 unless said otherwise
 │   ├── CommitUnknown             the store did not answer a conditional write: it may or may not have happened
 │   └── UnsafeStore               the store ignores conditional writes
 ├── UnitError                     a unit failed: with unit, operator and rows
+│   ├── NothingToLearn            no document with text reached an operator that learns from documents
 │   └── LedgerImbalance        4  rows_in is not rows_out + dropped + quarantined, or tokens are counted that the shards do not hold
 ├── BudgetExceeded                more rows quarantined than max_quarantined_fraction allows
 ├── GuardBreached                 an operator removed more than its guards allow, and is told to fail then
@@ -104,6 +105,10 @@ class UnsafeStore(StorageError):
 
 class UnitError(ShardmillError):
     """A unit of work failed; the message names the unit, and the operator where one is to blame."""
+
+
+class NothingToLearn(UnitError):
+    """No document with text reached an operator that learns from documents."""
 
 
 class LedgerImbalance(UnitError):

@@ -23,7 +23,7 @@ from pipelines import faults
 from pipelines.chain import bounded
 from pipelines.commit import CommitLog, Part, Record, digest
 from pipelines.document_keys import doc_keys
-from pipelines.errors import UnitError
+from pipelines.errors import NothingToLearn, UnitError
 from pipelines.exchange import Limits
 from pipelines.fingerprint import Facts, fingerprint
 from pipelines.frames import FrameRef, read_frames, refs
@@ -205,10 +205,10 @@ class Learning:
         """The learned file, and the CPU seconds that it took.
 
         Raises:
-            UnitError: No document reached the operator, or none has text.
+            NothingToLearn: No document reached the operator, or none has text.
         """
         if self.tallies.is_empty:
-            raise UnitError(
+            raise NothingToLearn(
                 f"operator {self.operator.name!r}: no document with text reached it, so there is nothing to learn from; "
                 "look at the drops of the operators before it, or at the input"
             )

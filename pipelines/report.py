@@ -19,6 +19,7 @@ from pipelines.token_tables import HEADS, TokenLine, token_tables
 MAX_ROWS: Final = 100
 MAX_PARENTS: Final = 10
 MAX_FILES: Final = 50
+MAX_LEARNED: Final = 10
 MAX_NAME_CHARS: Final = 80
 MAX_URI_CHARS: Final = 160
 MAX_MESSAGE_CHARS: Final = 200
@@ -214,6 +215,7 @@ def _output(manifest: Mapping[str, Any]) -> Iterator[str]:
     mean = f", {size(output['bytes'] // output['shards'])} each on average" if output["shards"] else ""
     yield f"<p>{counted(output['shards'], 'shard')} with {counted(output['rows'], 'row')}, {size(output['bytes'])} altogether{mean}.</p>"
     yield from _token_shards(manifest)
+    yield from _learned(manifest)
     lines = [[_code(name), count(table["rows"]), _code(table["sha256"])] for name, table in tables.items()]
     yield from _table("Tables of the version", ("table", "rows", "sha256"), lines, 0, numbers_from=1, numbers_to=2)
     columns = manifest["schema"]
@@ -231,6 +233,15 @@ def _token_shards(manifest: Mapping[str, Any]) -> Iterator[str]:
     folders = ", ".join(_code(f"tokens/{manifest['version']}/{form}") for form in found["formats"])
     amount = f"{counted(found['documents'], 'document')}, {counted(found['tokens'], 'token')}"
     yield f"<p>Token shards for trainers in {folders}: {amount} in each, {order}, {size(found['bytes'])} altogether.</p>"
+
+
+def _learned(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Files that operators learned from the documents, if there are any: a line each."""
+    found = manifest.get("learned", ())
+    for entry in found[:MAX_LEARNED]:
+        place = _code(entry["path"], MAX_URI_CHARS)
+        yield f"<p>{_code(entry['operator'])} learned {place} from {counted(entry['documents'], 'document')}.</p>"
+    yield from _more(len(found) - MAX_LEARNED, "p")
 
 
 def _operators(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -93,7 +93,7 @@ class Packing:
             return None
         wanted = works((shard.part for shard in shards), form)
         self._complete(self._log, wanted)
-        return TokenShards(form, list(self._log.records(work.key for work in wanted)))
+        return TokenShards.of(form, self._log.records(work.key for work in wanted))
 
     def tables(self, parts: Callable[[str], Iterable[Part]]) -> dict[str, list[Packed]]:
         """Pack the side tables; each has at least one file, so that its schema is there."""
@@ -265,7 +265,7 @@ def _output(tables: Tables) -> dict[str, Any]:
         "rows": sum(shard.part.rows for shard in tables.shards),
         "bytes": sum(shard.part.bytes for shard in tables.shards),
         "tokens": sum(tokens) if tokens else None,
-        **({} if tables.tokens is None else {"token_shards": tables.tokens.summary()}),
+        **({} if tables.tokens is None else {"token_shards": tables.tokens.summary}),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pipelines.commit import CommitLog, epoch_of, latest_plan
 from pipelines.config import PipelineConfig
-from pipelines.errors import ShardmillError, shown
+from pipelines.errors import NothingToLearn, ShardmillError, shown
 from pipelines.exchange import Limits
 from pipelines.exchange_survey import ExchangeSurvey, all_lines, cores_of, corpus_of, exchanges, size_text
 from pipelines.fingerprint import differences
@@ -146,7 +146,7 @@ def _log(store: Store, stage: str) -> CommitLog:
 def _walk(stages: Stages) -> None:
     try:
         stages.run()
-    except _MissingWorkError:
+    except (_MissingWorkError, NothingToLearn):  # what nothing was left for cannot be done, as what is missing cannot: the run says so
         return
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,8 @@ from pipelines.worker import Attempt, Outcome, Worker
 
 CHUNK_BYTES: Final = 4 << 20
 """Of the tokens that are copied at once."""
+RECORDS: Final = 1 << 13
+"""Of tasks that are looked at together; the table has a row group for their files."""
 NUMBER: Final = re.compile(r"part-(\d+)-[^/]*$")
 TABLE: Final = pa.schema(
     [
@@ -139,56 +141,58 @@ def tokens_in(ids: Ids, order: Ints) -> Iterator[memoryview]:
 # --- what a version says of them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TokenShards:
     """The token shards of a version, as written.
 
     Attributes:
-        form: What decided them.
-        records: Of the tasks that wrote them, in the order of the Parquet shards.
+        table: token_shards.parquet.
+        files: How many files its rows name.
+        summary: What stands under `output`: documents and tokens are those of each format, bytes those of all files.
     """
 
-    form: TokenForm
-    records: Sequence[Record]
+    table: bytes
+    files: int
+    summary: Mapping[str, Any]
 
-    @cached_property
-    def table(self) -> bytes:
-        """token_shards.parquet."""
+    @classmethod
+    def of(cls, form: TokenForm, records: Iterable[Record]) -> Self:
+        """What the records of their tasks say, in the order of the Parquet shards; never more than RECORDS of them are held."""
+        sums = dict.fromkeys(("shards", "documents", "tokens", "files", "bytes"), 0)
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(list(self._rows()), schema=TABLE), sink, compression="zstd")
-        content: bytes = sink.getvalue().to_pybytes()
-        return content
-
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        for record in self.records:
-            for role, part in record.parts.items():
-                yield {
-                    "path": part.path,
-                    "format": role.partition(".")[0],
-                    "shard": record.detail["shard"],
-                    "documents": part.rows,
-                    "tokens": record.detail["tokens"],
-                    "bytes": part.bytes,
-                    "sha256": part.sha256,
-                }
+        left = iter(records)
+        with pq.ParquetWriter(sink, TABLE, compression="zstd") as writer:
+            while some := list(islice(left, RECORDS)):
+                writer.write_batch(pa.RecordBatch.from_pylist([row for record in some for row in _rows(record)], schema=TABLE))
+                for record in some:
+                    _add(sums, record)
+        return cls(sink.getvalue().to_pybytes(), sums["files"], {"formats": list(form.formats), "seed": form.seed, **sums})
 
     def described(self) -> dict[str, Any]:
         """As it stands under `tables`: files, and the digest of the table."""
-        num_files = sum(len(record.parts) for record in self.records)
-        return {"rows": num_files, "sha256": hashlib.sha256(self.table).hexdigest()}
+        return {"rows": self.files, "sha256": hashlib.sha256(self.table).hexdigest()}
 
-    def summary(self) -> dict[str, Any]:
-        """As it stands under `output`: documents and tokens are those of each format, bytes those of all files."""
-        documents = [next(iter(record.parts.values())).rows for record in self.records]
-        return {
-            "formats": list(self.form.formats),
-            "seed": self.form.seed,
-            "shards": len(self.records),
-            "documents": sum(documents),
-            "tokens": sum(record.detail["tokens"] for record in self.records),
-            "files": sum(len(record.parts) for record in self.records),
-            "bytes": sum(part.bytes for record in self.records for part in record.parts.values()),
+
+def _rows(record: Record) -> Iterator[dict[str, Any]]:
+    for role, part in record.parts.items():
+        yield {
+            "path": part.path,
+            "format": role.partition(".")[0],
+            "shard": record.detail["shard"],
+            "documents": part.rows,
+            "tokens": record.detail["tokens"],
+            "bytes": part.bytes,
+            "sha256": part.sha256,
         }
+
+
+def _add(sums: dict[str, int], record: Record) -> None:
+    parts = list(record.parts.values())
+    sums["shards"] += 1
+    sums["documents"] += parts[0].rows
+    sums["tokens"] += record.detail["tokens"]
+    sums["files"] += len(parts)
+    sums["bytes"] += sum(part.bytes for part in parts)
 
 
 def works(shards: Iterable[Part], form: TokenForm) -> list[Work]:

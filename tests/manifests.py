@@ -135,6 +135,11 @@ def warning(operator: str = "minhash_dedup", guard: str = "max_source_share", **
     return {**found, **changed}
 
 
+def learned(operator: str, path: str, documents: int = 1234) -> dict[str, Any]:
+    """What the manifest says of a file that an operator learned."""
+    return {"operator": operator, "path": path, "bytes": 9, "sha256": "f" * 64, "documents": documents, "sample_bytes": 99}
+
+
 def nasty_manifest() -> dict[str, Any]:
     """A manifest with the worst of strings wherever a stranger's string can stand."""
     texts = list(NASTY.values())
@@ -150,6 +155,7 @@ def nasty_manifest() -> dict[str, Any]:
         config=nested,
         schema=[{"name": text, "type": text, "nullable": True} for text in texts],
         parents=texts,
+        learned=[learned(text, text) for text in texts],
         warnings=[warning(text, subject=text, examples=texts) for text in texts],
     )
     manifest["tokens"] |= {f"{kind}_column": texts[0] for kind in ("source", "language")}
@@ -179,6 +185,7 @@ def huge_manifest(letter: str = "<") -> dict[str, Any]:
     manifest["config"] = {str(number): name for number in range(5000)}
     manifest["parents"] = [name] * 5000
     manifest["warnings"] = [warning(f"{number}{name}", subject=name, examples=[name] * 3) for number in range(5000)]
+    manifest["learned"] = [learned(name, f"{number}{name}", 10**15) for number in range(5000)]
     counts = {"documents": 10**15, "tokens": 10**18}
     manifest["tokens"] |= {f"by_{kind}": {f"{number}{name}": counts for number in range(10_000)} for kind in ("source", "language")}
     for operator in manifest["operators"]:

@@ -12,7 +12,7 @@ import yaml
 from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from manifests import NASTY, huge_manifest, make_manifest, nasty_manifest, warning
+from manifests import NASTY, huge_manifest, learned, make_manifest, nasty_manifest, warning
 from markdown_it import MarkdownIt
 
 from pipelines.card import card, data_glob
@@ -149,6 +149,15 @@ def test_what_was_cut_out_of_texts_and_what_guards_warned_of_is_said():
     assert "line_dedup cut 20 passages (500 characters) out of 3 documents." in text
     assert "minhash_dedup: *dump* lost 9,700 documents" in text
     assert "cut" not in card(make_manifest())
+
+
+def test_what_operators_learned_is_named_with_how_many_documents_it_was_learned_from():
+    text = card(
+        make_manifest(learned=[learned("ours", "versions/v1/learned/ours/tokenizer.json"), learned("b", "versions/v1/learned/b/x", 1)])
+    )
+    assert "\n- `versions/v1/learned/ours/tokenizer.json`: learned by `ours` from 1,234 documents.\n" in text
+    assert "\n- `versions/v1/learned/b/x`: learned by `b` from 1 document.\n" in text
+    assert "learned" not in card(make_manifest())
 
 
 def test_numbers_that_do_not_add_up_are_said_aloud():

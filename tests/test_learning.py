@@ -404,6 +404,17 @@ def test_a_document_of_one_unit_changes_the_ids_of_all(tmp_path):
     assert [len(after[stage, "unit"] - before[stage, "unit"]) for stage in (0, 1)] == [1, 3]
 
 
+def test_plan_of_a_pipeline_that_leaves_nothing_to_learn_from_is_shown(source, tmp_path):
+    """Where a run failed because every document was dropped, the plan still says what is there."""
+    steps = [{"type": "length_filter", "min_chars": 1_000_000}, {"type": "own:Recorder"}, {"type": "own:Knower"}]
+    config = made(tmp_path, source, steps=steps)
+    with pytest.raises(UnitError, match="nothing to learn from"):
+        run(config)
+    found = survey(config)
+    assert [(stage.known, stage.committed > 0) for stage in found.stages] == [(True, True), (False, False)]
+    assert any(line.startswith("stage 2 of 2: own:Recorder, own:Knower: ") for line in render(found))
+
+
 def test_plan_and_status_tell_of_it(source, tmp_path):
     """The plan has the operator where it takes the sample and where it is used; status counts its tasks."""
     config = made(tmp_path, source, execution={"keep_intermediates": "latest"})

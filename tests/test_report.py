@@ -8,7 +8,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from manifests import NASTY, STEPS, huge_manifest, make_manifest, nasty_manifest, warning
+from manifests import NASTY, STEPS, huge_manifest, learned, make_manifest, nasty_manifest, warning
 
 from pipelines.legible import legible
 from pipelines.report import report
@@ -173,6 +173,12 @@ def test_what_was_cut_out_of_texts_stands_with_its_step():
     manifest = make_manifest((("line_dedup", "line_dedup", {}, {}, 0),))
     manifest["operators"][0]["removed"] = {"chars": 500, "documents": 3, "passages": 20}
     assert "line_dedup cut 20 passages (500 characters) out of 3 documents" in described(manifest)
+
+
+def test_what_operators_learned_stands_with_the_output():
+    found = make_manifest(learned=[learned("ours", "versions/v1/learned/ours/tokenizer.json")])
+    assert "ours learned versions/v1/learned/ours/tokenizer.json from 1,234 documents." in described(found)
+    assert "learned" not in described(make_manifest())
 
 
 def test_the_same_manifest_gives_the_same_bytes():

@@ -17,7 +17,7 @@ from operator_samples import small_tokenizer  # noqa: F401  a fixture
 from pipelines_made import contents, orphans, same, write_input
 from tokens_made import BOTH, READERS, assert_token_shards, documents_of, ids_operator, runs_of, shuffled, table_of, token_file
 
-from pipelines import results, token_formats, verify_token_files, verify_token_shards
+from pipelines import results, token_formats, token_shards, verify_token_files, verify_token_shards
 from pipelines.card import card
 from pipelines.config import load
 from pipelines.errors import ConfigError, InputError, UnitError, VersionConflict
@@ -446,6 +446,70 @@ def test_strays_and_wrong_tables_are_found(whole):
     expect(store, ("token shards table", "versions/v1/token_shards.parquet", "it is missing"))
     replace_any(store, "versions/v1/token_shards.parquet", table[:50])
     expect(store, ("token shards table", "versions/v1/token_shards.parquet", "it cannot be read as Parquet"))
+
+
+def test_documents_that_are_not_in_the_order_of_the_shard_are_found(tmp_path):
+    """Where nothing is shuffled, no seed is spoken of."""
+    finished(config(tmp_path, token_shards={"formats": ["megatron"], "shuffle": False}))
+    store = store_of(tmp_path)
+    shard = table_of(store)[0]["shard"]
+    data = store.read(token_file(shard, "megatron", ".bin"))
+    exchanged(store, shard, "megatron", ".bin", bytes([data[0] ^ 1]) + data[1:])
+    expect(store, ("token shards", token_file(shard, "megatron", ".bin"), f"of row 0 of {shard}, as it is in the order of the shard; make"))
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 1 << 13])
+def test_the_table_is_made_and_read_a_few_shards_at_a_time(tmp_path, monkeypatch, at_once):
+    """However few, the table is the same; verify takes its rows in any order, and finds every file that it leaves out."""
+    monkeypatch.setattr(token_shards, "RECORDS", at_once)
+    monkeypatch.setattr(verify_token_shards, "SHARDS_AT_ONCE", at_once)
+    finished(config(tmp_path, execution={"seed": 2}))
+    store = store_of(tmp_path)
+    told = table_of(store)
+    shards = documented(store)
+    assert len(shards) > 2
+    assert [(row["shard"], row["path"]) for row in told] == [
+        (shard, token_file(shard, form, suffix)) for shard in shards for form in sorted(BOTH) for suffix in READERS[form][1]
+    ]
+    assert verify(store.uri).ok
+    rewrite(store, lambda told: sorted(told, key=lambda row: row["sha256"]))
+    assert verify(store.uri).ok
+    path = token_file(shards[-1], "megatron", ".bin")
+    replace_any(store, path, b"")
+    assert [check.subject for check in verify(store.uri).checks if not check.ok] == [path]
+    rewrite(store, lambda told: [row for row in told if row["path"] != path])
+    expect(store, ("token shards table", TABLE_PATH, f"it does not name {path}"), ("token strays", path, "no version's table"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table.drop_columns(["sha256"]), "its columns are"),
+        (lambda table: table.drop_columns(["path"]), "its columns are"),
+        (lambda table: table.append_column("path", table["path"]), "its columns are"),
+        (lambda table: table.set_column(4, "tokens", table["tokens"].cast(pa.int32())), "its columns are"),
+        (lambda table: table.set_column(4, "tokens", pa.nulls(len(table), pa.int64())), "something in it is null"),
+        (lambda table: table.slice(0, 0), "its number of rows is 0"),
+        (lambda table: pa.concat_tables([table, table.slice(0, 1)]), ".ds is there twice"),
+    ],
+)
+def test_a_table_of_another_shape_is_told(whole, change, words):
+    """Columns that are missing, twice there or of another type, nulls, no rows at all, and a row too many."""
+    store, _ = whole
+    sink = pa.BufferOutputStream()
+    pq.write_table(change(pq.read_table(pa.BufferReader(store.read(TABLE_PATH)))), sink)
+    replace_any(store, TABLE_PATH, sink.getvalue().to_pybytes())
+    failed = [check for check in verify(store.uri).checks if not check.ok and check.name == "token shards table"]
+    assert any(check.subject == TABLE_PATH and words in check.message for check in failed)
+
+
+TABLE_PATH = "versions/v1/token_shards.parquet"
+
+
+def documented(store):
+    """The shards with documents, in their order."""
+    table = pq.read_table(pa.BufferReader(store.read("versions/v1/shards.parquet"))).to_pylist()
+    return [row["path"] for row in table if row["rows"]]
 
 
 def table_file(shard):
