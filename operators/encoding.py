@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,11 @@ Ids = npt.NDArray[np.int32]
 """Ids of texts one after the other; one of 2^31 and above stands as the negative number of the same bits."""
 Ends = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+
+
+def as_ids(numbers: Sequence[int]) -> Ids:
+    """Ids below 2^32, as they are held here."""
+    return np.array(numbers, np.uint32).view(np.int32)
 
 
 class Encoder(Protocol):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from operators.byte_level import ByteLevelBpe, Split
-from operators.encoding import Ends, Ids, Mask, UnknownRule
+from operators.encoding import Ends, Ids, Mask, UnknownRule, as_ids
 from operators.kernels import nfc
 from operators.kernels.added_tokens import added_tokens, next_added
 from operators.kernels.bpe import merges_of, scratch
@@ -44,8 +44,8 @@ class KernelEncoder:
             _splits(bpe.splits),
             vocabulary_of(bpe.whole),
             merges_of(bpe.byte_ids, bpe.left, bpe.right, bpe.products),
-            np.array(prefix, np.int32),
-            np.array(suffix, np.int32),
+            as_ids(prefix),
+            as_ids(suffix),
         )
         self._cache = cache_of(cache_bytes)
         self._limits = np.zeros(MAX_SPLITS, np.int64)
@@ -137,7 +137,7 @@ def _merged(ids: Ids, ends: Ends, others: dict[int, list[int]]) -> tuple[Ids, En
     sizes = np.diff(ends, prepend=0)
     start = 0
     for row, found in sorted(others.items()):
-        parts += [ids[start : ends[row]], np.array(found, np.int32)]
+        parts += [ids[start : ends[row]], as_ids(found)]
         start = int(ends[row])
         sizes[row] = len(found)
     return np.concatenate([*parts, ids[start:]]), np.cumsum(sizes)

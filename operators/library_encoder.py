@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from operators.encoding import Ends, Ids, Mask
+from operators.encoding import Ends, Ids, Mask, as_ids
 
 # Encodings hold about 40 bytes a token until they are copied: a slice bounds that, and is enough to keep the library busy.
 SLICE_BYTES = 1 << 20
@@ -73,7 +73,7 @@ class LibraryEncoder:
     def __init__(self, tokenizer: Any, *, add_special_tokens: bool, end: list[int]) -> None:
         self._tokenizer = tokenizer
         self._add_special_tokens = add_special_tokens
-        self._end = np.array(end, np.uint32).view(np.int32)
+        self._end = as_ids(end)
 
     def one(self, text: str) -> list[int]:
         """Ids of one text."""
@@ -92,7 +92,7 @@ class LibraryEncoder:
                 encodings = self._tokenizer.encode_batch_fast(documents, add_special_tokens=self._add_special_tokens)
             for encoding in encodings:
                 if taken[row]:
-                    ids = np.concatenate([np.array(encoding.ids, np.uint32).view(np.int32), self._end])
+                    ids = np.concatenate([as_ids(encoding.ids), self._end])
                     sizes[row] = len(ids)
                     parts.append(ids)
                 row += 1

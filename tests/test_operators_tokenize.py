@@ -230,6 +230,10 @@ def test_ids_of_a_post_processor_count(small_tokenizer, tmp_path):  # noqa: F811
     batch = pa.record_batch({"text": ["a"]})
     assert tokenized(path, batch).schema.field("input_ids").type == pa.large_list(pa.uint16())
     assert tokenized(path, batch, add_special_tokens=True).column("input_ids").to_pylist()[0][0] == 70_000
+    far = changed(path, tmp_path / "far.json", post_processor=json.loads(path.read_text().replace("70000", "3000000000"))["post_processor"])
+    assert tokenized(far, batch, add_special_tokens=True).column("input_ids").to_pylist()[0][0] == 3_000_000_000
+    with pytest.raises(OperatorError, match="ids up to 3000000000"):
+        tokenized(far, batch, add_special_tokens=True, id_type="int32")
     with pytest.raises(OperatorError, match="ids up to 70000"):
         tokenized(path, batch, add_special_tokens=True, id_type="uint16")
 
