@@ -153,12 +153,15 @@ class Tokenize(BatchOperator):
     def _unlearned(self, trained: TrainTokenizer) -> Encoder:
         """What encodes nothing, before there is a tokenizer; what will be told of that one is told now."""
         if self.engine == "auto":
+            from operators.kernels.bpe import MAX_IDS
             from operators.splitting import UnknownPattern, compile_pattern
 
             try:
                 compile_pattern(trained.expression)
             except UnknownPattern as error:
                 self._warn(UnknownRule(f"the pattern of {self.tokenizer!r}, which has {error}"))
+            if trained.vocab_size > MAX_IDS:
+                self._warn(UnknownRule(f"ids of {MAX_IDS:,} and above"))
         return _nothing
 
     def _load(self, path: str) -> Any:

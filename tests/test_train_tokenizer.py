@@ -244,3 +244,6 @@ def test_what_a_learned_tokenizer_will_not_have_is_told_before_the_run():
     with pytest.warns(OperatorWarning, match=r"the pattern of 'train_tokenizer', which has lookbehind"):
         Tokenize(tokenizer="train_tokenizer").open(planned)
     Tokenize(tokenizer="train_tokenizer", engine="tokenizers").open(planned)
+    large = FakeAssets(knows={"train_tokenizer": Learned(TrainTokenizer(vocab_size=1 << 21), None)})
+    with pytest.warns(OperatorWarning, match="ids of 1,048,576 and above"):
+        Tokenize(tokenizer="train_tokenizer").open(large)
