@@ -335,6 +335,22 @@ def null_text_errors(text: pa.LargeStringArray) -> dict[int, RowError]:
     return {int(row): RowError("null_text", "the text is null; expected a string") for row in rows}
 
 
+def utf8_errors(text: pa.LargeStringArray) -> dict[int, RowError]:
+    """An error for each document whose text is not UTF-8: Arrow's functions would look for the rest of a character beyond it."""
+    if _is_utf8(text):
+        return {}
+    message = "the text holds bytes that are not UTF-8, so that its characters cannot be told; write the file again as UTF-8"
+    return {row: RowError("invalid_utf8", message) for row in range(len(text)) if not _is_utf8(text.slice(row, 1))}
+
+
+def _is_utf8(text: pa.LargeStringArray) -> bool:
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:
     """The batch with a column set in its place, or added at the end. An edited string column keeps its declared type."""
     index = batch.schema.get_field_index(name)

@@ -13,7 +13,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, RowError, null_text_errors, text_of, with_column
+from operators.base import (
+    Assets,
+    BatchFn,
+    BatchOperator,
+    OperatorError,
+    Result,
+    RowError,
+    null_text_errors,
+    text_of,
+    utf8_errors,
+    with_column,
+)
 
 if TYPE_CHECKING:
     from operators.fasttext_model import FastTextModel
@@ -42,18 +53,11 @@ def ready(text: pa.LargeStringArray, *, lowercase: bool, max_chars: int | None) 
     try:
         return prepared(text, lowercase=lowercase, max_chars=max_chars), errors
     except pa.ArrowInvalid:
-        legible = np.array([_is_legible(text.slice(row, 1), lowercase, max_chars) for row in range(len(text))])
-    message = "the text holds bytes that are not UTF-8, so that its characters cannot be told; write the file again as UTF-8"
-    errors |= {int(row): RowError("invalid_utf8", message) for row in np.flatnonzero(~legible)}
-    return prepared(pc.if_else(pa.array(legible), text, pa.scalar(None, text.type)), lowercase=lowercase, max_chars=max_chars), errors
-
-
-def _is_legible(text: pa.LargeStringArray, lowercase: bool, max_chars: int | None) -> bool:
-    try:
-        prepared(text, lowercase=lowercase, max_chars=max_chars)
-    except pa.ArrowInvalid:
-        return False
-    return True
+        illegible = utf8_errors(text)
+    legible = np.ones(len(text), bool)
+    legible[list(illegible)] = False
+    text = pc.if_else(pa.array(legible), text, pa.scalar(None, text.type))
+    return prepared(text, lowercase=lowercase, max_chars=max_chars), errors | illegible
 
 
 class Classifier(BatchOperator):

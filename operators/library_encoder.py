@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from operators.encoding import Ends, Ids, Mask, as_ids
+from operators.kernels.buffers import stretches
 
 # Encodings hold about 40 bytes a token until they are copied: a slice bounds that, and is enough to keep the library busy.
 SLICE_BYTES = 1 << 20
@@ -87,7 +88,8 @@ class LibraryEncoder:
         parts: list[Ids] = [np.zeros(0, np.int32)]
         sizes = np.zeros(len(text), np.int64)
         row = 0
-        for documents in _slices(text):
+        for start, stop in stretches(text, SLICE_BYTES):
+            documents = text.slice(start, stop - start).to_pylist()
             with panics_told():
                 encodings = self._tokenizer.encode_batch_fast(documents, add_special_tokens=self._add_special_tokens)
             for encoding in encodings:
@@ -97,14 +99,3 @@ class LibraryEncoder:
                     parts.append(ids)
                 row += 1
         return np.concatenate(parts), np.cumsum(sizes)
-
-
-def _slices(text: pa.LargeStringArray) -> Iterator[list[str]]:
-    """The documents in lists of about SLICE_BYTES, a longer document by itself."""
-    ends = np.cumsum(pc.binary_length(text).to_numpy(zero_copy_only=False))
-    start = 0
-    while start < len(text):
-        before = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + SLICE_BYTES, side="right")))
-        yield text.slice(start, stop - start).to_pylist()
-        start = stop

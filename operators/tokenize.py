@@ -25,6 +25,7 @@ from operators.base import (
     RowError,
     null_text_errors,
     text_of,
+    utf8_errors,
     with_column,
 )
 from operators.encoding import Encoder, Ends, Ids, Mask, OtherWay, UnknownRule
@@ -37,7 +38,6 @@ IdType = Literal["auto", "uint16", "uint32", "int32"]
 
 MAX_TEXT_BYTES: Final = (1 << 31) - (1 << 16)
 """Of one document: its tokens, with those around it, are counted by an int32."""
-UTF8_MESSAGE: Final = "the text holds bytes that are not UTF-8, so that it has no characters; write the file again as UTF-8"
 LONG_MESSAGE: Final = "the text has more than 2 GiB, more tokens than can be counted; split it into several documents"
 
 
@@ -120,7 +120,7 @@ class Tokenize(BatchOperator):
 
         def tokenize(batch: pa.RecordBatch) -> Result:
             text = text_of(batch, assets.text_column)
-            errors = null_text_errors(text) | _illegible(text)
+            errors = null_text_errors(text) | _too_long(text) | utf8_errors(text)
             taken = np.ones(len(text), bool)
             taken[list(errors)] = False
             ids, ends = encode(text, taken)
@@ -231,23 +231,10 @@ def _nothing(text: pa.LargeStringArray, taken: Mask) -> tuple[Ids, Ends]:
     return np.zeros(0, np.int32), np.zeros(len(text), np.int64)
 
 
-def _illegible(text: pa.LargeStringArray) -> dict[int, RowError]:
-    """An error for each document that has no characters, or too many."""
+def _too_long(text: pa.LargeStringArray) -> dict[int, RowError]:
+    """An error for each document of more tokens than can be counted."""
     sizes = pc.fill_null(pc.binary_length(text), 0).to_numpy(zero_copy_only=False)
-    errors = {int(row): RowError("text_too_long", LONG_MESSAGE) for row in np.flatnonzero(sizes > MAX_TEXT_BYTES)}
-    try:
-        text.validate(full=True)
-    except pa.ArrowInvalid:
-        errors |= {row: RowError("invalid_utf8", UTF8_MESSAGE) for row in range(len(text)) if not _is_utf8(text.slice(row, 1))}
-    return errors
-
-
-def _is_utf8(text: pa.LargeStringArray) -> bool:
-    try:
-        text.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
+    return {int(row): RowError("text_too_long", LONG_MESSAGE) for row in np.flatnonzero(sizes > MAX_TEXT_BYTES)}
 
 
 def _narrowed(ids: Ids, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from operators.base import LearningOperator, OperatorError
+from operators.kernels.buffers import stretches
 from pipelines import faults
 from pipelines.chain import bounded
 from pipelines.commit import CommitLog, Part, Record, digest
@@ -116,19 +117,8 @@ def _ordered(held: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _in_frames(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    for start, stop in _stretches(rows.column("lesson"), FRAME_BYTES):
+    for start, stop in stretches(rows.column("lesson"), FRAME_BYTES):
         yield rows.slice(start, stop - start)
-
-
-def _stretches(lessons: pa.LargeStringArray, size: int) -> Iterator[tuple[int, int]]:
-    """Rows in stretches of about so many bytes."""
-    ends = np.cumsum(pc.binary_length(lessons).to_numpy(zero_copy_only=False))
-    start = 0
-    while start < len(ends):
-        before = int(ends[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + size, side="right")))
-        yield start, stop
-        start = stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +159,7 @@ class LearnJob:
 
 
 def _some_at_a_time(lessons: pa.LargeStringArray) -> Iterator[pa.LargeStringArray]:
-    for start, stop in _stretches(lessons, LESSON_BYTES):
+    for start, stop in stretches(lessons, LESSON_BYTES):
         yield lessons.slice(start, stop - start)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int64]
@@ -55,6 +57,17 @@ def _bounds(values: pa.Array, kind: type[np.integer[Any]], name: str) -> tuple[n
             "functions make; make the column, or write the file, again"
         )
     return offsets, data
+
+
+def stretches(text: pa.LargeStringArray, size: int) -> Iterator[tuple[int, int]]:
+    """The rows of a column without nulls in stretches of at most so many bytes, a longer text by itself: first row, one past the last."""
+    ends = np.cumsum(pc.binary_length(text).to_numpy(zero_copy_only=False))
+    start = 0
+    while start < len(ends):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + size, side="right")))
+        yield start, stop
+        start = stop
 
 
 def text_array(offsets: Offsets, data: Bytes, like: pa.LargeStringArray) -> pa.LargeStringArray:
