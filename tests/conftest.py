@@ -6,10 +6,10 @@ import pytest
 from changing import project
 from corpora import no_fsync
 from pipelines_made import shm_path
-from ray_servers import ray_cluster
+from ray_servers import connected, ray_cluster
 from servers import fault_proxy, s3_server
 
-__all__ = ["fault_proxy", "no_fsync", "project", "ray_cluster", "s3_server", "shm_path"]
+__all__ = ["connected", "fault_proxy", "no_fsync", "project", "ray_cluster", "s3_server", "shm_path"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

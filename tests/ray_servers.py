@@ -105,3 +105,12 @@ def ray_cluster() -> Iterator[RayServer]:
             yield RayServer(cluster.address, RayNode(cluster.head_node), cluster)
         finally:
             cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def connected(ray_cluster: Any) -> Iterator[None]:
+    """This process is connected to the session's Ray."""
+    from cluster import session  # Ray itself, which most tests do without
+
+    with session.remote(ray_cluster.address):
+        yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +34,6 @@ from corpora import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster import session
 from operators.base import GroupOperator
 from operators.exact_dedup import ExactDedup
 from pipelines import drive
@@ -163,13 +162,6 @@ def test_the_order_of_the_list_changes_no_byte(undisturbed):
     """Files named one by one, backwards, give the same files: the inventory is in the order of the addresses."""
     names = sorted((str(path) for path in undisturbed.source.rglob("*.*")), reverse=True)
     undisturbed.check("backwards", source=names)
-
-
-@pytest.fixture(scope="module")
-def connected(ray_cluster) -> Iterator[None]:
-    """This process is connected to the session's Ray."""
-    with session.remote(ray_cluster.address):
-        yield
 
 
 @pytest.mark.ray

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +25,6 @@ from corpora import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster import session
 from pipelines import drive, identity
 from pipelines.commit import PLAN, unsealed
 from pipelines.config import load
@@ -270,12 +268,6 @@ def test_the_order_of_the_list_changes_no_byte(undisturbed, source):
     names = sorted((str(path) for path in source.rglob("*.*")), reverse=True)
     finished(made(undisturbed, source, "backwards", uri=names))
     assert differences(files_of(undisturbed / "out"), files_of(undisturbed / "backwards")) == []
-
-
-@pytest.fixture(scope="module")
-def connected(ray_cluster) -> Iterator[None]:
-    with session.remote(ray_cluster.address):
-        yield
 
 
 @pytest.mark.ray
