@@ -27,15 +27,14 @@ from pipelines.settings import (
     OutputConfig,
     PipelineConfig,
     PipelineName,
-    Problem,
     RayCluster,
-    Section,
     history_problems,
     learning_problems,
     name_problems,
-    path_text,
     section_problems,
 )
+from pipelines.settings_publish import PublishConfig, publish_problems
+from pipelines.settings_section import Problem, Section, path_text
 
 __all__ = [
     "ClusterConfig",
@@ -45,6 +44,7 @@ __all__ = [
     "LocalCluster",
     "OutputConfig",
     "PipelineConfig",
+    "PublishConfig",
     "RayCluster",
     "json_schema",
     "load",
@@ -52,7 +52,6 @@ __all__ = [
 
 KEYS = tuple(name for name, info in PipelineConfig.model_fields.items() if not info.exclude)
 LATER_KEYS = {
-    "publish": "upload the output's folder by hand until then",
     "schedule": "start `shardmill run` from cron until then",
 }
 
@@ -130,10 +129,12 @@ class _Reader:
         cluster = self._cluster()
         operators = self._operators()
         history = self._history()
+        publish = None if self._is_absent("publish") else self._section("publish", PublishConfig)
         problems = [
             *section_problems(source, target, cluster),
             *history_problems(history, operators, cluster),
             *learning_problems(operators),
+            *publish_problems(publish, None if target is None else target.uri),
         ]
         for problem in problems:
             self._note(problem)
@@ -151,6 +152,7 @@ class _Reader:
             history=history,
             execution=execution,
             cluster=cluster,
+            publish=publish,
             folder=self.folder,
         )
 

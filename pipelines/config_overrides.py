@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pipelines.config_validate import Problems, found_text, near
 from pipelines.config_yaml import Items, Place, Scalar, Table, Tree, parse
 from pipelines.errors import shown
-from pipelines.settings import path_text, resolved_names
+from pipelines.settings import resolved_names
+from pipelines.settings_section import path_text
 
 _STEP = re.compile(r"\.?([^.\[\]=]+)|\[([0-9]{1,6})\]")
 

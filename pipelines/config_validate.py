@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 from pipelines.config_yaml import Items, Place, Scalar, ScalarValue, Table, Tree, data_of, find, read_plain
 from pipelines.errors import ConfigError, shown
 from pipelines.redaction import is_secret_name, redact_uri
-from pipelines.settings import Section, path_text
+from pipelines.settings_section import Section, path_text
 
 Model = TypeVar("Model", bound=BaseModel)
 Path = tuple[str | int, ...]

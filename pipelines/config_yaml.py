@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from pipelines.errors import InputError, shown
-from pipelines.settings import path_text
+from pipelines.settings_section import path_text
 
 MAX_NODES = 100_000
 MAX_FILE_CHARS = 4 * 1024**2

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, WithJsonSchema, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from operators.base import NAME, Operator
 from pipelines.config_places import is_pattern, local_path, reads_own_output, scheme_of
 from pipelines.config_sizes import PATTERN, parse_size, show_size
 from pipelines.errors import shown
 from pipelines.redaction import redact, redact_settings, secret_paths, variable_for
+from pipelines.settings_publish import PublishConfig, publish_problems
+from pipelines.settings_section import Problem, Section, path_text
 
 KIB, MIB = 1024, 1024**2
 MIN_SHARD_BYTES = KIB
@@ -27,14 +27,6 @@ OUTPUT_SCHEMES = ("", "file", "local", "memory", "s3", "s3a")
 IDS_COLUMN = "input_ids"
 """The column that token shards are made of: the one that `tokenize` adds."""
 LATER_FORMATS = ("wat", "csv", "tsv", "json", "arrow", "text", "txt", "orc", "avro")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong: where in the pipeline (keys and positions from the root) and a message for a person."""
-
-    path: tuple[str | int, ...]
-    message: str
 
 
 def _size_schema(default_unit: str) -> dict[str, Any]:
@@ -61,25 +53,6 @@ UnitBytes = Annotated[
 ]
 ColumnName = Annotated[str, Field(min_length=1)]
 PipelineName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, and every key known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="after")
-    def _rules_hold(self) -> Self:
-        problems = tuple(self.problems())
-        if problems:
-            # They travel in the context, so that the loader can name the line of each key that is to blame.
-            message = "; ".join(f"{path_text(problem.path)}: {problem.message}" for problem in problems)
-            raise PydanticCustomError("rules", "{message}", {"message": message, "problems": problems})
-        return self
-
-    def problems(self) -> Iterator[Problem]:
-        """What is wrong between the keys of this section; paths start at the section."""
-        yield from ()
 
 
 class InputConfig(Section):
@@ -295,7 +268,11 @@ class PipelineConfig(BaseModel):
     )
     execution: ExecutionConfig = Field(default_factory=ExecutionConfig, description="How the work is cut, and what happens to what fails.")
     cluster: ClusterConfig = Field(default_factory=LocalCluster, description="Where the work runs.")
-    publish: None = Field(default=None, description="Not yet in this build.")
+    publish: PublishConfig | None = Field(
+        default=None,
+        description="Where a finished version is published: a dataset repo on the Hugging Face Hub. null: nowhere.",
+        examples=[{"repo_id": "org/quickstart"}],
+    )
     schedule: None = Field(default=None, description="Not yet in this build.")
     folder: Path = Field(default=Path(), exclude=True, repr=False)
 
@@ -307,6 +284,7 @@ class PipelineConfig(BaseModel):
             *section_problems(self.input, self.output, self.cluster),
             *history_problems(self.history, self.operators, self.cluster),
             *learning_problems(self.operators),
+            *publish_problems(self.publish, self.output.uri),
         ]
         if problems:
             raise ValueError("; ".join(f"{path_text(problem.path)}: {problem.message}" for problem in problems))
@@ -406,14 +384,6 @@ def _forgetful(position: int, operator: Operator) -> Iterator[Problem]:
     if getattr(operator, "verify", "estimate") == "exact":
         message = "verify is 'exact', but with history the texts of earlier runs are not read; verify by 'estimate'"
         yield Problem(("operators", position, "verify"), message)
-
-
-def path_text(path: tuple[str | int, ...]) -> str:
-    """A path as people write it: `operators[1].min_score`."""
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
 
 
 def _secret_problems(options: dict[str, Any], uri: str) -> Iterator[Problem]:

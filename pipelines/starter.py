@@ -47,6 +47,7 @@ output:
 
 # execution: {{max_quarantined_fraction: 0.001, keep_intermediates: latest}}
 # cluster: {{type: local, num_cpus: 2}}    # local: Ray on this machine | ray: a cluster's address | inline: no Ray
+# publish: {{repo_id: org/{name}}}     # a dataset repo on the Hub, private; include_data: true uploads the shards too
 """
 
 

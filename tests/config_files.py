@@ -197,10 +197,9 @@ WRONG = {
         ],
     ),
     "later keys": (
-        MINIMAL + "publish: {repo_id: a/b}\nschedule:\n  cron: '0 3 * * *'\n",
+        MINIMAL + "schedule:\n  cron: '0 3 * * *'\n",
         [
-            "p.yaml:4: publish: not yet in this build; remove the key (upload the output's folder by hand until then)",
-            "p.yaml:5: schedule: not yet in this build; remove the key (start `shardmill run` from cron until then)",
+            "p.yaml:4: schedule: not yet in this build; remove the key (start `shardmill run` from cron until then)",
         ],
     ),
     "later format": (
