@@ -49,14 +49,18 @@ def plan(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: boo
 @click.option("--quiet", is_flag=True, help="No progress.")
 def run(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bool, quiet: bool) -> None:
     """Run a pipeline, or go on with it where it was stopped."""
+    from pipelines.cli_publish import check_publishing, publish_result  # noqa: PLC0415
     from pipelines.config import load  # noqa: PLC0415
     from pipelines.funnel import render_funnel  # noqa: PLC0415
     from pipelines.run import DONE  # noqa: PLC0415
     from pipelines.run import run as run_pipeline  # noqa: PLC0415
 
     config = load(file, overrides)
+    check_publishing(config)
     with terminable(), _watching(quiet=quiet) as watch:
         result = run_pipeline(config, limit=limit, watch=watch)
+    with terminable():
+        publish_result(config, result.manifest["version"])
     if as_json:
         if result.was_finished:
             click.echo(f"{config.name}: {DONE}", err=True)

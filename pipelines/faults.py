@@ -54,6 +54,17 @@ LEARNING_POINTS: Final = (
 )
 """Passed where an operator learns from a sample."""
 
+PUBLISH_POINTS: Final = (
+    "publish.uploaded",  # the bytes of a commit are there, nobody sees them
+    "publish.pull-opened",
+    "publish.step",  # a commit of several is in the pull request
+    "publish.staged",  # the pull request holds everything and is open
+    "publish.proposed",
+    "publish.moved",  # main holds the version, the tag is not set
+    "publish.tagged",
+)
+"""Passed where a version is published."""
+
 _ITEMS: Final = dict(item.split("=", 1) for item in os.environ.get("SHARDMILL_FAULT", "").split(",") if "=" in item)
 _PASSINGS: Final = Counter[str]()
 

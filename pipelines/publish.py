@@ -1,0 +1,356 @@
+"""A finished version as a dataset repo on the Hub: wholly there, or not at all.
+
+Bytes are sent first, where nobody sees them; then one commit with the expected parent moves `main`, or, where a commit would be too large,
+one merge of a pull request in which everything was staged. Each round looks at what is there and does what is left, so that a lost answer,
+a second publisher, or a process that died an hour ago are the same case: another look. The last thing is the tag of the version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pipelines import faults
+from pipelines.difference import compare, difference_markdown
+from pipelines.errors import AccessDenied, CommitUnknown, ConfigError, Conflict, InputChanged, NotFound, VersionConflict
+from pipelines.legible import counted, size
+from pipelines.publish_files import PUBLISHED, Edition, File, edition_of
+from pipelines.publish_hub import MAIN, Hub, Pull, Revision
+from pipelines.publish_plan import State, Todo, announcement, check_limits, check_publishable, check_sent, check_unused, tag_problem, todo_of
+from pipelines.settings_publish import PublishConfig
+from pipelines.storage import Store, open_store
+from pipelines.version import MANIFEST
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd
+
+MAX_ROUNDS: Final = 12
+GROUP_BYTES: Final = 2 << 30
+GROUP_FILES: Final = 25
+IN_MEMORY_BYTES: Final = 10 << 20
+"""The Hub keeps files above this in LFS or Xet whatever they are; smaller ones may go with the commit itself."""
+COPY_BYTES: Final = 16 << 20
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What publishing came to.
+
+    Attributes:
+        commit: What `main` is at, with the version; of a pull request, what it is at.
+        changed: Whether anything was left to do.
+        pull: The pull request that waits to be merged; None: the version is on `main`.
+    """
+
+    repo_id: str
+    url: str
+    version: str
+    manifest_sha256: str
+    commit: str
+    changed: bool
+    pull: Pull | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `shardmill publish --json` prints it."""
+        return {
+            "repo_id": self.repo_id,
+            "url": self.url,
+            "version": self.version,
+            "manifest_sha256": self.manifest_sha256,
+            "commit": self.commit,
+            "changed": self.changed,
+            "tag": None if self.pull is not None else self.version,
+            "pull_request": None if self.pull is None else {"number": self.pull.number, "url": self.pull.url},
+        }
+
+
+def publish(uri: str, settings: PublishConfig, storage_options: dict[str, Any] | None = None, note: Note = lambda _: None) -> Published:
+    """Publish the current version of an output; what an earlier try left is gone on with, and nothing is done twice.
+
+    Args:
+        uri: The output.
+        settings: The repo, and what goes there.
+        storage_options: For the output's store, as in the pipeline file.
+        note: Told what a person should know meanwhile.
+
+    Raises:
+        NotFound: Nothing is finished there.
+        ConfigError: The repo holds something else, or is public where it must be private.
+        AccessDenied: There is no token, or it may not write there.
+        VersionConflict: The repo holds a version that this one does not come from.
+        InputError: The output is not as its manifest says.
+    """
+    hub = Hub(settings.repo_id, note)
+    edition = edition_of(open_store(uri, storage_options), settings)
+    return Publisher(edition, hub, note).publish()
+
+
+def preview_of(uri: str, settings: PublishConfig, storage_options: dict[str, Any] | None = None) -> str:
+    """What `publish` would do, in a line; requests are made, nothing is written."""
+    hub = Hub(settings.repo_id)
+    edition = edition_of(open_store(uri, storage_options), settings)
+    hub.whoami()
+    if hub.is_private() is None:
+        state = State(Revision("", {}), None, None)
+    else:
+        state = state_of(hub)
+        check_publishable(edition, state)
+    todo = todo_of(edition, state.revision.files, state)
+    return announcement(edition, todo) if todo else f"{settings.repo_id}: {edition.version} is published; there is nothing to do"
+
+
+def check_repo(settings: PublishConfig) -> None:
+    """Prove, before a run begins, that its result could be published.
+
+    Raises:
+        ConfigError: The repo holds something else, or is public where it must be private.
+        AccessDenied: There is no token, or it may not write there.
+    """
+    hub = Hub(settings.repo_id)
+    names = hub.whoami()
+    if _is_there(hub, settings):
+        hub.check_write()
+        check_unused(settings.repo_id, state_of(hub))
+    elif settings.repo_id.partition("/")[0] not in names:
+        raise AccessDenied(
+            f"{settings.repo_id}: there is no such repo, and its owner is none of yours ({', '.join(names)}), so it cannot be created; "
+            "correct publish.repo_id, or use a token of that owner"
+        )
+
+
+def _is_there(hub: Hub, settings: PublishConfig) -> bool:
+    is_private = hub.is_private()
+    if is_private is False and settings.private:
+        raise ConfigError(
+            f"{settings.repo_id}: the repo is public, but publish.private is true; make it private on the Hub, or say `private: false`"
+        )
+    return is_private is not None
+
+
+def state_of(hub: Hub) -> State:
+    """What `main` holds."""
+    revision = hub.revision(MAIN)
+    raw, published = (hub.read(name, revision.commit) if name in revision.files else None for name in (MANIFEST, PUBLISHED))
+    return State(revision, raw, published)
+
+
+class Publisher:
+    """The rounds of one publication."""
+
+    def __init__(self, edition: Edition, hub: Hub, note: Note) -> None:
+        self._edition = edition
+        self._hub = hub
+        self._note = note
+        self._is_announced = False
+        self._changed = False
+
+    def publish(self) -> Published:
+        """See the function of this name."""
+        self._open_repo()
+        for _ in range(MAX_ROUNDS):
+            state = state_of(self._hub)
+            check_publishable(self._edition, state)
+            self._check_tag()
+            todo = todo_of(self._edition, state.revision.files, state)
+            if not todo:
+                return self._finish(state)
+            self._announce(todo, state)
+            try:
+                if self._edition.settings.create_pr:
+                    return self._propose(state)
+                self._move(state, todo)
+            except Conflict:
+                self._note(f"{self._hub.repo_id}: main has moved meanwhile; looking again")
+            except CommitUnknown as error:
+                self._note(f"{error.message}; looking again")
+        raise VersionConflict(
+            f"{self._hub.repo_id}: main moved, or no answer came, {MAX_ROUNDS} times in a row; nothing of {self._edition.version} is shown "
+            "there that is not whole; publish again"
+        )
+
+    def _open_repo(self) -> None:
+        settings = self._edition.settings
+        self._hub.whoami()
+        if not _is_there(self._hub, settings):
+            self._hub.create(private=settings.private)
+        self._hub.check_write()
+
+    def _check_tag(self) -> None:
+        """A tag of this version's name must be on this version."""
+        commit = self._hub.tags().get(self._edition.version)
+        if commit is not None:
+            tag_problem(self._edition, self._hub.read(MANIFEST, commit))
+
+    def _announce(self, todo: Todo, state: State) -> None:
+        if not self._is_announced:
+            self._note(announcement(self._edition, todo))
+            for line in check_limits(self._edition, todo, state):
+                self._note(line)
+        self._is_announced = True
+
+    def _finish(self, state: State) -> Published:
+        """`main` holds the version: give it its tag."""
+        if self._edition.version not in self._hub.tags():
+            self._hub.tag(self._edition.version, state.revision.commit)
+            self._check_tag()
+            self._changed = True
+        faults.point("publish.tagged")
+        return self._published(state.revision.commit, None)
+
+    def _published(self, commit: str, pull: Pull | None) -> Published:
+        edition = self._edition
+        return Published(self._hub.repo_id, self._hub.url, edition.version, edition.digest, commit, self._changed, pull)
+
+    # --- moving main
+
+    def _move(self, state: State, todo: Todo) -> None:
+        """Move `main` to the version at once.
+
+        Raises:
+            Conflict: Main is not where it was.
+            CommitUnknown: Whether it moved is not known.
+        """
+        self._changed = True
+        if todo.num_commits == 1:
+            self._commit(MAIN, state.revision.commit, todo)
+            faults.point("publish.moved")
+            return
+        pull = self._staged(state)
+        if pull.status == "draft":
+            self._hub.set_status(pull, "open")
+        faults.point("publish.staged")
+        if state_of(self._hub).digest != state.digest:
+            self._give_up(pull)
+        try:
+            self._hub.merge(pull)
+        except Conflict:
+            self._give_up(pull)
+        faults.point("publish.moved")
+
+    def _give_up(self, pull: Pull) -> None:
+        self._hub.set_status(pull, "closed", "main has changed meanwhile; what was sent is used again")
+        raise Conflict(f"{self._hub.repo_id}: main has changed since pull request {pull.number} was begun")
+
+    def _propose(self, state: State) -> Published:
+        """A pull request with the version, for people to merge."""
+        before = self._hub.find_pull(self._title(state))
+        pull = self._staged(state)
+        self._changed |= before is None or before.status == "draft"
+        if pull.status == "draft":
+            self._hub.set_status(pull, "open")
+        faults.point("publish.proposed")
+        return self._published(self._hub.revision(pull.ref).commit, pull)
+
+    # --- staging
+
+    def _title(self, state: State) -> str:
+        """By which a later try finds the pull request: the version, and what `main` has before it."""
+        base = "nothing" if state.digest is None else state.digest[:8]
+        name = " ".join(str(self._edition.manifest["name"]).split())[:80]
+        settings = "with data" if self._edition.settings.include_data else "without data"
+        return f"{name} {self._edition.version} {settings} (manifest {self._edition.digest[:12]}, after {base})"
+
+    def _staged(self, state: State) -> Pull:
+        """The pull request that holds everything; made, or filled up, if need be."""
+        title = self._title(state)
+        pull = self._hub.find_pull(title) or self._hub.open_pull(title, self._difference(state))
+        faults.point("publish.pull-opened")
+        for _ in range(MAX_ROUNDS):
+            held = self._hub.revision(pull.ref)
+            todo = todo_of(self._edition, held.files, state)
+            if not todo:
+                return pull
+            self._changed = True
+            try:
+                self._fill(pull, held.commit, todo)
+            except Conflict:
+                self._note(f"{self._hub.repo_id}: somebody else fills pull request {pull.number}; looking again")
+            except CommitUnknown as error:
+                self._note(f"{error.message}; looking again")
+        raise VersionConflict(f"{self._hub.repo_id}: pull request {pull.number} moved {MAX_ROUNDS} times in a row; publish again")
+
+    def _fill(self, pull: Pull, parent: str, todo: Todo) -> None:
+        steps = todo.commits()
+        for number, step in enumerate(steps, 1):
+            parent = self._commit(pull.ref, parent, step)
+            faults.point("publish.step")
+            self._note(f"{self._hub.repo_id}: {number} of {len(steps)} commits, {size(sum(s.bytes for s in steps[:number]))} staged")
+
+    def _difference(self, state: State) -> str:
+        """The difference to what the repo holds, for people who review it."""
+        return difference_markdown(compare(state.manifest, self._edition.manifest))
+
+    # --- sending
+
+    def _commit(self, revision: str, parent: str, todo: Todo) -> str:
+        from huggingface_hub import CommitOperationDelete  # noqa: PLC0415
+
+        operations: list[Any] = [CommitOperationDelete(path, is_folder=False) for path in todo.delete]
+        operations += [addition for group in _groups(todo.add) for addition in self._send(group, revision)]
+        faults.point("publish.uploaded")
+        title = f"{self._edition.version} of {self._edition.manifest['name']}"
+        rows = self._edition.manifest["output"]["rows"]
+        text = f"{counted(rows, 'document')}, manifest sha256 {self._edition.digest}"
+        return self._hub.commit(operations, revision=revision, parent=parent, title=title, text=text)
+
+    def _send(self, files: Sequence[File], revision: str) -> list[CommitOperationAdd]:
+        """Send some files; afterwards only their digests are needed, and the content of small ones."""
+        with _sources(self._edition.store, files) as sources:
+            from huggingface_hub import CommitOperationAdd  # noqa: PLC0415
+
+            additions = [CommitOperationAdd(file.path, source) for file, source in zip(files, sources, strict=True)]
+            self._hub.upload(additions, revision)
+            for file, addition in zip(files, additions, strict=True):
+                check_sent(file, addition.upload_info.sha256.hex())
+        return additions
+
+
+def _groups(files: Sequence[File]) -> Iterator[list[File]]:
+    """Files that are sent together: what they need of disk space is bounded."""
+    group: list[File] = []
+    for file in files:
+        if group and (len(group) >= GROUP_FILES or sum(other.bytes for other in group) + file.bytes > GROUP_BYTES):
+            yield group
+            group = []
+        group.append(file)
+    if group:
+        yield group
+
+
+@contextmanager
+def _sources(store: Store, files: Sequence[File]) -> Iterator[list[bytes | str]]:
+    """What the client sends: content, or paths on this machine; large objects of other stores are copied to a temporary folder."""
+    folder = Path(tempfile.mkdtemp(prefix="shardmill-publish-"))
+    try:
+        yield [_source(store, file, folder / str(number)) for number, file in enumerate(files)]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _source(store: Store, file: File, target: Path) -> bytes | str:
+    if file.content is not None:
+        return file.content
+    if file.bytes <= IN_MEMORY_BYTES:
+        return _checked(store, file, store.read(file.path))
+    if store.kind == "local":
+        return store.locate(file.path)
+    etag = store.info(file.path).etag
+    with target.open("wb") as copy:
+        for start in range(0, file.bytes, COPY_BYTES):
+            copy.write(store.read_range(file.path, start, min(start + COPY_BYTES, file.bytes), etag=etag))
+    return str(target)
+
+
+def _checked(store: Store, file: File, content: bytes) -> bytes:
+    if len(content) != file.bytes:
+        raise InputChanged(f"{store.locate(file.path)}: it has {len(content)} bytes, expected {file.bytes}: it was changed meanwhile")
+    check_sent(file, hashlib.sha256(content).hexdigest())
+    return content

@@ -1,0 +1,428 @@
+"""A dataset repo on the Hub, as publishing needs it: what is there, bytes sent, one commit or merge that moves a branch, and tags.
+
+The door to huggingface_hub for writing: its errors become ours here, what may pass is tried again, and a `Retry-After` is honoured however
+long it is. A request that must not happen twice (a commit, a merge, a new pull request) is never repeated after its answer was lost: that
+is `CommitUnknown`, and who asked looks at what is there now. Endpoint and token come from the environment when a Hub is made.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from pipelines.errors import (
+    AccessDenied,
+    CommitUnknown,
+    ConfigError,
+    Conflict,
+    NotFound,
+    ShardmillError,
+    StorageError,
+    Throttled,
+    Unavailable,
+    shown,
+)
+from pipelines.legible import seconds as seconds_text
+from pipelines.redaction import REDACTED, redact_environment, redact_uri
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+T = TypeVar("T")
+
+KIND: Final = "dataset"
+MAIN: Final = "main"
+TRIES: Final = 6
+BASE_SECONDS: Final = 0.5
+CAP_SECONDS: Final = 30.0
+MAX_WAIT_SECONDS: Final = 7200.0
+"""A wait that the Hub asks for is cut here: its windows are 5 minutes and an hour."""
+MAX_WAITS: Final = 500
+BUSY: Final = 429
+PASSING: Final = frozenset({408, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+DENIED: Final = frozenset({401, 403})
+STALE: Final = 412
+MAX_PULLS: Final = 200
+"""Pull requests, the newest first, among which an unfinished one of ours is looked for."""
+
+PullStatus = Literal["open", "closed", "merged", "draft"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of a revision.
+
+    Attributes:
+        sha256: Of the content, for a large file.
+        blob: Git's id of the content, for the others; of a large file's pointer.
+    """
+
+    size: int
+    sha256: str | None
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a branch, tag or pull request is at: the commit and its files."""
+
+    commit: str
+    files: dict[str, Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """A pull request."""
+
+    number: int
+    title: str
+    status: PullStatus
+    url: str
+
+    @property
+    def ref(self) -> str:
+        """Where its commits are."""
+        return f"refs/pr/{self.number}"
+
+
+class Hub:
+    """One dataset repo. Not safe to use from several threads.
+
+    Attributes:
+        repo_id: As `org/name`.
+        note: Told what a person should know: waits that the Hub asked for.
+    """
+
+    def __init__(
+        self, repo_id: str, note: Callable[[str], None] = lambda _: None, sleep: Callable[[float], None] | None = None
+    ) -> None:
+        """Request nothing yet. `sleep` waits; tests put something faster here."""
+        self.repo_id = repo_id
+        self.note = note
+        self._sleep = sleep or time.sleep
+        self._api = _client()
+        self.endpoint = str(self._api.endpoint)
+
+    def __repr__(self) -> str:
+        return f"Hub({self.repo_id!r} at {self.endpoint})"
+
+    @property
+    def url(self) -> str:
+        """The repo for a browser."""
+        return f"{self.endpoint}/datasets/{self.repo_id}"
+
+    # --- what is there
+
+    def whoami(self) -> list[str]:
+        """The user whose token is used, and then the organizations that it belongs to.
+
+        Raises:
+            AccessDenied: There is no token, or the Hub doesn't know it.
+        """
+        if not self._api.token:
+            raise AccessDenied(
+                f"{self.repo_id}: there is no token for {self.endpoint}; set HF_TOKEN to one that may write, or run `hf auth login`"
+            )
+        found = self._ask("whoami", self._api.whoami)
+        return [str(found["name"]), *(str(org["name"]) for org in found.get("orgs") or ())]
+
+    def is_private(self) -> bool | None:
+        """Whether the repo is private; None if it is not there, or may not be seen."""
+        try:
+            info = self._ask("repo", lambda: self._api.repo_info(self.repo_id, repo_type=KIND))
+        except NotFound:
+            return None
+        return bool(info.private)
+
+    def create(self, *, private: bool) -> None:
+        """Create the repo; nothing if it is there."""
+        self._ask(
+            "create the repo", lambda: self._api.create_repo(self.repo_id, repo_type=KIND, private=private, exist_ok=True)
+        )
+
+    def check_write(self) -> None:
+        """Prove that the token may write here, before anything is sent.
+
+        Raises:
+            AccessDenied: It may not.
+        """
+        from huggingface_hub import CommitOperationAdd  # noqa: PLC0415
+
+        probe = CommitOperationAdd("published.json", b"{}")
+        self._ask("check that it may be written", lambda: self._api.preupload_lfs_files(self.repo_id, [probe], repo_type=KIND, free_memory=False))
+
+    def revision(self, name: str = MAIN) -> Revision:
+        """The commit that a revision is at and the files of that commit.
+
+        Raises:
+            NotFound: There is no such revision.
+        """
+        info = self._ask(f"revision {name}", lambda: self._api.repo_info(self.repo_id, repo_type=KIND, revision=name))
+        if not info.sha:  # a repo without any commit
+            return Revision("", {})
+        commit = str(info.sha)
+        return Revision(commit, self._ask(f"files of {name}", lambda: self._files(commit)))
+
+    def _files(self, commit: str) -> dict[str, Entry]:
+        listed = self._api.list_repo_tree(self.repo_id, repo_type=KIND, revision=commit, recursive=True)
+        found = {}
+        for file in listed:
+            size = getattr(file, "size", None)  # a folder has none
+            if size is not None:
+                lfs = getattr(file, "lfs", None)
+                found[file.path] = Entry(int(size), None if lfs is None else str(lfs.sha256), str(file.blob_id))
+        return found
+
+    def read(self, path: str, revision: str) -> bytes | None:
+        """A small file of a revision; None if it has none."""
+        from huggingface_hub.errors import RemoteEntryNotFoundError  # noqa: PLC0415
+
+        with tempfile.TemporaryDirectory(prefix="shardmill-hub-") as folder:
+
+            def fetched() -> bytes | None:
+                try:
+                    name = self._api.hf_hub_download(self.repo_id, path, repo_type=KIND, revision=revision, cache_dir=folder)
+                except RemoteEntryNotFoundError:
+                    return None
+                return Path(name).read_bytes()
+
+            return self._ask(path, fetched)
+
+    def tags(self) -> dict[str, str]:
+        """Tags with their commits."""
+        refs = self._ask("tags", lambda: self._api.list_repo_refs(self.repo_id, repo_type=KIND))
+        return {tag.name: tag.target_commit for tag in refs.tags}
+
+    # --- sending
+
+    def upload(self, additions: Sequence[CommitOperationAdd], revision: str) -> None:
+        """Send the bytes of large files that the Hub does not have yet; small ones go with the commit. Nothing becomes visible."""
+        self._ask(
+            "upload",
+            lambda: self._api.preupload_lfs_files(self.repo_id, additions, repo_type=KIND, revision=revision, free_memory=False, num_threads=4),
+        )
+
+    def commit(self, operations: Sequence[Any], *, revision: str, parent: str, title: str, text: str) -> str:
+        """Move a branch from its parent by one commit. Returns the new commit.
+
+        Raises:
+            Conflict: The branch is not at `parent`.
+            CommitUnknown: The answer never came; it may have moved.
+        """
+        made = self._once(
+            f"commit to {revision}",
+            lambda: self._api.create_commit(
+                self.repo_id,
+                operations,
+                repo_type=KIND,
+                revision=revision,
+                parent_commit=parent or None,
+                commit_message=title,
+                commit_description=text,
+            ),
+        )
+        return str(made.oid)
+
+    def tag(self, name: str, commit: str) -> None:
+        """Name a commit; nothing if the tag is there, wherever it points."""
+        self._ask(f"tag {name}", lambda: self._api.create_tag(self.repo_id, tag=name, revision=commit, repo_type=KIND, exist_ok=True))
+
+    # --- pull requests
+
+    def find_pull(self, title: str) -> Pull | None:
+        """The newest pull request of this title that is neither merged nor closed."""
+        refs = self._ask("pull requests", lambda: self._api.list_repo_refs(self.repo_id, repo_type=KIND, include_pull_requests=True))
+        numbers = sorted((int(ref.ref.rpartition("/")[2]) for ref in refs.pull_requests or ()), reverse=True)
+        for number in numbers[:MAX_PULLS]:
+            found = self.pull(number)
+            if found.title == title and found.status in ("open", "draft"):
+                return found
+        return None
+
+    def pull(self, number: int) -> Pull:
+        """A pull request by its number."""
+        details = self._ask(
+            f"pull request {number}", lambda: self._api.get_discussion_details(self.repo_id, discussion_num=number, repo_type=KIND)
+        )
+        return self._as_pull(details)
+
+    def open_pull(self, title: str, text: str) -> Pull:
+        """Begin a pull request, as a draft.
+
+        Raises:
+            CommitUnknown: The answer never came; there may be one now.
+        """
+        made = self._once(
+            "open a pull request", lambda: self._api.create_pull_request(self.repo_id, title, description=text, repo_type=KIND)
+        )
+        return self._as_pull(made)
+
+    def set_status(self, pull: Pull, status: Literal["open", "closed"], comment: str = "") -> None:
+        """Open a draft for review, or close a pull request."""
+        self._ask(
+            f"pull request {pull.number}",
+            lambda: self._api.change_discussion_status(self.repo_id, pull.number, status, comment=comment or None, repo_type=KIND),
+        )
+
+    def merge(self, pull: Pull) -> None:
+        """Merge a pull request: one move of `main`.
+
+        Raises:
+            Conflict: Main has other changes of the same files.
+            CommitUnknown: The answer never came; it may be merged.
+        """
+        self._once(f"merge pull request {pull.number}", lambda: self._api.merge_pull_request(self.repo_id, pull.number, repo_type=KIND))
+
+    def _as_pull(self, details: Any) -> Pull:
+        return Pull(int(details.num), str(details.title), details.status, f"{self.url}/discussions/{details.num}")
+
+    # --- asking
+
+    def _ask(self, what: str, request: Callable[[], T]) -> T:
+        """The answer to a request that may be repeated."""
+        return self._tried(what, request, is_repeatable=True)
+
+    def _once(self, what: str, request: Callable[[], T]) -> T:
+        """The answer to a request that must not take effect twice."""
+        return self._tried(what, request, is_repeatable=False)
+
+    def _tried(self, what: str, request: Callable[[], T], *, is_repeatable: bool) -> T:
+        failures = waits = 0
+        while True:
+            try:
+                return request()
+            except (ShardmillError, KeyboardInterrupt):
+                raise
+            except Exception as error:
+                if status_of(error) == BUSY and waits < MAX_WAITS:
+                    waits += 1
+                    self._wait(what, error, waits)
+                    continue
+                may_pass = _passes(error)
+                if may_pass and not is_repeatable and not _never_reached(error):
+                    raise CommitUnknown(f"{self.repo_id}: {what}: no answer came ({_words(error)}); it may have happened") from error
+                failures += 1
+                if not may_pass or failures >= TRIES:
+                    raise self._named(what, error) from error
+                self._sleep(random.random() * min(CAP_SECONDS, BASE_SECONDS * 2.0**failures))  # noqa: S311  only when, never what
+
+    def _wait(self, what: str, error: BaseException, waits: int) -> None:
+        wanted = wait_seconds(error)
+        wait = min(MAX_WAIT_SECONDS, wanted if wanted is not None else min(300.0, 2.0**waits))
+        self.note(f"{self.repo_id}: the Hub asks to wait {seconds_text(wait)} before: {what}")
+        self._sleep(wait)
+
+    def _named(self, what: str, error: Exception) -> Exception:
+        """The client's error in our tree."""
+        status, found = status_of(error), _words(error)
+        subject = f"{self.repo_id}: {what}"
+        kind = type(error).__name__
+        if kind in {"HFValidationError", "BadRequestError"} and "repo" in what:
+            return ConfigError(f"{subject}: the Hub takes no such name ({found}); write OWNER/NAME")
+        if status == BUSY:
+            return Throttled(f"{subject}: the Hub asked to slow down until the retries ended ({found}); run again later")
+        if status in DENIED or kind in {"GatedRepoError", "LocalTokenNotFoundError"}:
+            remedy = "give HF_TOKEN a token with write access to this repo, and check that its owner is you or an organization of yours"
+            return AccessDenied(f"{subject}: access denied by {self.endpoint} ({found}); {remedy}")
+        if kind in {"RepositoryNotFoundError", "RevisionNotFoundError"} or status == 404:  # noqa: PLR2004
+            return NotFound(f"{subject}: it is not there, or this token may not see it ({found}); check the name, its owner and HF_TOKEN")
+        if status in {409, STALE}:
+            return Conflict(f"{subject}: {found}")
+        if kind == "OfflineModeIsEnabled":
+            return Unavailable(f"{subject}: the Hub is turned off by HF_HUB_OFFLINE; unset it")
+        if _passes(error):
+            return Unavailable(f"{subject}: no usable answer from {self.endpoint} until the retries ended ({found}); check the network, run again")
+        if "xet-write-token" in str(error):
+            return StorageError(f"{subject}: {self.endpoint} has no Xet storage ({found}); set HF_HUB_DISABLE_XET=1, which uploads by LFS")
+        if status or isinstance(error, (OSError, RuntimeError, ValueError)):
+            return StorageError(f"{subject}: {self.endpoint} refused it ({found})")
+        return error
+
+
+def _client() -> HfApi:
+    """The official client, quiet: it would print signed addresses of uploads."""
+    from huggingface_hub import HfApi, get_token  # noqa: PLC0415
+    from huggingface_hub.utils import disable_progress_bars  # noqa: PLC0415
+    from huggingface_hub.utils.logging import set_verbosity_error  # noqa: PLC0415
+
+    set_verbosity_error()
+    disable_progress_bars()
+    # False: no token at all, where None would read one from a file.
+    return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=get_token() or False, library_name="shardmill")
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and what caused it: the client wraps failed uploads."""
+    found: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in found:
+        found.append(current)
+        current = current.__cause__
+    return found
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status of an error or of what caused it; 0 if none has one."""
+    for one in _causes(error):
+        status = getattr(getattr(one, "response", None), "status_code", None)
+        if isinstance(status, int):
+            return status
+    return 0
+
+
+def wait_seconds(error: BaseException) -> float | None:
+    """How long the Hub asks to wait: `Retry-After` in seconds or as a date, or its own `ratelimit`; None if it says nothing."""
+    for one in _causes(error):
+        headers = getattr(getattr(one, "response", None), "headers", None)
+        if headers is None:
+            continue
+        after = str(headers.get("retry-after", "")).strip()
+        if after.isdigit():
+            return float(after)
+        if after and headers.get("date"):
+            try:
+                return max(0.0, (parsedate_to_datetime(after) - parsedate_to_datetime(headers["date"])).total_seconds())
+            except (TypeError, ValueError):
+                return None
+        window = str(headers.get("ratelimit", "")).rpartition("t=")[2]
+        if window.isdigit():
+            return float(window) + 1
+    return None
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether an error may pass by itself."""
+    status = status_of(error)
+    if status or type(error).__name__ == "OfflineModeIsEnabled":
+        return status in PASSING
+    return any(_is_of_network(one) for one in _causes(error))
+
+
+def _is_of_network(error: BaseException) -> bool:
+    return isinstance(error, (ConnectionError, TimeoutError)) or any(
+        base.__module__.startswith(("httpx", "httpcore")) and base.__name__ == "TransportError" for base in type(error).__mro__
+    )
+
+
+def _never_reached(error: BaseException) -> bool:
+    """Whether the request was never sent, so that it cannot have had an effect."""
+    kinds = {base.__name__ for one in _causes(error) for base in type(one).__mro__}
+    return bool(kinds & {"ConnectError", "ConnectTimeout", "PoolTimeout"})
+
+
+def _words(error: BaseException) -> str:
+    """What the client says, in one bounded line without secrets."""
+    from huggingface_hub import get_token  # noqa: PLC0415
+
+    text = str(error) or type(error).__name__
+    token = get_token()
+    if token:
+        text = text.replace(token, REDACTED)
+    return shown(redact_environment(redact_uri(text)))

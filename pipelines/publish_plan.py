@@ -1,0 +1,220 @@
+"""What is left to do for a repo to hold a version: compared file by file with what it holds, refused where it holds something else.
+
+Pure: a repo's state and a version go in, the files to add and to delete and the commits that it takes come out. So a second try finds
+what a first one left, and publishing the same again finds nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from pipelines.errors import ConfigError, InputError, VersionConflict, shown
+from pipelines.legible import counted, seconds, size
+from pipelines.publish_files import PUBLISHED, Edition, File
+from pipelines.publish_hub import Entry, Revision
+from pipelines.version import CARD, MANIFEST
+
+FILES_PER_COMMIT: Final = 100
+"""The Hub recommends 50 to 100 files a commit (LESSONS.md, its last section): a commit must be done within 60 s."""
+COMMITS_PER_HOUR: Final = 128
+MAX_REPO_FILES: Final = 100_000
+OWN: Final = re.compile(r"(data|tokens|preview|versions|_shardmill)/.*|README\.md|manifest\.json|shards\.parquet|published\.json")
+"""Files of a repo that a version may replace; all others are somebody's, and stay."""
+LINEAGE: Final = re.compile(r"versions/v[1-9][0-9]*/manifest\.json")
+HARMLESS: Final = frozenset({".gitattributes", ".gitignore"})
+MAX_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What `main` of a repo holds.
+
+    Attributes:
+        raw: The manifest that is there; None: no version was ever published here.
+        published: published.json, as it is there.
+    """
+
+    revision: Revision
+    raw: bytes | None
+    published: bytes | None
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of the manifest."""
+        return None if self.raw is None else hashlib.sha256(self.raw).hexdigest()
+
+    @property
+    def manifest(self) -> Mapping[str, Any] | None:
+        """The manifest; None if there is none, or it is damaged."""
+        try:
+            found = orjson.loads(self.raw or b"null")
+        except orjson.JSONDecodeError:
+            return None
+        return found if isinstance(found, dict) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """What is left to do.
+
+    Attributes:
+        add: Files that are missing or others, the small ones that make a version what it is last.
+        delete: Paths that the version does not have.
+    """
+
+    add: tuple[File, ...]
+    delete: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.add or self.delete)
+
+    @property
+    def bytes(self) -> int:
+        """To be sent, at most: what the Hub has already is not sent again."""
+        return sum(file.bytes for file in self.add)
+
+    @property
+    def num_commits(self) -> int:
+        """Commits that it takes."""
+        return -(-(len(self.add) + len(self.delete)) // FILES_PER_COMMIT)
+
+    def commits(self) -> list[Todo]:
+        """The same, cut into commits."""
+        steps: list[File | str] = [*self.delete, *self.add]
+        cuts = [steps[start : start + FILES_PER_COMMIT] for start in range(0, len(steps), FILES_PER_COMMIT)]
+        return [Todo(tuple(s for s in cut if isinstance(s, File)), tuple(s for s in cut if isinstance(s, str))) for cut in cuts]
+
+
+def check_publishable(edition: Edition, state: State) -> None:
+    """Refuse a repo that holds something else, or a version that this one does not come from.
+
+    Raises:
+        ConfigError: The repo holds files that are no version of a dataset of ours.
+        VersionConflict: It holds a newer version, or another one of this number, or one of another output.
+    """
+    if state.raw is None:
+        check_unused(edition.settings.repo_id, state)
+        return
+    if state.digest == edition.digest:
+        return
+    there = state.manifest
+    name = str(there.get("version")) if there is not None else ""
+    repo = edition.settings.repo_id
+    if re.fullmatch(r"v[1-9][0-9]*", name) is None:
+        raise ConfigError(f"{repo}: its {MANIFEST} is none of shardmill's, so the repo holds something else; publish to another repo_id")
+    mine, theirs = int(edition.version[1:]), int(name[1:])
+    what = f"{repo}: it holds {name} of {shown(there.get('name') if there else '')!r} (manifest sha256 {str(state.digest)[:12]}…)"
+    if theirs > mine:
+        raise VersionConflict(f"{what}, which is newer than {edition.version} of {edition.store.uri}; publish from the output that has it")
+    if theirs == mine:
+        raise VersionConflict(f"{what}, which is another {name} than that of {edition.store.uri}; publish to another repo_id")
+    if not _descends(edition, str(state.digest), name):
+        raise VersionConflict(
+            f"{what}, and {edition.version} of {edition.store.uri} does not come from it; publish to another repo_id, or from its own output"
+        )
+
+
+def check_unused(repo_id: str, state: State) -> None:
+    """Refuse a repo that has files but no version of ours.
+
+    Raises:
+        ConfigError: It has.
+    """
+    found = [] if state.raw is not None else sorted(path for path in state.revision.files if path not in HARMLESS)
+    if found:
+        names = ", ".join(shown(path) for path in found[:MAX_SHOWN]) + (f" and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else "")
+        raise ConfigError(
+            f"{repo_id}: it holds something else ({names}) and no {MANIFEST}, so nothing is published over it; "
+            "give another repo_id, or delete these files there first"
+        )
+
+
+def _descends(edition: Edition, digest: str, version: str) -> bool:
+    """Whether the version comes from the published one: it is among the output's own older versions, or named as a parent."""
+    return edition.lineage.get(version) == digest or digest in edition.manifest["parents"]
+
+
+def todo_of(edition: Edition, held: Mapping[str, Entry], state: State) -> Todo:
+    """What a branch that holds some files needs, to hold the version.
+
+    Args:
+        edition: The version. A small file of the output that the Hub keeps outside LFS is read, to compare it.
+        held: Files of the branch.
+        state: Of `main`: a card that people changed since this very version was published stays as it is.
+    """
+    wanted = edition.files
+    is_same = state.digest == edition.digest and state.published == wanted[PUBLISHED].content
+    kept = {CARD} if is_same and CARD in held else set()
+    add = [file for path, file in wanted.items() if path not in kept and not is_held(edition, file, held.get(path))]
+    delete = [path for path in held if path not in wanted and OWN.fullmatch(path) and not LINEAGE.fullmatch(path)]
+    return Todo(tuple(sorted(add, key=_order)), tuple(sorted(delete)))
+
+
+def is_held(edition: Edition, file: File, entry: Entry | None) -> bool:
+    """Whether a file of a branch is the one that is wanted."""
+    if entry is None or entry.size != file.bytes:
+        return False
+    if file.sha256 is None:  # its name says what is in it
+        return True
+    if entry.sha256 is not None:
+        return entry.sha256 == file.sha256
+    return entry.blob == git_blob(edition.store.read(file.path) if file.content is None else file.content)
+
+
+def git_blob(content: bytes) -> str:
+    """Git's id of a file's content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _order(file: File) -> tuple[bool, bool, str]:
+    """Data first, what names it after it, and last what makes it the current version."""
+    return ("/" not in file.path, file.content is not None, file.path)
+
+
+def check_limits(edition: Edition, todo: Todo, state: State) -> list[str]:
+    """What a person should know of the Hub's limits before anything is sent."""
+    files = len({*state.revision.files, *edition.files} - set(todo.delete))
+    notes = []
+    if files > MAX_REPO_FILES:
+        notes.append(f"{edition.settings.repo_id} will have {files:,} files; the Hub recommends fewer than {MAX_REPO_FILES:,} a repo")
+    return notes
+
+
+def announcement(edition: Edition, todo: Todo) -> str:
+    """What will be done, and how long the Hub's limits make it take."""
+    commits = todo.num_commits
+    hours = (commits - 1) // COMMITS_PER_HOUR
+    wait = f"; at {COMMITS_PER_HOUR} commits an hour it takes at least {seconds(3600.0 * hours)}" if hours else ""
+    staged = "" if commits == 1 else ", staged in a pull request that is merged when it is whole"
+    return (
+        f"{edition.settings.repo_id}: {edition.version}: {counted(len(todo.add), 'file')} to add ({size(todo.bytes)}), "
+        f"{counted(len(todo.delete), 'file')} to delete, in {counted(commits, 'commit')}{staged}{wait}"
+    )
+
+
+def tag_problem(edition: Edition, tagged: bytes | None) -> None:
+    """Refuse a tag of this version's name on something else. `tagged`: the manifest that the tag has; None: it has none.
+
+    Raises:
+        VersionConflict: The tag names something else.
+    """
+    if tagged != edition.raw:
+        raise VersionConflict(
+            f"{edition.settings.repo_id}: the tag {edition.version} is there and names something else; delete it there, or give another repo_id"
+        )
+
+
+def check_sent(file: File, sha256: str) -> None:
+    """Prove that what was sent is what the version's tables name.
+
+    Raises:
+        InputError: It was changed in the output.
+    """
+    if file.sha256 is not None and sha256 != file.sha256:
+        raise InputError(f"{file.path}: its sha256 is {sha256}, the version's tables say {file.sha256}: it was changed; restore it from a copy")
