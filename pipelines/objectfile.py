@@ -125,8 +125,12 @@ class ObjectFile:
 
 
 @contextmanager
-def opened_parquet(store: Store, path: str, *, block_bytes: int = BLOCK_BYTES, num_ahead: int = NUM_AHEAD) -> Iterator[pq.ParquetFile]:
+def opened_parquet(
+    store: Store, path: str, *, block_bytes: int = BLOCK_BYTES, num_ahead: int = NUM_AHEAD, column_bytes: int = 0
+) -> Iterator[pq.ParquetFile]:
     """A Parquet file of a store. Memory holds one row group of the columns that are read, and a few blocks.
+
+    `column_bytes`: read so many bytes of a column at a time, for who wants the first rows of a row group only; 0: all that it has there.
 
     Raises:
         NotFound: There is no such object.
@@ -137,7 +141,9 @@ def opened_parquet(store: Store, path: str, *, block_bytes: int = BLOCK_BYTES, n
         try:
             # Page checksums cost little; `pre_buffer` would hold all row groups that were asked for.
             with pa.PythonFile(file, "r") as handle:
-                yield pq.ParquetFile(handle, pre_buffer=False, page_checksum_verification=True, arrow_extensions_enabled=False)
+                yield pq.ParquetFile(
+                    handle, pre_buffer=False, buffer_size=column_bytes, page_checksum_verification=True, arrow_extensions_enabled=False
+                )
         except (pa.ArrowException, OSError):
             if file.failure is not None:
                 raise file.failure from None
