@@ -1,4 +1,4 @@
-"""Environment of the Hugging Face clients in tests: no Xet, no telemetry, no progress bars, a home of their own.
+"""Environment of the Hugging Face clients in tests: no Xet, no telemetry, a home of their own.
 
 They read it when they are imported, so this comes first.
 """
@@ -15,15 +15,14 @@ import tempfile
 FIXED = {
     "HF_HUB_DISABLE_XET": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_UPDATE_CHECK": "1",
     "HF_UPDATE_DOWNLOAD_COUNTS": "0",
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "DO_NOT_TRACK": "1",
 }
 NOWHERE = "http://127.0.0.1:9"
-# For processes of their own: whatever they ask of another machine fails at once.
-NO_NETWORK = {
+# For processes of their own: whatever they ask of another machine fails at once, and they draw no progress bars.
+ALONE = {
+    **dict.fromkeys(("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"), "1"),
     **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), NOWHERE),
     **dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost"),
 }

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import pytest
 from hub_api import Api
-from hub_environment import FIXED, NO_NETWORK
+from hub_environment import ALONE, FIXED
 from hub_faults import Action, Faults, Limits, Rule
 from hub_repos import Repo
 from hub_state import OnMove, Reply, Request, Role, Settings, State, answer
@@ -104,7 +104,7 @@ class Hub:
     def environment(self, token: str | None = None) -> dict[str, str]:
         """The variables of a process that uses this Hub and nothing else; give them over `os.environ`."""
         own = {"HF_ENDPOINT": self.endpoint, "HF_TOKEN": token or self.token(), "HF_HOME": str(self._home / "hf-home")}
-        return {**FIXED, **NO_NETWORK, **own}
+        return {**FIXED, **ALONE, **own}
 
     def api(self, token: str | None = None) -> Any:
         """The official client."""
