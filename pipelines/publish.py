@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines import faults
-from pipelines.difference import compare, difference_markdown
-from pipelines.errors import AccessDenied, CommitUnknown, ConfigError, Conflict, InputChanged, NotFound, VersionConflict
+from pipelines.difference import compare
+from pipelines.difference_markdown import difference_markdown
+from pipelines.errors import AccessDenied, CommitUnknown, ConfigError, Conflict, InputChanged, StorageError, VersionConflict
 from pipelines.legible import counted, size
 from pipelines.publish_files import PUBLISHED, Edition, File, edition_of
 from pipelines.publish_hub import MAIN, Hub, Pull, Revision
@@ -223,31 +224,49 @@ class Publisher:
             self._commit(MAIN, state.revision.commit, todo)
             faults.point("publish.moved")
             return
-        pull = self._staged(state)
-        if pull.status == "draft":
-            self._hub.set_status(pull, "open")
-        faults.point("publish.staged")
-        if state_of(self._hub).digest != state.digest:
-            self._give_up(pull)
-        try:
-            self._hub.merge(pull)
-        except Conflict:
-            self._give_up(pull)
+        pull = self._pull(state)
+        with self._still_open(pull):
+            self._stage(pull, state)
+            self._open(pull)
+            faults.point("publish.staged")
+            if state_of(self._hub).digest != state.digest:
+                self._give_up(pull)
+            try:
+                self._hub.merge(pull)
+            except Conflict:
+                self._give_up(pull)
         faults.point("publish.moved")
 
     def _give_up(self, pull: Pull) -> None:
         self._hub.set_status(pull, "closed", "main has changed meanwhile; what was sent is used again")
         raise Conflict(f"{self._hub.repo_id}: main has changed since pull request {pull.number} was begun")
 
+    @contextmanager
+    def _still_open(self, pull: Pull) -> Iterator[None]:
+        """A pull request that another publisher, or a person, merges or closes meanwhile refuses everything: then `main` is looked at again."""
+        try:
+            yield
+        except (Conflict, CommitUnknown):
+            raise
+        except StorageError as error:
+            if self._hub.pull(pull.number).status in ("open", "draft"):
+                raise
+            raise Conflict(f"{self._hub.repo_id}: pull request {pull.number} was merged or closed meanwhile") from error
+
     def _propose(self, state: State) -> Published:
         """A pull request with the version, for people to merge."""
-        before = self._hub.find_pull(self._title(state))
-        pull = self._staged(state)
-        self._changed |= before is None or before.status == "draft"
-        if pull.status == "draft":
-            self._hub.set_status(pull, "open")
+        pull = self._pull(state)
+        with self._still_open(pull):
+            self._stage(pull, state)
+            self._open(pull)
+            commit = self._hub.revision(pull.ref).commit
         faults.point("publish.proposed")
-        return self._published(self._hub.revision(pull.ref).commit, pull)
+        return self._published(commit, pull)
+
+    def _open(self, pull: Pull) -> None:
+        if pull.status == "draft":
+            self._changed = True
+            self._hub.set_status(pull, "open")
 
     # --- staging
 
@@ -258,16 +277,27 @@ class Publisher:
         settings = "with data" if self._edition.settings.include_data else "without data"
         return f"{name} {self._edition.version} {settings} (manifest {self._edition.digest[:12]}, after {base})"
 
-    def _staged(self, state: State) -> Pull:
-        """The pull request that holds everything; made, or filled up, if need be."""
+    def _pull(self, state: State) -> Pull:
+        """The pull request of this version: an earlier try's, or a new one."""
         title = self._title(state)
-        pull = self._hub.find_pull(title) or self._hub.open_pull(title, self._difference(state))
+        found = self._hub.find_pull(title)
+        if found is not None:
+            return found
+        made = self._hub.open_pull(title, self._difference(state))
         faults.point("publish.pull-opened")
+        first = self._hub.find_pull(title)
+        if first is None or first.number >= made.number:
+            return made
+        self._hub.set_status(made, "closed", f"pull request {first.number} is the same, and was first")
+        return first
+
+    def _stage(self, pull: Pull, state: State) -> None:
+        """Fill a pull request until it holds everything."""
         for _ in range(MAX_ROUNDS):
             held = self._hub.revision(pull.ref)
             todo = todo_of(self._edition, held.files, state)
             if not todo:
-                return pull
+                return
             self._changed = True
             try:
                 self._fill(pull, held.commit, todo)
@@ -286,7 +316,14 @@ class Publisher:
 
     def _difference(self, state: State) -> str:
         """The difference to what the repo holds, for people who review it."""
-        return difference_markdown(compare(state.manifest, self._edition.manifest))
+        found = compare(
+            state.manifest,
+            self._edition.manifest,
+            old_digest=state.digest,
+            new_digest=self._edition.digest,
+            ancestors=tuple(self._edition.lineage.values()),
+        )
+        return difference_markdown(found)
 
     # --- sending
 
@@ -307,10 +344,23 @@ class Publisher:
             from huggingface_hub import CommitOperationAdd  # noqa: PLC0415
 
             additions = [CommitOperationAdd(file.path, source) for file, source in zip(files, sources, strict=True)]
-            self._hub.upload(additions, revision)
+            for some in _each_once(files, additions):
+                self._hub.upload(some, revision)
             for file, addition in zip(files, additions, strict=True):
                 check_sent(file, addition.upload_info.sha256.hex())
         return additions
+
+
+def _each_once(files: Sequence[File], additions: Sequence[CommitOperationAdd]) -> Iterator[list[CommitOperationAdd]]:
+    """Additions in two steps: those of equal content after the first of them, so that their bytes are not sent again."""
+    first: dict[str | None, int] = {}
+    for number, file in enumerate(files):
+        first.setdefault(file.sha256 or file.path, number)
+    chosen = set(first.values())
+    yield [addition for number, addition in enumerate(additions) if number in chosen]
+    again = [addition for number, addition in enumerate(additions) if number not in chosen]
+    if again:
+        yield again
 
 
 def _groups(files: Sequence[File]) -> Iterator[list[File]]:

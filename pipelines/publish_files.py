@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from pipelines.card_published import published_card
 from pipelines.errors import InputError, NotFound, shown
-from pipelines.preview import preview
+from pipelines.preview import preview, preview_path
 from pipelines.redaction import REDACTED, redact, redact_uri
 from pipelines.settings_publish import PublishConfig
 from pipelines.storage import Store
@@ -101,8 +101,9 @@ def edition_of(store: Store, settings: PublishConfig) -> Edition:
     shards = _shards(store, version, manifest)
     older = _older_manifests(store, version)
     table = pq.read_table(io.BytesIO(shards.content or b""), use_threads=False)
+    _check_sizes(store, _rows_of(table))
     files = {file.path: file for file in _files(store, settings, manifest, raw, shards, table, older)}
-    _check_sizes(store, [*files.values(), *_rows_of(table)])
+    _check_sizes(store, (file for file in files.values() if not SHARD_NAME.fullmatch(file.path)))
     lineage = {path.split("/")[1]: str(file.sha256) for path, file in older.items()}
     return Edition(store, settings, manifest, raw, files, lineage)
 
@@ -188,7 +189,7 @@ def _preview(store: Store, settings: PublishConfig, manifest: Mapping[str, Any],
     content = preview(store, manifest, table, settings.preview_documents)
     if content is None:
         return None
-    return File.of(f"preview/{manifest['version']}/part-00000-{manifest['run_id'][:8]}.parquet", content)
+    return File.of(preview_path(manifest), content)
 
 
 def _rows(file: File | None) -> int:

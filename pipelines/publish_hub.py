@@ -51,6 +51,11 @@ DENIED: Final = frozenset({401, 403})
 STALE: Final = 412
 MAX_PULLS: Final = 200
 """Pull requests, the newest first, among which an unfinished one of ours is looked for."""
+AT_ONCE: Final = 16
+"""Publishers that may open theirs at the same moment and are told apart."""
+
+wait: Callable[[float], None] = time.sleep
+"""Tests put something faster here."""
 
 PullStatus = Literal["open", "closed", "merged", "draft"]
 
@@ -100,13 +105,10 @@ class Hub:
         note: Told what a person should know: waits that the Hub asked for.
     """
 
-    def __init__(
-        self, repo_id: str, note: Callable[[str], None] = lambda _: None, sleep: Callable[[float], None] | None = None
-    ) -> None:
-        """Request nothing yet. `sleep` waits; tests put something faster here."""
+    def __init__(self, repo_id: str, note: Callable[[str], None] = lambda _: None) -> None:
+        """Request nothing yet."""
         self.repo_id = repo_id
         self.note = note
-        self._sleep = sleep or time.sleep
         self._api = _client()
         self.endpoint = str(self._api.endpoint)
 
@@ -237,14 +239,17 @@ class Hub:
     # --- pull requests
 
     def find_pull(self, title: str) -> Pull | None:
-        """The newest pull request of this title that is neither merged nor closed."""
+        """The pull request of this title that is neither merged nor closed; of some that publishers opened at once, the oldest."""
         refs = self._ask("pull requests", lambda: self._api.list_repo_refs(self.repo_id, repo_type=KIND, include_pull_requests=True))
         numbers = sorted((int(ref.ref.rpartition("/")[2]) for ref in refs.pull_requests or ()), reverse=True)
+        found: Pull | None = None
         for number in numbers[:MAX_PULLS]:
-            found = self.pull(number)
-            if found.title == title and found.status in ("open", "draft"):
-                return found
-        return None
+            if found is not None and found.number - number > AT_ONCE:
+                break
+            pull = self.pull(number)
+            if pull.title == title and pull.status in ("open", "draft"):
+                found = pull
+        return found
 
     def pull(self, number: int) -> Pull:
         """A pull request by its number."""
@@ -259,8 +264,12 @@ class Hub:
         Raises:
             CommitUnknown: The answer never came; there may be one now.
         """
-        made = self._once(
-            "open a pull request", lambda: self._api.create_pull_request(self.repo_id, title, description=text, repo_type=KIND)
+        # The client asks for what it has made: that this answer is late or refused says nothing of the pull request.
+        made = self._tried(
+            "open a pull request",
+            lambda: self._api.create_pull_request(self.repo_id, title, description=text, repo_type=KIND),
+            is_repeatable=False,
+            is_refused_by_429=False,
         )
         return self._as_pull(made)
 
@@ -293,31 +302,33 @@ class Hub:
         """The answer to a request that must not take effect twice."""
         return self._tried(what, request, is_repeatable=False)
 
-    def _tried(self, what: str, request: Callable[[], T], *, is_repeatable: bool) -> T:
+    def _tried(self, what: str, request: Callable[[], T], *, is_repeatable: bool, is_refused_by_429: bool = True) -> T:
         failures = waits = 0
         while True:
             try:
                 return request()
-            except (ShardmillError, KeyboardInterrupt):
+            except ShardmillError:
                 raise
             except Exception as error:
-                if status_of(error) == BUSY and waits < MAX_WAITS:
+                is_busy = status_of(error) == BUSY
+                if is_busy and waits < MAX_WAITS:
                     waits += 1
                     self._wait(what, error, waits)
-                    continue
+                    if is_refused_by_429:
+                        continue
                 may_pass = _passes(error)
-                if may_pass and not is_repeatable and not _never_reached(error):
+                if (may_pass or is_busy) and not is_repeatable and not _never_reached(error):
                     raise CommitUnknown(f"{self.repo_id}: {what}: no answer came ({_words(error)}); it may have happened") from error
                 failures += 1
                 if not may_pass or failures >= TRIES:
                     raise self._named(what, error) from error
-                self._sleep(random.random() * min(CAP_SECONDS, BASE_SECONDS * 2.0**failures))  # noqa: S311  only when, never what
+                wait(random.random() * min(CAP_SECONDS, BASE_SECONDS * 2.0**failures))  # noqa: S311  only when, never what
 
     def _wait(self, what: str, error: BaseException, waits: int) -> None:
         wanted = wait_seconds(error)
-        wait = min(MAX_WAIT_SECONDS, wanted if wanted is not None else min(300.0, 2.0**waits))
-        self.note(f"{self.repo_id}: the Hub asks to wait {seconds_text(wait)} before: {what}")
-        self._sleep(wait)
+        pause = min(MAX_WAIT_SECONDS, wanted if wanted is not None else min(300.0, 2.0**waits))
+        self.note(f"{self.repo_id}: the Hub asks to wait {seconds_text(pause)} before: {what}")
+        wait(pause)
 
     def _named(self, what: str, error: Exception) -> Exception:
         """The client's error in our tree."""

@@ -118,12 +118,10 @@ def test_a_card_that_people_changed_stays_until_the_next_version(hub, made):
     assert repo.tree()["LICENSE"] == b"ours"
 
 
-def test_a_file_that_somebody_removed_comes_back(hub, made, moves):
+def test_a_file_that_somebody_removed_comes_back(hub, made):
     published(made[0], include_data=True)
     repo = hub.repo(REPO)
-    shard = next(path for path in repo.tree() if path.startswith("data/"))
-    with pytest.raises(KeyError):
-        repo.seed({shard: None})  # the watcher finds that main is not whole
+    repo.seed({next(path for path in repo.tree() if path.startswith("data/")): None})
     assert published(made[0], include_data=True).changed
     assert whole(repo.tree()) == "v1"
 
@@ -229,7 +227,7 @@ def test_a_run_is_refused_early_if_its_repo_could_not_be_made(hub):
 def test_no_network_is_one_clear_error(made, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_TOKEN", "hf_sometoken")
-    monkeypatch.setattr("pipelines.publish_hub.BASE_SECONDS", 0.001)
+    monkeypatch.setattr("pipelines.publish_hub.wait", lambda _seconds: None)
     with pytest.raises(Unavailable, match=r"no usable answer from http://127.0.0.1:9"):
         published(made[0])
 
@@ -239,9 +237,9 @@ def test_an_output_that_is_damaged_is_not_published(hub, made, tmp_path):
     shutil.copytree(made[0], output)
     shard = next((output / "data").rglob("*.parquet"))
     content = shard.read_bytes()
-    shard.write_bytes(content[:-9] + b"x" + content[-8:])
+    shard.write_bytes(content[:40] + bytes([content[40] ^ 1]) + content[41:])
     with pytest.raises(InputError, match="it was changed"):
-        published(output, include_data=True)
+        published(output, include_data=True, preview_documents=0)
     shard.unlink()
     for include_data in (False, True):
         with pytest.raises(InputError, match="is missing"):
@@ -301,14 +299,14 @@ def test_somebody_elses_commit_in_between_is_not_lost(hub, made):
 
 
 def test_the_hourly_limit_of_commits_is_waited_for(hub, made, monkeypatch, small_commits):
-    monkeypatch.setattr("pipelines.publish_hub.time.sleep", hub.clock.sleep)
+    monkeypatch.setattr("pipelines.publish_hub.wait", hub.clock.sleep)
     hub.skip_waiting(monkeypatch)
     hub.limits.commits_per_hour = 3
     notes = []
     published(made[0], include_data=True, note=notes.append)
     assert whole(hub.repo(REPO).tree()) == "v1"
     assert any("asks to wait" in note for note in notes)
-    assert sum(hub.clock.sleeps) > 3600
+    assert sum(hub.clock.sleeps) >= 3600
 
 
 def test_how_many_commits_and_how_long_is_said_beforehand(hub, made, monkeypatch):
