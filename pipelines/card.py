@@ -1,18 +1,22 @@
 """The card of an output: README.md, whose front matter tells `load_dataset` and the Hub which files are the current version.
 
-A pure function of the manifest. Everything in it may come from strangers (names of reasons, settings, the licence), so that every scalar of
-the front matter is a quoted JSON string, which YAML reads as it is, and everything in the text is escaped for Markdown.
+A pure function of the manifest. Everything in it may come from strangers (names of reasons, settings, the licence), so that everything in
+the text is escaped for Markdown. What a published card has besides is in card_published.py.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from pipelines.card_front import Config, filtered_languages, front_matter
 from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, operator_warning_texts, warning_texts
 from pipelines.legible import MAX_CHARS, count, counted, legible, seconds, share, size
+from pipelines.operator_sources import operator_source
+from pipelines.profile_tables import HEADS as PROFILE_HEADS
+from pipelines.profile_tables import ProfileLine, profile_sentence, profile_tables
 from pipelines.token_tables import HEADS, token_tables
 
 MAX_ROWS: Final = 100
@@ -20,32 +24,6 @@ MAX_OPERATORS: Final = 100
 MAX_LEARNED: Final = 10
 MAX_SETTINGS_CHARS: Final = 4000
 MAX_ALL_SETTINGS_CHARS: Final = 40_000
-SIZES: Final = (
-    (10**3, "n<1K"),
-    (10**4, "1K<n<10K"),
-    (10**5, "10K<n<100K"),
-    (10**6, "100K<n<1M"),
-    (10**7, "1M<n<10M"),
-    (10**8, "10M<n<100M"),
-    (10**9, "100M<n<1B"),
-    (10**10, "1B<n<10B"),
-    (10**11, "10B<n<100B"),
-    (10**12, "100B<n<1T"),
-)
-# fmt: off
-LICENCES: Final = frozenset(
-    {
-        "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bigscience-openrail-m", "bsd", "bsd-2-clause", "bsd-3-clause",
-        "bsd-3-clause-clear", "bsl-1.0", "c-uda", "cc", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-2.0",
-        "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0",
-        "cc-by-nd-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc0-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "cdla-sharing-1.0",
-        "ecl-2.0", "epl-1.0", "epl-2.0", "etalab-2.0", "eupl-1.1", "eupl-1.2", "gfdl", "gpl", "gpl-2.0", "gpl-3.0", "isc", "lgpl",
-        "lgpl-2.1", "lgpl-3.0", "lgpl-lr", "lppl-1.3c", "mit", "mpl-2.0", "ms-pl", "ncsa", "odbl", "odc-by", "ofl-1.1", "openrail",
-        "openrail++", "osl-3.0", "other", "pddl", "postgresql", "unknown", "unlicense", "wtfpl", "zlib",
-    }
-)
-# fmt: on
-"""What the Hub takes as `license`; anything else is `other` with a name."""
 
 
 def card(manifest: Mapping[str, Any], globs: Sequence[str] | None = None) -> str:
@@ -57,17 +35,24 @@ def card(manifest: Mapping[str, Any], globs: Sequence[str] | None = None) -> str
     """
     patterns = [data_glob(manifest["version"], manifest["run_id"])] if globs is None else list(globs)
     sections = (
-        _front_matter(manifest, patterns),
-        _summary(manifest),
+        front_matter(manifest, [Config("default", "train", patterns)], filtered_languages(manifest)),
+        summary_lines(manifest),
         _loading(manifest),
-        _source(manifest),
-        _funnel(manifest),
-        _operators(manifest),
-        _tokens(manifest),
-        _columns(manifest),
+        source_lines(manifest),
+        funnel_lines(manifest),
+        operator_lines(manifest),
+        token_lines(manifest),
+        profile_lines(manifest),
+        column_lines(manifest),
         _checking(manifest),
     )
-    return "\n".join(line for section in sections for line in (*section, "")).rstrip("\n") + "\n"
+    return joined(sections)
+
+
+def joined(sections: Iterable[Iterator[str]]) -> str:
+    """Sections as one text, an empty line between them; those without a line leave none."""
+    made = (list(section) for section in sections)
+    return "\n".join(line for section in made if section for line in (*section, "")).rstrip("\n") + "\n"
 
 
 def data_glob(version: str, plan: str) -> str:
@@ -75,66 +60,11 @@ def data_glob(version: str, plan: str) -> str:
     return f"data/{version}/**/*-{plan[:8]}.parquet"
 
 
-# --- front matter
-
-
-def _front_matter(manifest: Mapping[str, Any], patterns: Sequence[str]) -> Iterator[str]:
-    yield "---"
-    yield f"pretty_name: {_quoted(manifest['name'])}"
-    languages = _languages(manifest)
-    if languages:
-        yield "language:"
-        yield from (f"  - {_quoted(language)}" for language in languages)
-    yield from _licence(manifest["licence"])
-    yield "size_categories:"
-    yield f"  - {_quoted(_size_category(manifest['output']['rows']))}"
-    yield "task_categories:"
-    yield '  - "text-generation"'
-    yield "tags:"
-    yield '  - "shardmill"'
-    yield from ("configs:", '  - config_name: "default"', "    data_files:", '      - split: "train"')
-    if len(patterns) == 1:
-        yield f"        path: {_quoted(patterns[0])}"
-    else:
-        yield "        path:"
-        yield from (f"          - {_quoted(pattern)}" for pattern in patterns)
-    yield "---"
-
-
-def _quoted(text: object) -> str:
-    """A YAML scalar. YAML reads JSON's quotes, but neither its surrogate pairs nor what cannot be printed, so both are gone before."""
-    return json.dumps(legible(text, 500), ensure_ascii=False)
-
-
-def _licence(licence: str | None) -> Iterator[str]:
-    if licence is None:
-        return
-    known = licence.strip().lower()
-    if known in LICENCES:
-        yield f"license: {_quoted(known)}"
-        return
-    yield 'license: "other"'
-    yield f"license_name: {_quoted(re.sub(r'[^a-z0-9.]+', '-', known).strip('-')[:80] or 'other')}"
-
-
-def _languages(manifest: Mapping[str, Any]) -> list[str]:
-    """Languages that the last language filter lets through, where it names them as the Hub does."""
-    found: list[str] = []
-    for operator in manifest["operators"]:
-        wanted = operator["settings"].get("languages")
-        if operator["type"] == "language_filter" and isinstance(wanted, list) and not operator["settings"].get("annotate"):
-            found = sorted({code for code in wanted if isinstance(code, str) and re.fullmatch(r"[a-z]{2,3}", code)})
-    return found
-
-
-def _size_category(rows: int) -> str:
-    return next((name for most, name in SIZES if rows < most), "n>1T")
-
-
 # --- text
 
 
-def _summary(manifest: Mapping[str, Any]) -> Iterator[str]:
+def summary_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What the version is, and what became of the documents that went in."""
     output, ledger = manifest["output"], manifest["ledger"]
     dropped = sum(sum(reasons.values()) for reasons in ledger["dropped"].values())
     quarantined = sum(ledger["quarantined"].values())
@@ -167,11 +97,11 @@ def _loading(manifest: Mapping[str, Any]) -> Iterator[str]:
         "`FOLDER_OR_HUB_NAME` is the folder that holds this file, or the dataset's name on the Hub. Only the files of version "
         f"{code(manifest['version'])} are read. From any storage, streamed: `pipelines.open_dataset(URI)`."
     )
-    yield from _token_shards(manifest)
-    yield from _learned(manifest)
+    yield from token_shard_lines(manifest)
+    yield from learned_lines(manifest)
 
 
-def _learned(manifest: Mapping[str, Any]) -> Iterator[str]:
+def learned_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Which files operators learned from the documents, if there are any: a line each."""
     found = manifest.get("learned", ())
     if found:
@@ -182,7 +112,7 @@ def _learned(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f"- and {count(len(found) - MAX_LEARNED)} more, which `manifest.json` lists."
 
 
-def _token_shards(manifest: Mapping[str, Any]) -> Iterator[str]:
+def token_shard_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Where the files for trainers are, if there are any."""
     found = manifest["output"].get("token_shards")
     if found is None:
@@ -196,7 +126,8 @@ def _token_shards(manifest: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _source(manifest: Mapping[str, Any]) -> Iterator[str]:
+def source_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Where the documents come from."""
     source = manifest["input"]
     uris = source["uri"] if isinstance(source["uri"], list) else [source["uri"]]
     yield from ("## What went in", "")
@@ -209,7 +140,8 @@ def _source(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"{counted(source['files'], 'file')}, {counted(source['rows'], 'document')}, {size(source['bytes'])}.{bad}"
 
 
-def _funnel(manifest: Mapping[str, Any]) -> Iterator[str]:
+def funnel_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What each step kept, why documents were dropped, and what was warned of."""
     rows = funnel_rows(manifest)
     yield from ("## What became of it", "")
     yield "| step | rows in | dropped | quarantined | rows out | kept | CPU time |"
@@ -250,7 +182,8 @@ def _reasons(rows: Sequence[FunnelRow]) -> Iterator[str]:
     yield from _rest([(reason, number) for _, reason, number in reasons], columns=3)
 
 
-def _tokens(manifest: Mapping[str, Any]) -> Iterator[str]:
+def token_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Tokens by source and language; nothing where none are counted."""
     tables = list(token_tables(manifest))
     if tables:
         yield from ("## Tokens", "", f"{counted(manifest['tokens']['total'], 'token')} in all.")
@@ -260,6 +193,23 @@ def _tokens(manifest: Mapping[str, Any]) -> Iterator[str]:
         for line in table.lines:
             name = f"{count(line.more)} more, in the manifest" if line.more else code(line.name)
             yield f"| {name} | {' | '.join(line.numbers)} |"
+
+
+def profile_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """How long the documents are and in which languages, as Markdown; nothing where the manifest does not tell."""
+    tables = list(profile_tables(manifest))
+    if tables:
+        yield from ("## Lengths and languages", "", profile_sentence(manifest))
+    for table in tables:
+        head = f"length of {code(table.column)} in UTF-8" if table.kind == "length" else f"language (column {code(table.column)})"
+        yield from ("", f"| {head} | {' | '.join(PROFILE_HEADS)} |", f"|---|{'--:|' * len(PROFILE_HEADS)}")
+        yield from (f"| {_profile_name(table.kind, line)} | {' | '.join(line.numbers)} |" for line in table.lines)
+
+
+def _profile_name(kind: str, line: ProfileLine) -> str:
+    if kind == "length":
+        return line.name
+    return f"{count(line.more)} more, in the manifest" if line.more else code(line.name)
 
 
 def _cuts(rows: Sequence[FunnelRow]) -> Iterator[str]:
@@ -276,7 +226,8 @@ def _rest(counts: Sequence[tuple[str, int]], columns: int) -> Iterator[str]:
         yield f"| {count(len(rest))} more |{' |' * (columns - 2)} {count(sum(number for _, number in rest))} |"
 
 
-def _operators(manifest: Mapping[str, Any]) -> Iterator[str]:
+def operator_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Every operator with its settings, and where they come from."""
     yield from ("## Operators", "")
     if not manifest["operators"]:
         yield "None: the documents are as they were read."
@@ -285,6 +236,9 @@ def _operators(manifest: Mapping[str, Any]) -> Iterator[str]:
     for number, (operator, shown) in enumerate(with_settings(manifest["operators"]), 1):
         name, kind = operator["name"], operator["type"]
         yield from ("", f"{number}. {code(name)}{'' if name == kind else f', of type {code(kind)}'}", "")
+        source = operator_source(operator)
+        if source is not None:
+            yield from (f"    {source}", "")
         yield from (f"    {line}".rstrip() for line in _block(shown))
     if len(manifest["operators"]) > MAX_OPERATORS:
         yield from ("", f"and {count(len(manifest['operators']) - MAX_OPERATORS)} more, which `manifest.json` lists.")
@@ -313,7 +267,8 @@ def settings_text(settings: Mapping[str, Any], max_chars: int) -> list[str]:
     return lines if len(text) <= max_chars else [*lines[:-1], "…"]
 
 
-def _columns(manifest: Mapping[str, Any]) -> Iterator[str]:
+def column_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """The columns and their types."""
     yield from ("## Columns", "", "| column | type |", "|---|---|")
     columns = manifest["schema"]
     yield from (f"| {code(field['name'])} | {code(field['type'])} |" for field in columns[:MAX_ROWS])
@@ -330,9 +285,13 @@ def _checking(manifest: Mapping[str, Any]) -> Iterator[str]:
         f"{code(folder + '/duplicates')} and {code(folder + '/quarantine')} list every document that is not here, and why."
     )
     yield ""
-    yield f"Run {code(manifest['run_id'])}, fingerprints: " + ", ".join(
-        f"{code(name)} {code(value)}" for name, value in sorted(manifest["fingerprints"].items())
-    )
+    yield fingerprint_line(manifest)
+
+
+def fingerprint_line(manifest: Mapping[str, Any]) -> str:
+    """Which run made the version, and of what."""
+    prints = ", ".join(f"{code(name)} {code(value)}" for name, value in sorted(manifest["fingerprints"].items()))
+    return f"Run {code(manifest['run_id'])}, fingerprints: {prints}"
 
 
 # --- Markdown
