@@ -55,8 +55,8 @@ LEARNING_POINTS: Final = (
 """Passed where an operator learns from a sample."""
 
 PUBLISH_POINTS: Final = (
-    "publish.uploaded",  # the bytes of a commit are there, nobody sees them
     "publish.pull-opened",
+    "publish.uploaded",  # the bytes of a commit are there, nobody sees them
     "publish.step",  # a commit of several is in the pull request
     "publish.staged",  # the pull request holds everything and is open
     "publish.proposed",

@@ -47,6 +47,7 @@ def requests_of_a_publication(request, quick, made, monkeypatch):
     monkeypatch.setattr(publish_plan, "FILES_PER_COMMIT", request.param)
     published(made[0], include_data=True)
     first = quick.repo(REPO).tree()
+    begin(quick, first)
     with quick.count_requests() as requests:
         published(made[1], include_data=True)
     assert len(requests) > 15
