@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("uri")
 @click.option("--repo", "repo_id", metavar="ORG/NAME", help="The dataset repo; default: publish.repo_id of the pipeline that made it.")
-@click.option("--private/--public", default=None, help="Whether a new repo is private; default: private. A public one is never written to as private.")
+@click.option("--private/--public", default=None, help="Whether the repo is private; default: private.")
 @click.option("--include-data/--no-data", default=None, help="Whether the repo holds the shards, or only says where they are (default).")
 @click.option("--create-pr/--no-pr", default=None, help="Open a pull request instead of moving main.")
 @click.option("--preview-documents", type=click.IntRange(0, 100_000), metavar="N", help="Documents of the preview; 0: none.")
@@ -89,7 +89,8 @@ def lines_of(done: Published) -> list[str]:
     """What came of it, for a person."""
     if done.pull is not None:
         what = "is open" if done.changed else "was open already and holds everything; there was nothing to do"
-        return [f"{done.version}: pull request {done.pull.number} {what}: {done.pull.url}", "After it is merged, publish again: the tag is set then."]
+        first = f"{done.version}: pull request {done.pull.number} {what}: {done.pull.url}"
+        return [first, "After it is merged, publish again: the tag is set then."]
     what = "is published" if done.changed else "was published already; there was nothing to do"
     return [
         f"{done.version} {what}: {done.url} (commit {done.commit[:12]}, tag {done.version})",

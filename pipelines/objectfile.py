@@ -137,7 +137,8 @@ def opened_parquet(
         StorageError: The store failed, also while the file was read.
         pyarrow.ArrowException, OSError: It cannot be read as Parquet.
     """
-    with ObjectFile(store, store.info(path), block_bytes=block_bytes, num_ahead=num_ahead) as file, as_parquet(file, column_bytes) as parquet:
+    opened = ObjectFile(store, store.info(path), block_bytes=block_bytes, num_ahead=num_ahead)
+    with opened as file, as_parquet(file, column_bytes) as parquet:
         yield parquet
 
 

@@ -23,7 +23,17 @@ from pipelines.errors import AccessDenied, CommitUnknown, ConfigError, Conflict,
 from pipelines.legible import counted, size
 from pipelines.publish_files import PUBLISHED, Edition, File, edition_of
 from pipelines.publish_hub import MAIN, Hub, Pull, Revision
-from pipelines.publish_plan import State, Todo, announcement, check_limits, check_publishable, check_sent, check_unused, tag_problem, todo_of
+from pipelines.publish_plan import (
+    State,
+    Todo,
+    announcement,
+    check_limits,
+    check_publishable,
+    check_sent,
+    check_tag,
+    check_unused,
+    todo_of,
+)
 from pipelines.settings_publish import PublishConfig
 from pipelines.storage import Store, open_store
 from pipelines.version import MANIFEST
@@ -188,7 +198,7 @@ class Publisher:
         """A tag of this version's name must be on this version."""
         commit = self._hub.tags().get(self._edition.version)
         if commit is not None:
-            tag_problem(self._edition, self._hub.read(MANIFEST, commit))
+            check_tag(self._edition, self._hub.read(MANIFEST, commit))
 
     def _announce(self, todo: Todo, state: State) -> None:
         if not self._is_announced:
@@ -243,7 +253,7 @@ class Publisher:
 
     @contextmanager
     def _still_open(self, pull: Pull) -> Iterator[None]:
-        """A pull request that another publisher, or a person, merges or closes meanwhile refuses everything: then `main` is looked at again."""
+        """A pull request that another publisher, or a person, merges or closes meanwhile refuses everything: `main` is looked at again."""
         try:
             yield
         except (Conflict, CommitUnknown):
@@ -367,7 +377,7 @@ def _groups(files: Sequence[File]) -> Iterator[list[File]]:
     """Files that are sent together: what they need of disk space is bounded."""
     group: list[File] = []
     for file in files:
-        if group and (len(group) >= GROUP_FILES or sum(other.bytes for other in group) + file.bytes > GROUP_BYTES):
+        if group and (len(group) >= GROUP_FILES or sum(other.num_bytes for other in group) + file.num_bytes > GROUP_BYTES):
             yield group
             group = []
         group.append(file)
@@ -388,19 +398,19 @@ def _sources(store: Store, files: Sequence[File]) -> Iterator[list[bytes | str]]
 def _source(store: Store, file: File, target: Path) -> bytes | str:
     if file.content is not None:
         return file.content
-    if file.bytes <= IN_MEMORY_BYTES:
+    if file.num_bytes <= IN_MEMORY_BYTES:
         return _checked(store, file, store.read(file.path))
     if store.kind == "local":
         return store.locate(file.path)
     etag = store.info(file.path).etag
     with target.open("wb") as copy:
-        for start in range(0, file.bytes, COPY_BYTES):
-            copy.write(store.read_range(file.path, start, min(start + COPY_BYTES, file.bytes), etag=etag))
+        for start in range(0, file.num_bytes, COPY_BYTES):
+            copy.write(store.read_range(file.path, start, min(start + COPY_BYTES, file.num_bytes), etag=etag))
     return str(target)
 
 
 def _checked(store: Store, file: File, content: bytes) -> bytes:
-    if len(content) != file.bytes:
-        raise InputChanged(f"{store.locate(file.path)}: it has {len(content)} bytes, expected {file.bytes}: it was changed meanwhile")
+    if len(content) != file.num_bytes:
+        raise InputChanged(f"{store.locate(file.path)}: it has {len(content)} bytes, expected {file.num_bytes}: it was changed meanwhile")
     check_sent(file, hashlib.sha256(content).hexdigest())
     return content

@@ -50,7 +50,7 @@ class File:
     """
 
     path: str
-    bytes: int
+    num_bytes: int
     sha256: str | None
     content: bytes | None = None
 
@@ -266,7 +266,7 @@ def published_json(
     settings: PublishConfig, manifest: Mapping[str, Any], raw: bytes, where: Mapping[str, Any], first: File | None, rows: int
 ) -> bytes:
     """published.json: which version the repo holds, and where its data lie."""
-    shown_first = None if first is None else {"path": first.path, "rows": rows, "bytes": first.bytes, "sha256": first.sha256}
+    shown_first = None if first is None else {"path": first.path, "rows": rows, "bytes": first.num_bytes, "sha256": first.sha256}
     body = {
         "publish_version": PUBLISH_VERSION,
         "version": manifest["version"],
@@ -282,17 +282,18 @@ def published_json(
 
 
 def _check_sizes(store: Store, files: Iterable[File]) -> None:
-    """Every file that lies in the output is there, with the size that its table says; what is read is compared by digest when it is sent."""
+    """Every file that lies in the output is there, with the size that its table says; its digest is compared when it is sent."""
     wanted = {file.path: file for file in files if file.content is None}
-    problems = [f"{path} is above the Hub's {MAX_FILE_BYTES:,} bytes a file" for path, file in wanted.items() if file.bytes > MAX_FILE_BYTES]
+    too_large = [path for path, file in wanted.items() if file.num_bytes > MAX_FILE_BYTES]
+    problems = [f"{path} is above the Hub's {MAX_FILE_BYTES:,} bytes a file" for path in too_large]
     there: dict[str, int] = {}
     for folder in sorted({path.split("/")[0] for path in wanted}):
         there |= {info.path: info.size for info in store.list(folder) if info.path in wanted}
     for path, file in wanted.items():
         if path not in there:
             problems.append(f"{path} is missing")
-        elif there[path] != file.bytes:
-            problems.append(f"{path} has {there[path]} bytes, expected {file.bytes}")
+        elif there[path] != file.num_bytes:
+            problems.append(f"{path} has {there[path]} bytes, expected {file.num_bytes}")
     if problems:
         more = f" and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
         raise InputError(

@@ -51,6 +51,7 @@ DENIED: Final = frozenset({401, 403})
 STALE: Final = 412
 MAX_PULLS: Final = 200
 """Pull requests, the newest first, among which an unfinished one of ours is looked for."""
+NUM_THREADS: Final = 4
 AT_ONCE: Final = 16
 """Publishers that may open theirs at the same moment and are told apart."""
 
@@ -145,9 +146,7 @@ class Hub:
 
     def create(self, *, private: bool) -> None:
         """Create the repo; nothing if it is there."""
-        self._ask(
-            "create the repo", lambda: self._api.create_repo(self.repo_id, repo_type=KIND, private=private, exist_ok=True)
-        )
+        self._ask("create the repo", lambda: self._api.create_repo(self.repo_id, repo_type=KIND, private=private, exist_ok=True))
 
     def check_write(self) -> None:
         """Prove that the token may write here, before anything is sent.
@@ -158,7 +157,7 @@ class Hub:
         from huggingface_hub import CommitOperationAdd  # noqa: PLC0415
 
         probe = CommitOperationAdd("published.json", b"{}")
-        self._ask("check that it may be written", lambda: self._api.preupload_lfs_files(self.repo_id, [probe], repo_type=KIND, free_memory=False))
+        self._ask("check that it may be written", lambda: self._api.preupload_lfs_files(self.repo_id, [probe], repo_type=KIND))
 
     def revision(self, name: str = MAIN) -> Revision:
         """The commit that a revision is at and the files of that commit.
@@ -173,13 +172,13 @@ class Hub:
         return Revision(commit, self._ask(f"files of {name}", lambda: self._files(commit)))
 
     def _files(self, commit: str) -> dict[str, Entry]:
+        from huggingface_hub.hf_api import RepoFile  # noqa: PLC0415
+
         listed = self._api.list_repo_tree(self.repo_id, repo_type=KIND, revision=commit, recursive=True)
         found = {}
         for file in listed:
-            size = getattr(file, "size", None)  # a folder has none
-            if size is not None:
-                lfs = getattr(file, "lfs", None)
-                found[file.path] = Entry(int(size), None if lfs is None else str(lfs.sha256), str(file.blob_id))
+            if isinstance(file, RepoFile):
+                found[file.path] = Entry(file.size, None if file.lfs is None else file.lfs.sha256, file.blob_id)
         return found
 
     def read(self, path: str, revision: str) -> bytes | None:
@@ -208,7 +207,9 @@ class Hub:
         """Send the bytes of large files that the Hub does not have yet; small ones go with the commit. Nothing becomes visible."""
         self._ask(
             "upload",
-            lambda: self._api.preupload_lfs_files(self.repo_id, additions, repo_type=KIND, revision=revision, free_memory=False, num_threads=4),
+            lambda: self._api.preupload_lfs_files(
+                self.repo_id, additions, repo_type=KIND, revision=revision, free_memory=False, num_threads=NUM_THREADS
+            ),
         )
 
     def commit(self, operations: Sequence[Any], *, revision: str, parent: str, title: str, text: str) -> str:
@@ -322,7 +323,7 @@ class Hub:
                 failures += 1
                 if not may_pass or failures >= TRIES:
                     raise self._named(what, error) from error
-                wait(random.random() * min(CAP_SECONDS, BASE_SECONDS * 2.0**failures))  # noqa: S311  only when, never what
+                wait(random.random() * min(CAP_SECONDS, BASE_SECONDS * 2.0**failures))  # noqa: S311
 
     def _wait(self, what: str, error: BaseException, waits: int) -> None:
         wanted = wait_seconds(error)
@@ -342,14 +343,15 @@ class Hub:
         if status in DENIED or kind in {"GatedRepoError", "LocalTokenNotFoundError"}:
             remedy = "give HF_TOKEN a token with write access to this repo, and check that its owner is you or an organization of yours"
             return AccessDenied(f"{subject}: access denied by {self.endpoint} ({found}); {remedy}")
-        if kind in {"RepositoryNotFoundError", "RevisionNotFoundError"} or status == 404:  # noqa: PLR2004
+        if kind in {"RepositoryNotFoundError", "RevisionNotFoundError"} or status == 404:
             return NotFound(f"{subject}: it is not there, or this token may not see it ({found}); check the name, its owner and HF_TOKEN")
         if status in {409, STALE}:
             return Conflict(f"{subject}: {found}")
         if kind == "OfflineModeIsEnabled":
             return Unavailable(f"{subject}: the Hub is turned off by HF_HUB_OFFLINE; unset it")
         if _passes(error):
-            return Unavailable(f"{subject}: no usable answer from {self.endpoint} until the retries ended ({found}); check the network, run again")
+            remedy = "check the network, then run again"
+            return Unavailable(f"{subject}: no usable answer from {self.endpoint} until the retries ended ({found}); {remedy}")
         if "xet-write-token" in str(error):
             return StorageError(f"{subject}: {self.endpoint} has no Xet storage ({found}); set HF_HUB_DISABLE_XET=1, which uploads by LFS")
         if status or isinstance(error, (OSError, RuntimeError, ValueError)):
@@ -360,10 +362,10 @@ class Hub:
 def _client() -> HfApi:
     """The official client, quiet: it would print signed addresses of uploads."""
     from huggingface_hub import HfApi, get_token  # noqa: PLC0415
-    from huggingface_hub.utils import disable_progress_bars  # noqa: PLC0415
-    from huggingface_hub.utils.logging import set_verbosity_error  # noqa: PLC0415
+    from huggingface_hub.utils import logging  # noqa: PLC0415
+    from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
 
-    set_verbosity_error()
+    logging.set_verbosity(40)  # of errors
     disable_progress_bars()
     # False: no token at all, where None would read one from a file.
     return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=get_token() or False, library_name="shardmill")

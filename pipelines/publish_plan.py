@@ -77,7 +77,7 @@ class Todo:
     @property
     def bytes(self) -> int:
         """To be sent, at most: what the Hub has already is not sent again."""
-        return sum(file.bytes for file in self.add)
+        return sum(file.num_bytes for file in self.add)
 
     @property
     def num_commits(self) -> int:
@@ -116,7 +116,7 @@ def check_publishable(edition: Edition, state: State) -> None:
         raise VersionConflict(f"{what}, which is another {name} than that of {edition.store.uri}; publish to another repo_id")
     if not _descends(edition, str(state.digest), name):
         raise VersionConflict(
-            f"{what}, and {edition.version} of {edition.store.uri} does not come from it; publish to another repo_id, or from its own output"
+            f"{what}, and {edition.version} of {edition.store.uri} does not come from it; publish to another repo_id, or from that output"
         )
 
 
@@ -128,7 +128,8 @@ def check_unused(repo_id: str, state: State) -> None:
     """
     found = [] if state.raw is not None else sorted(path for path in state.revision.files if path not in HARMLESS)
     if found:
-        names = ", ".join(shown(path) for path in found[:MAX_SHOWN]) + (f" and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else "")
+        more = f" and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else ""
+        names = ", ".join(shown(path) for path in found[:MAX_SHOWN]) + more
         raise ConfigError(
             f"{repo_id}: it holds something else ({names}) and no {MANIFEST}, so nothing is published over it; "
             "give another repo_id, or delete these files there first"
@@ -158,7 +159,7 @@ def todo_of(edition: Edition, held: Mapping[str, Entry], state: State) -> Todo:
 
 def is_held(edition: Edition, file: File, entry: Entry | None) -> bool:
     """Whether a file of a branch is the one that is wanted."""
-    if entry is None or entry.size != file.bytes:
+    if entry is None or entry.size != file.num_bytes:
         return False
     if file.sha256 is None:  # its name says what is in it
         return True
@@ -198,7 +199,7 @@ def announcement(edition: Edition, todo: Todo) -> str:
     )
 
 
-def tag_problem(edition: Edition, tagged: bytes | None) -> None:
+def check_tag(edition: Edition, tagged: bytes | None) -> None:
     """Refuse a tag of this version's name on something else. `tagged`: the manifest that the tag has; None: it has none.
 
     Raises:
@@ -206,7 +207,8 @@ def tag_problem(edition: Edition, tagged: bytes | None) -> None:
     """
     if tagged != edition.raw:
         raise VersionConflict(
-            f"{edition.settings.repo_id}: the tag {edition.version} is there and names something else; delete it there, or give another repo_id"
+            f"{edition.settings.repo_id}: the tag {edition.version} is there and names something else; "
+            "delete it there, or give another repo_id"
         )
 
 
@@ -217,4 +219,6 @@ def check_sent(file: File, sha256: str) -> None:
         InputError: It was changed in the output.
     """
     if file.sha256 is not None and sha256 != file.sha256:
-        raise InputError(f"{file.path}: its sha256 is {sha256}, the version's tables say {file.sha256}: it was changed; restore it from a copy")
+        raise InputError(
+            f"{file.path}: its sha256 is {sha256}, the version's tables say {file.sha256}: it was changed; restore it from a copy"
+        )

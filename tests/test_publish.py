@@ -1,4 +1,4 @@
-"""A repo moves to a version at once, or not at all; what was published is not published again; what is in the way is said before anything is sent."""
+"""A repo moves to a version at once, or not at all; publishing again does nothing; what is in the way is said before anything is sent."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def test_the_repo_holds_the_version_in_one_commit_and_says_where_its_data_lie(hu
     assert (done.version, done.changed, done.pull) == ("v1", True, None)
     repo = hub.repo(REPO)
     assert repo.is_private
-    assert moves[-1] == "v1" and moves.count("v1") == 1
+    assert moves[-1] == "v1"
+    assert moves.count("v1") == 1
     assert len(commits(hub)) == 1
     assert repo.tags == {"v1": repo.head()}
     about = json.loads(repo.tree()["published.json"])
@@ -71,7 +72,8 @@ def test_publishing_the_same_again_does_nothing(hub, made, include_data):
     again = published(made[0], include_data=include_data)
     assert not again.changed
     assert again.commit == head == hub.repo(REPO).head()
-    assert hub.uploads == uploads and set(uploads.values()) <= {1}
+    assert hub.uploads == uploads
+    assert set(uploads.values()) <= {1}
     assert len(commits(hub)) == 1
 
 
@@ -137,7 +139,8 @@ def test_a_pull_request_holds_the_version_and_main_stays(hub, made, monkeypatch,
     before = repo.head()
     done = published(made[1], create_pr=True)
     assert done.pull is not None
-    assert repo.head() == before and repo.tags.keys() == {"v1"}
+    assert repo.head() == before
+    assert repo.tags.keys() == {"v1"}
     pull = repo.pulls[done.pull.number]
     assert pull.status == "open"
     assert whole(repo.tree(f"refs/pr/{done.pull.number}")) == "v2"
@@ -167,7 +170,8 @@ def test_a_repo_that_holds_something_else_is_left_alone(hub, made):
         published(made[0])
     with pytest.raises(ConfigError, match="holds something else"):
         check_repo(settings())
-    assert not hub.uploads and not commits(hub)
+    assert not hub.uploads
+    assert not commits(hub)
 
 
 def test_a_public_repo_is_not_written_to_as_a_private_one(hub, made):
@@ -200,7 +204,8 @@ def test_a_tag_that_names_something_else_is_told_before_anything_is_sent(hub, ma
     repo.create_tag("v1", repo.head())
     with pytest.raises(VersionConflict, match="tag v1 is there and names something else"):
         published(made[0])
-    assert not hub.uploads and not commits(hub)
+    assert not hub.uploads
+    assert not commits(hub)
 
 
 @pytest.mark.parametrize("token", ["read", "stranger", "none"])
@@ -212,7 +217,8 @@ def test_who_may_not_write_is_told_before_anything_is_sent(hub, made, monkeypatc
     with pytest.raises((AccessDenied, NotFound)) as caught:
         published(made[0])
     assert "HF_TOKEN" in caught.value.message
-    assert not hub.uploads and not commits(hub)
+    assert not hub.uploads
+    assert not commits(hub)
     with pytest.raises((AccessDenied, NotFound)):
         check_repo(settings())
 
