@@ -33,11 +33,12 @@ from pipelines.rows import Ints, Mask
 from pipelines.storage import Store
 
 TAKEDOWN: Final = "takedown"
-"""Name, and type, under which documents that were taken out are counted; the second such entry of a manifest is `takedown-2`."""
+"""Name, and type, under which documents that were taken out are counted; the second such entry of a manifest is `takedown-2`.
+
+No operator of a pipeline may have such a name (settings.RESERVED_NAME).
+"""
 TAKEN_DOWN: Final = "taken_down"
 """Reason under which they are."""
-RESERVED: Final = re.compile(rf"{TAKEDOWN}(-\d+)?")
-"""Names that no operator of a pipeline may have."""
 FOLDER: Final = f"{ROOT}/tombstones"
 NUMBERED: Final = re.compile(rf"{FOLDER}/t(\d+)\.arrow")
 HASH: Final = pa.binary(16)
@@ -245,7 +246,7 @@ def _read(store: Store, path: str) -> pa.Table:
 def _damaged(store: Store, path: str, why: str) -> InputError:
     return InputError(
         f"{store.uri}: {path} cannot be read ({why}): it says which documents were taken out and may not come back; restore it from a "
-        "copy, or remove it and take them out again with `shardmill takedown`"
+        "copy; if there is none, remove it, and know that later runs may bring the documents back that only it names"
     )
 
 
