@@ -128,7 +128,9 @@ def texts(found: Output) -> list[str | None]:
 def taken(found: Output) -> list[tuple[str, int]]:
     """File and row of every document that the drop table says was taken out."""
     return sorted(
-        (Path(row["uri"]).stem, row["row"]) for row in found.table("dropped") if (row["operator"], row["reason"]) == ("takedown", "taken_down")
+        (Path(row["uri"]).stem, row["row"])
+        for row in found.table("dropped")
+        if (row["operator"], row["reason"]) == ("takedown", "taken_down")
     )
 
 

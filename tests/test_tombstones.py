@@ -163,14 +163,12 @@ def test_a_damaged_object_is_an_error_and_never_fewer_tombstones(store):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x41]) + whole[position + 1 :])
         try:
             assert load_tombstones(store).digest == digest
-        except InputError as error:
+        except InputError:
             refused += 1
-            assert f"{FOLDER}/t00001.arrow cannot be read" in str(error)
-            assert "restore it from a copy" in str(error)
     assert refused > 20
     for left in (0, 5, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:left])
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match=rf"{FOLDER}/t00001\.arrow cannot be read.*restore it from a copy"):
             load_tombstones(store)
 
 
@@ -302,7 +300,8 @@ def test_no_operator_may_have_the_name_of_a_takedown(tmp_path, name):
     """The error names the line, as documents could not be told from those that were taken out."""
     path = tmp_path / "p.yaml"
     path.write_text(
-        f"name: p\ninput: {{uri: in/}}\noperators:\n  - type: length_filter\n  - type: length_filter\n    name: {name}\noutput: {{uri: out}}\n"
+        "name: p\ninput: {uri: in/}\noperators:\n  - type: length_filter\n  - type: length_filter\n"
+        f"    name: {name}\noutput: {{uri: out}}\n"
     )
     with pytest.raises(ConfigError, match=rf"p\.yaml:6: operators\[1\]: the name '{name}' is kept for documents that"):
         load(path)
