@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
-from changing import project
-from corpora import no_fsync
-from pipelines_made import shm_path
-from ray_servers import connected, ray_cluster
-from servers import fault_proxy, s3_server
+import hub_environment
 
-__all__ = ["connected", "fault_proxy", "no_fsync", "project", "ray_cluster", "s3_server", "shm_path"]
+hub_environment.settle()  # the Hugging Face clients read the environment when they are imported, which the modules below may do
+
+import pytest  # noqa: E402
+from changing import project  # noqa: E402
+from corpora import no_fsync  # noqa: E402
+from hub_server import hub  # noqa: E402
+from pipelines_made import shm_path  # noqa: E402
+from ray_servers import connected, ray_cluster  # noqa: E402
+from servers import fault_proxy, s3_server  # noqa: E402
+
+__all__ = ["connected", "fault_proxy", "hub", "no_fsync", "project", "ray_cluster", "s3_server", "shm_path"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
