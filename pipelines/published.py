@@ -1,7 +1,7 @@
 """What was published, as one store: the repo on the Hub, and for what it does not hold the output that it was published from.
 
-Owns published.json as a reader sees it, which files are looked for where, and how far a repo is trusted. A repo may be anybody's: only local
-paths and S3 are followed, with a few options that hold no secret, and nothing outside of the places that a version has is ever read there.
+Owns published.json as a reader sees it, which files are looked for where, and how far a repo is trusted. A repo may be anybody's: only
+local paths and S3 are followed, with a few options that hold no secret, and nothing is read there but the files that a version has.
 """
 
 from __future__ import annotations
@@ -177,8 +177,8 @@ def is_followed(uri: str) -> bool:
 class PublishedStore(UnwritableStore):
     """A published version: what the repo holds from the Hub, the rest from the output that it was published from.
 
-    Paths of documents, tokens, side tables and inventories are the output's (unless the repo has the data), and only those of versions up to
-    the published one: the output may have gone on. Everything else is the Hub's. Nothing is opened there before it is needed.
+    Paths of documents, tokens, side tables and inventories are the output's (unless the repo has the data), and only those of versions up
+    to the published one: the output may have gone on. Everything else is the Hub's. The output is not opened before it is needed.
 
     Attributes:
         hub: The repo, at one commit.
@@ -195,7 +195,7 @@ class PublishedStore(UnwritableStore):
         self._location: Store | None = None
         self._unreadable: LocationUnreadable | None = None
 
-    def __reduce__(self) -> tuple[type[Store], tuple[Any, ...]]:  # type: ignore[override]  # made of other things
+    def __reduce__(self) -> tuple[type[Store], tuple[Any, ...]]:
         return type(self), (self.hub, self.told, self._given)
 
     # Where what is

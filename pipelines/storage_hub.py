@@ -83,7 +83,7 @@ class HubStore(UnwritableStore):
         self._resolving = threading.Lock()
         self._listing_once = threading.Lock()
 
-    def __reduce__(self) -> tuple[type[Store], tuple[Any, ...]]:  # type: ignore[override]  # a third argument
+    def __reduce__(self) -> tuple[type[Store], tuple[Any, ...]]:
         return type(self), (self.uri, self.options, self._commit)
 
     @property
@@ -130,7 +130,8 @@ class HubStore(UnwritableStore):
 
     def _get(self, url: str, subject: str, headers: Mapping[str, str], *, path: str | None = None) -> Any:
         """One answer. `path`: the file that is downloaded; where the Hub redirected for it before, that address is asked at once."""
-        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # noqa: PLC0415
+        from huggingface_hub import get_session, hf_raise_for_status  # noqa: PLC0415
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # noqa: PLC0415  public, not exported by name
 
         def request() -> Any:
             known = self._redirects.get(path) if path is not None else None
@@ -263,15 +264,13 @@ class HubStore(UnwritableStore):
 
 
 def _place(uri: str) -> _Place:
-    from huggingface_hub.utils import parse_hf_uri  # noqa: PLC0415
+    from huggingface_hub import parse_hf_uri  # noqa: PLC0415
 
     try:
         found = parse_hf_uri(uri.rstrip("/"))
         folder = checked_path(found.path_in_repo) if found.path_in_repo else ""
     except (ValueError, StorageError) as error:
-        raise ConfigError(
-            f"{shown(uri)}: no dataset repo of the Hub ({shown(error)}); write hf://datasets/OWNER/NAME[@REVISION]"
-        ) from error
+        raise ConfigError(f"{shown(uri)}: no dataset repo of the Hub ({shown(error)}); write {SCHEME}OWNER/NAME[@REVISION]") from error
     return _Place(found.to_uri(), found.id, found.revision, folder)
 
 

@@ -101,7 +101,7 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
     if isinstance(store, PublishedStore):
         check_published(finished, store, checks)
         check_preview(finished, store, checks)
-        check_preview_card(finished, store, checks)
+        check_preview_card(store, checks)
     attempts = Attempts(store, checks)
     shards = attempts.make(SHARD_CHECKS, lambda: check_shards(finished, checks), None)
     attempts.make(("tokens",), lambda: check_tokens(finished, None if shards is None else shards[0], checks), None)
@@ -115,7 +115,7 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
         return Verification(store.uri, finished.version, tuple(checks.made))
     attempts.make(("token shards",), lambda: check_token_shards(finished, shards[0], checks), None)
     if isinstance(store, PublishedStore):
-        attempts.make(("preview documents",), lambda: check_preview_documents(finished, store, shards[0], checks), None)
+        attempts.make(("preview documents",), lambda: check_preview_documents(store, shards[0], checks), None)
     if not isinstance(store, PublishedStore) or store.told.include_data:
         check_card(finished, shards[0], checks)
     return _verification(finished, shards[0], checks)

@@ -52,10 +52,8 @@ def load_earlier(finished: Finished, checks: Checks) -> EarlierFiles | None:
     uri = finished.manifest["config"].get("history")
     number = len(had["generations"])
     if isinstance(finished.store, PublishedStore) and not is_followed(str(uri)):
-        checks.skip(
-            CHECK,
-            f"not checkable: a repo's manifest is not followed to {shown(uri)}; that documents kept by earlier runs are theirs is not proven",
-        )
+        why = f"{shown(uri)}, which a repo names, is not followed"
+        checks.skip(CHECK, f"not checkable: {why}; that documents kept by earlier runs are theirs is not proven")
         return None
     try:
         store = open_store(str(uri), finished.store.options)

@@ -48,7 +48,7 @@ def _problems(finished: Finished, store: PublishedStore, told: dict[str, object]
     yield from found.problems
 
 
-def check_preview_documents(finished: Finished, store: PublishedStore, shards: pa.Table, checks: Checks) -> None:
+def check_preview_documents(store: PublishedStore, shards: pa.Table, checks: Checks) -> None:
     """Every document of the preview is one of the shards', as often as it is in the preview."""
     if store.told.preview is None or any(not check.ok for check in checks.made if check.name in (NAME, "shards", "shards table")):
         return

@@ -30,7 +30,7 @@ MAX_UNFINISHED: Final = 20
 
 
 def check_published(finished: Finished, store: PublishedStore, checks: Checks) -> None:
-    """What only a repo has, published.json and the files at its root, fits the version; the repo has no other files; the output is there."""
+    """What only a repo has fits the version, the repo has no other files, and the output that it points to is there."""
     proven = f"{PUBLISHED} is of {finished.version}, and of the manifest that is here"
     checks.judge("published", _told_problems(finished, store), proven)
     checks.judge("root table", _root_problems(finished, store), f"{SHARDS} is {finished.folder}/{SHARDS}, byte for byte")
@@ -114,13 +114,13 @@ def _stray(finished: Finished, store: PublishedStore, path: str) -> str | None:
     if first in ("data", "tokens"):
         return None if told.include_data else f"the repo holds documents, but {PUBLISHED} says that it does not"
     if first == "versions":
-        return _stray_of_version(finished, store, path, rest)
+        return _stray_of_version(finished, store, rest)
     if told.include_data and path == finished.manifest["input"].get("inventory"):
         return None
     return "it is not part of a published version"
 
 
-def _stray_of_version(finished: Finished, store: PublishedStore, path: str, rest: str) -> str | None:
+def _stray_of_version(finished: Finished, store: PublishedStore, rest: str) -> str | None:
     version, _, name = rest.partition("/")
     if version != finished.version:
         is_older = VERSION.fullmatch(version) is not None and int(version[1:]) < finished.number
@@ -166,7 +166,7 @@ def _digest_there(store: PublishedStore, path: str) -> str | None:
 # --- the card
 
 
-def check_preview_card(finished: Finished, store: PublishedStore, checks: Checks) -> None:
+def check_preview_card(store: PublishedStore, checks: Checks) -> None:
     """The card names the preview, and, of a repo without the data, nothing else."""
     path = None if store.told.preview is None else str(store.told.preview["path"])
     proven = f"load_dataset reads {path or 'nothing'} as the preview: {CARD} names it" + ("" if store.told.include_data else " alone")
