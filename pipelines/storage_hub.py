@@ -79,6 +79,7 @@ class HubStore(UnwritableStore):
         self._prefix = folder_prefix(place.folder)
         self._commit = commit
         self._folders: dict[str, Listing] = {}
+        self._whole: set[str] = set()
         self._redirects: dict[str, str] = {}
         self._resolving = threading.Lock()
         self._listing_once = threading.Lock()
@@ -227,20 +228,23 @@ class HubStore(UnwritableStore):
         """What is directly in a folder; nothing if there is none."""
         with self._listing_once:
             if folder not in self._folders:
-                found: dict[str, Listing] = {folder: {}}
-                self._take(folder, found, recursive=False)
-                self._folders.update(found)
+                self._folders.update({folder: {}} if self._is_known(folder) else self._taken(folder, recursive=False))
             return self._folders[folder]
 
     def _list_all(self, folder: str) -> None:
         """List a folder and all below it, with a request for a thousand entries instead of one a folder."""
         with self._listing_once:
-            if folder not in self._folders:
-                found: dict[str, Listing] = {folder: {}}
-                self._take(folder, found, recursive=True)
-                self._folders.update(found)
+            if not self._is_known(folder):
+                self._folders.update(self._taken(folder, recursive=True))
+                self._whole.add(folder)
 
-    def _take(self, folder: str, into: dict[str, Listing], *, recursive: bool) -> None:
+    def _is_known(self, folder: str) -> bool:
+        """Whether all that is below a folder was listed: what has no listing then is not there."""
+        above = [folder.rsplit("/", depth)[0] for depth in range(folder.count("/") + 1)]
+        return not self._whole.isdisjoint({"", *above} if folder else {""})
+
+    def _taken(self, folder: str, *, recursive: bool) -> dict[str, Listing]:
+        into: dict[str, Listing] = {folder: {}}
         full = (self._prefix + folder).rstrip("/")
         url = f"{self._endpoint()}/api/datasets/{self.repo}/tree/{self.commit}" + (f"/{quote(full, safe='')}" if full else "")
         pages = self._pages(f"{url}?recursive={str(recursive).lower()}&expand=false", self.locate(folder))
@@ -252,6 +256,7 @@ class HubStore(UnwritableStore):
                 into.setdefault(parent, {})[name] = None if is_folder else _info(entry, path)
                 if is_folder and recursive:
                     into.setdefault(path, {})
+        return into
 
     def _pages(self, url: str | None, subject: str) -> Iterator[Mapping[str, Any]]:
         while url is not None:

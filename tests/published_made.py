@@ -59,9 +59,19 @@ def repo_files(
 
 
 def preview_of(output: Store, shards: Sequence[str]) -> bytes:
-    """The last documents of each shard."""
-    tables = [pq.read_table(io.BytesIO(output.read(path))) for path in shards]
-    return made.parquet(pa.concat_tables([table.slice(max(0, table.num_rows - PREVIEW_ROWS)) for table in tables]))
+    """The last documents of each shard, and in the footer where they are from."""
+    tables, runs = [], []
+    for path in shards:
+        table = pq.read_table(io.BytesIO(output.read(path)))
+        start = max(0, table.num_rows - PREVIEW_ROWS)
+        tables.append(table.slice(start))
+        runs.append([path, start, table.num_rows - start])
+    whole = pa.concat_tables(tables)
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, whole.schema) as writer:
+        writer.write_table(whole)
+        writer.add_key_value_metadata({"shardmill.preview": json.dumps(runs)})
+    return sink.getvalue()
 
 
 def card(preview: str, globs: Sequence[str]) -> bytes:
