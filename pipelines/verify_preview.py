@@ -90,7 +90,8 @@ def _different(
 
 def _rows(store: PublishedStore, shard: str, start: int, rows: int, columns: Sequence[str]) -> pa.Table | None:
     """Some rows of a shard; None if it has no such rows or columns."""
-    found, before = [], 0
+    found: list[pa.RecordBatch] = []
+    before = 0
     try:
         with opened_parquet(store, shard) as file:
             for group in range(file.num_row_groups):

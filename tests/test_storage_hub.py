@@ -195,9 +195,7 @@ def test_an_address_that_expired_is_asked_for_again(hub: Hub, store: HubStore) -
 # --- refusals
 
 
-def test_a_repo_that_is_not_there_or_private_is_told_with_its_remedy(
-    hub: Hub, store: HubStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_repo_that_is_not_there_or_private_is_told_with_its_remedy(hub: Hub, store: HubStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Hub says the same of both; the message names the repo and how to sign in."""
     hub.create("org/hidden", FILES, private=True)
     assert opened("hf://datasets/org/hidden").read("README.md") == FILES["README.md"]
