@@ -112,10 +112,10 @@ def verify(uri: str, version: str | None, as_json: bool) -> None:
 @click.option("--output", "target", type=click.Path(path_type=Path), help="Where to write the report; default: standard output.")
 def report(uri: str, version: str | None, target: Path | None) -> None:
     """Write the HTML report of a finished version."""
-    from pipelines.storage import open_store  # noqa: PLC0415
+    from pipelines.published import open_finished  # noqa: PLC0415
     from pipelines.version import current_manifest  # noqa: PLC0415
 
-    store = open_store(uri)
+    store = open_finished(uri, version=version)
     if version is None:
         found = current_manifest(store)
         if found is None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.commit import CommitLog, Record, TornRecord, epoch_of
-from pipelines.errors import NotFound
+from pipelines.errors import LocationUnreadable, NotFound
 from pipelines.frames import read_frames, refs
 from pipelines.legible import legible
 from pipelines.objectfile import opened_parquet
@@ -162,7 +162,7 @@ def table_examples(store: Store, files: Sequence[Mapping[str, Any]]) -> list[dic
         with opened_parquet(store, files[0]["path"]) as reader:
             for batch in islice(reader.iter_batches(batch_size=TABLE_ROWS, columns=list(EXAMPLE_COLUMNS)), 1):
                 chosen.add(batch)
-    except (NotFound, pa.ArrowException, OSError):
+    except (NotFound, LocationUnreadable, pa.ArrowException, OSError):
         return []  # `verify` is who says what is wrong with it
     return chosen.rows
 

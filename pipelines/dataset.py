@@ -13,9 +13,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.errors import InputError, NotFound, shown
+from pipelines.errors import InputError, NotFound, StorageError, shown
 from pipelines.objectfile import opened_parquet
-from pipelines.storage import Store, open_store
+from pipelines.published import open_finished
+from pipelines.storage import Store, checked_path
 
 if TYPE_CHECKING:
     import datasets
@@ -38,9 +39,10 @@ def open_dataset(
     changes their order. Memory holds one row group.
 
     Args:
-        uri: The output.
-        version: As `v1`; None: the current one.
-        storage_options: For the store, as in the pipeline file.
+        uri: The output; or `hf://datasets/org/name[@revision]`, where a version was published. It is read at one commit, and its documents
+            from where that says they are.
+        version: As `v1`; None: the current one. Of a repo: the one that its tag of that name holds.
+        storage_options: For the store, as in the pipeline file; of a repo, for the output that it points to.
         columns: Only these, in this order; None: all. With `tokens`: what comes beside `input_ids`.
         tokens: Stream token ids: `id`, `input_ids` and `num_tokens` of each document, nothing else is read. The ids are a NumPy array of
             the type that they are stored in; `.with_format("torch")` makes int64 tensors of them.
@@ -49,13 +51,14 @@ def open_dataset(
 
     Raises:
         NotFound: Nothing, or not this version, is finished here.
+        LocationUnreadable: What a repo points to cannot be read from here.
         InputError: There is no such column, or there are no token ids.
     """
     import datasets  # noqa: PLC0415  a second and 100 MB that only this call needs
 
     if sequence_length is not None and not tokens:
         raise InputError("sequence_length: only token ids can be packed; say tokens=True too")
-    store = open_store(uri, storage_options)
+    store = open_finished(uri, storage_options, version=version)
     paths = shard_paths(store, version)
     whole = _schema(store, paths[0])
     schema = _chosen(whole, columns, uri)
@@ -76,7 +79,7 @@ def shard_paths(store: Store, version: str | None = None) -> list[str]:
 
     Raises:
         NotFound: Nothing, or not this version, is finished here.
-        InputError: Its table names no shard.
+        InputError: Its table names no shard, or something that is no path in the store.
     """
     name = _current(store) if version is None else version
     try:
@@ -88,7 +91,18 @@ def shard_paths(store: Store, version: str | None = None) -> list[str]:
     paths: list[str] = pq.read_table(io.BytesIO(content), columns=["path"], use_threads=False).column("path").to_pylist()
     if not paths:
         raise InputError(f"{store.locate(f'versions/{name}/shards.parquet')}: it names no shard; `shardmill verify` says what is wrong")
+    _require_inside(store, name, paths)
     return paths
+
+
+def _require_inside(store: Store, version: str, paths: Sequence[str]) -> None:
+    """A table may be a stranger's: what it names is read from the store and nowhere else."""
+    for path in paths:
+        try:
+            checked_path(path)
+        except StorageError as error:
+            table = store.locate(f"versions/{version}/shards.parquet")
+            raise InputError(f"{table}: {error.message}; `shardmill verify` says what is wrong") from error
 
 
 def _current(store: Store) -> str:

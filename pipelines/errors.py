@@ -7,6 +7,7 @@ ShardmillError                 exit status 1 unless said otherwise
 ├── StorageError                  a store refused or failed
 │   ├── NotFound                  there is no such object
 │   ├── Conflict                  the object is not what the caller had seen (compare-and-swap)
+│   ├── LocationUnreadable        what a published version points to cannot be read from here
 │   ├── AccessDenied              credentials or permissions: retrying cannot help
 │   ├── Throttled, Unavailable    may pass: retried with backoff before they surface
 │   ├── StorageFull               no space or quota is left: retrying cannot help
@@ -77,6 +78,10 @@ class NotFound(StorageError):
 
 class Conflict(StorageError):
     """The object is not what the caller had seen."""
+
+
+class LocationUnreadable(StorageError):
+    """What a published version points to cannot be read from here; what is in its repo can."""
 
 
 class AccessDenied(StorageError):

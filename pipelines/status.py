@@ -17,8 +17,9 @@ from pipelines.errors import NotFound, StorageError
 from pipelines.lease import LEASE_SECONDS, Holder, current
 from pipelines.lease import PATH as LEASE
 from pipelines.legible import legible, seconds
+from pipelines.published import open_finished
 from pipelines.status_lines import render_status
-from pipelines.storage import Store, open_store
+from pipelines.storage import Store
 from pipelines.version import claims, current_manifest
 
 __all__ = ["State", "render_status", "status"]
@@ -54,7 +55,7 @@ def status(uri: str, storage_options: Mapping[str, Any] | None = None) -> dict[s
     Raises:
         StorageError: The output cannot be read.
     """
-    store = open_store(uri, storage_options)
+    store = open_finished(uri, storage_options)
     found = current_manifest(store)
     manifest = None if found is None else found[0]
     plan = _plan(store)

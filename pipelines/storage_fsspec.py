@@ -15,8 +15,9 @@ from urllib.parse import urlsplit, urlunsplit
 import fsspec
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
-from pipelines.errors import ConfigError, Conflict, InputChanged, InputError, NotFound, UnsafeStore, shown
+from pipelines.errors import ConfigError, Conflict, InputChanged, InputError, NotFound, shown
 from pipelines.storage_contract import ObjectInfo, Store, StoreKind, Upload, checked_path, checked_range, ends_early, folder_prefix
+from pipelines.storage_readonly import UnwritableStore
 
 ETAG_FIELDS = ("ETag", "etag", "blob_id", "md5", "md5Hash", "content_md5", "checksum", "generation", "mtime", "updated", "last_modified")
 TIME_FIELDS = ("mtime", "updated", "last_modified", "LastModified", "modified", "created")
@@ -167,7 +168,7 @@ class _MemoryUpload:
         self._buffer.close()
 
 
-class ReadOnlyStore(Store):
+class ReadOnlyStore(UnwritableStore):
     """Whatever fsspec reads and we have no conditional writes for.
 
     Few of these servers take a condition for a read: an etag is compared once an object and process, before its first range. Every
@@ -218,14 +219,6 @@ class ReadOnlyStore(Store):
         if details.get("type") == "directory":
             raise NotFound(f"{self.locate(path)}: expected a file, found a folder")
         return self._object({**details, "name": self._full(path)})
-
-    def exists(self, path: str) -> bool:
-        """See Store."""
-        try:
-            self.info(path)
-        except NotFound:
-            return False
-        return True
 
     def read(self, path: str, *, etag: str | None = None) -> bytes:
         """See Store."""
@@ -282,39 +275,6 @@ class ReadOnlyStore(Store):
             path = self._relative(details["name"]).rstrip("/")
             if path.rpartition("/")[2].startswith(starting):
                 yield path if details.get("type") == "directory" else self._object(details)
-
-    def create(self, path: str, data: bytes) -> bool:  # noqa: ARG002 - the contract's
-        """Refused."""
-        raise self._unsafe()
-
-    def replace(self, path: str, data: bytes, *, etag: str | None) -> str:  # noqa: ARG002 - the contract's
-        """Refused."""
-        raise self._unsafe()
-
-    def _upload(self, path: str, *, conditional: bool) -> Upload:  # noqa: ARG002 - the contract's
-        raise self._unsafe()
-
-    def delete(self, paths: Iterable[str]) -> int:  # noqa: ARG002 - the contract's
-        """Refused."""
-        raise self._unsafe()
-
-    def discard_unfinished(self, older_than_seconds: float) -> int:  # noqa: ARG002 - the contract's
-        """Refused."""
-        raise self._unsafe()
-
-    def now(self) -> float:
-        """Refused: nobody may hold a lease here."""
-        raise self._unsafe()
-
-    def check(self) -> None:
-        """Always refused: fsspec has no compare-and-swap, and `mode="create"` of most file systems is a check and then a write."""
-        raise self._unsafe()
-
-    def _unsafe(self) -> UnsafeStore:
-        return UnsafeStore(
-            f"{self.uri}: this kind of store can be read, but has no conditional writes here, so no run may write to it; use a local path "
-            "or an s3:// URI as output.uri"
-        )
 
 
 def without_secrets(uri: str) -> str:

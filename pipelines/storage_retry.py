@@ -10,7 +10,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -222,8 +222,7 @@ def refused(error: BaseException) -> bool:
 def retry_after_seconds(error: BaseException) -> float:
     """How long the store asked to wait (`Retry-After`, in seconds or as a date), at most two minutes; 0 if it did not."""
     for e in _chain(error):
-        response = getattr(e, "response", None)
-        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}) if isinstance(response, dict) else {}
+        headers = _headers(e)
         value = str(headers.get("retry-after", "")).strip()
         if value.isdigit():
             return min(float(value), MAX_RETRY_AFTER_SECONDS)
@@ -234,6 +233,13 @@ def retry_after_seconds(error: BaseException) -> float:
                 return 0.0
             return min(max(wait.total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)
     return 0.0
+
+
+def _headers(error: BaseException) -> Mapping[str, str]:
+    """Headers of the answer that an error carries, by their names in small letters."""
+    response = getattr(error, "response", None)
+    found = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}) if isinstance(response, dict) else getattr(response, "headers", {})
+    return {str(name).lower(): str(value) for name, value in found.items()} if isinstance(found, Mapping) else {}
 
 
 @dataclass

@@ -8,28 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.checks import Check, Checks
-from pipelines.storage import open_store
+from pipelines.checks import Check, Checks, Problem
+from pipelines.errors import InputError
+from pipelines.published import PUBLISHED, PublishedStore, open_finished
+from pipelines.verify_attempts import Attempts
 from pipelines.verify_card import check_card
 from pipelines.verify_documents import check_duplicates, check_keys
 from pipelines.verify_history import load_earlier
 from pipelines.verify_inventory import check_places, load_inventory
 from pipelines.verify_learned import check_learned
 from pipelines.verify_ledger import check_ledger, count_tables
-from pipelines.verify_manifest import Finished, check_parents, find_manifest
+from pipelines.verify_manifest import TABLES, Finished, check_parents, find_manifest
+from pipelines.verify_preview import check_preview, check_preview_documents
 from pipelines.verify_profile import Counted, check_profile
-from pipelines.verify_tables import check_shards, check_strays, check_tables
+from pipelines.verify_published import check_preview_card, check_published
+from pipelines.verify_tables import check_folder, check_shards, check_strays, check_table
 from pipelines.verify_token_shards import check_token_shards
 from pipelines.verify_tokens import check_tokens
 from pipelines.verify_warnings import check_warnings
 
 __all__ = ["Check", "Verification", "render", "verify"]
 
+SHARD_CHECKS = ("shards table", "shards", "output")
 ROW_CHECKS = ("dropped", "quarantined", "ledger", "operators", "warnings", "places", "duplicates", "doc_keys", "kept documents")
 
 
@@ -74,40 +80,62 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
     check in the result, not an error.
 
     Args:
-        uri: The output: a local path, an object store, or anything else that can be read.
+        uri: The output: a local path, an object store, a repo of the Hub (`hf://datasets/org/name[@revision]`), or anything else that can
+            be read.
         storage_options: For the store, as in the pipeline file.
         version: As `v1`; None: the current one.
 
     Raises:
-        StorageError: The store refused or failed; nothing is said of the version then.
+        StorageError: The store refused or failed; nothing is said of the version then. Where only the output fails that a repo of the Hub
+            points to, that is a failed check, and those that need it are told as not made.
     """
-    store = open_store(uri, storage_options)
     checks = Checks()
+    try:
+        store = open_finished(uri, storage_options, version=version)
+    except InputError as error:  # a repo that does not say what it holds
+        checks.judge("published", [Problem(PUBLISHED, error.message)], "")
+        return Verification(uri, "", tuple(checks.made))
     finished = find_manifest(store, version, checks)
     if finished is None:
         return Verification(store.uri, "", tuple(checks.made))
     check_parents(finished, checks)
+    if isinstance(store, PublishedStore):
+        check_published(finished, store, checks)
+        check_preview(finished, store, checks)
+        check_preview_card(store, checks)
+    attempts = Attempts(store, checks)
     counted = Counted()
-    shards = check_shards(finished, checks, counted)
-    check_profile(finished, counted, checks)
-    check_tokens(finished, None if shards is None else shards[0], checks)
-    are_whole = check_tables(finished, checks)
+    shards = attempts.make(SHARD_CHECKS, lambda: check_shards(finished, checks, counted), None)
+    attempts.make(("documents",), lambda: check_profile(finished, counted, checks), None)
+    attempts.make(("tokens",), lambda: check_tokens(finished, None if shards is None else shards[0], checks), None)
+    are_whole = _check_tables(finished, attempts, checks)
     check_learned(finished, checks)
-    check_strays(finished, checks)
-    _check_rows(finished, None if shards is None else shards[1], checks, are_whole=are_whole)
+    attempts.make(("strays",), lambda: check_strays(finished, checks), None)
+    rows = None if shards is None else shards[1]
+    attempts.make(ROW_CHECKS, lambda: _check_rows(finished, rows, checks, why_not=None if are_whole else attempts.why_not), None)
     if shards is None:
-        checks.skip("card", "not checkable: the table of shards does not say which files are shards")
+        checks.skip("card", "not checkable: it is not known which files are shards")
         return Verification(store.uri, finished.version, tuple(checks.made))
-    check_token_shards(finished, shards[0], checks)
-    check_card(finished, shards[0], checks)
+    attempts.make(("token shards",), lambda: check_token_shards(finished, shards[0], checks), None)
+    if isinstance(store, PublishedStore):
+        attempts.make(("preview documents",), lambda: check_preview_documents(store, shards[0], checks), None)
+    if not isinstance(store, PublishedStore) or store.told.include_data:
+        check_card(finished, shards[0], checks)
     return _verification(finished, shards[0], checks)
 
 
-def _check_rows(finished: Finished, rows_out: int | None, checks: Checks, *, are_whole: bool) -> None:
+def _check_tables(finished: Finished, attempts: Attempts, checks: Checks) -> bool:
+    """Whether all side tables can be believed."""
+    whole = [attempts.make((f"{name} table",), partial(check_table, finished, name, checks), otherwise=False) for name in TABLES]
+    attempts.make(("version folder",), lambda: check_folder(finished, checks), None)
+    return all(whole)
+
+
+def _check_rows(finished: Finished, rows_out: int | None, checks: Checks, *, why_not: str | None) -> None:
     inventory = load_inventory(finished, checks)
-    if not are_whole:
+    if why_not is not None:
         for name in ROW_CHECKS:
-            checks.skip(name, "not checkable: the side tables are not as the manifest describes")
+            checks.skip(name, why_not)
         return
     counts = count_tables(finished)
     check_ledger(finished, counts, rows_out, checks)

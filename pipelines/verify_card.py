@@ -54,7 +54,17 @@ def _problems(finished: Finished, shards: pa.Table) -> Iterator[Problem]:
 
 
 def data_patterns(card: str) -> list[str] | str:
-    """The patterns of the data files in a card's front matter, or what is wrong with it."""
+    """The patterns of the data files that are read by default, or what is wrong with the card's front matter."""
+    configs = card_configs(card)
+    if isinstance(configs, str):
+        return configs
+    chosen = [config for config in configs if config.get("config_name") == "default" or config.get("default") is True] or configs[:1]
+    patterns = paths_of(chosen[0].get("data_files"))
+    return patterns or "its front matter has no `data_files` in the default config, so that load_dataset would read every version and table"
+
+
+def card_configs(card: str) -> list[dict[str, Any]] | str:
+    """The configs of a card's front matter, at least one, or what is wrong with it."""
     front = re.match(r"---\n(.*?)\n---(\n|\Z)", card, re.DOTALL)
     if front is None:
         return "it has no front matter between two lines of ---, so that load_dataset would read every version and table"
@@ -63,20 +73,18 @@ def data_patterns(card: str) -> list[str] | str:
     configs = data.get("configs") if isinstance(data, dict) else None
     if not isinstance(configs, list) or not all(isinstance(config, dict) for config in configs) or not configs:
         return "its front matter has no `configs`, so that load_dataset would read every version and table"
-    chosen = [config for config in configs if config.get("config_name") == "default" or config.get("default") is True] or configs[:1]
-    patterns = _paths(chosen[0].get("data_files"))
-    return patterns or "its front matter has no `data_files` in the default config, so that load_dataset would read every version and table"
+    return configs
 
 
-def _paths(data_files: Any) -> list[str]:
-    """Paths of `data_files`, which is a path, or a list of paths or of splits with a path or paths."""
+def paths_of(data_files: Any) -> list[str]:
+    """The patterns in `data_files`, which is one, or a list of them or of splits with one or several."""
     match data_files:
         case str():
             return [data_files]
         case list():
-            return [path for entry in data_files for path in _paths(entry)]
+            return [path for entry in data_files for path in paths_of(entry)]
         case {"path": path}:
-            return _paths(path)
+            return paths_of(path)
     return []
 
 

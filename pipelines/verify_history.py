@@ -14,7 +14,8 @@ import orjson
 import pyarrow as pa
 
 from pipelines.checks import Checks
-from pipelines.errors import ShardmillError
+from pipelines.errors import ShardmillError, shown
+from pipelines.published import PublishedStore, is_followed
 from pipelines.storage import Store, open_store
 from pipelines.verify_inventory import Ints, Keys, Mask
 from pipelines.verify_manifest import Finished
@@ -50,6 +51,10 @@ def load_earlier(finished: Finished, checks: Checks) -> EarlierFiles | None:
         return NONE
     uri = finished.manifest["config"].get("history")
     number = len(had["generations"])
+    if isinstance(finished.store, PublishedStore) and not is_followed(str(uri)):
+        why = f"{shown(uri)}, which a repo names, is not followed"
+        checks.skip(CHECK, f"not checkable: {why}; that documents kept by earlier runs are theirs is not proven")
+        return None
     try:
         store = open_store(str(uri), finished.store.options)
         found = [_files(store, path) for path in had["generations"]]

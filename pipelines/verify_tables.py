@@ -62,7 +62,7 @@ def check_shards(finished: Finished, checks: Checks, counted: Counted | None = N
     What the profile says of the texts is counted again meanwhile, and added to `counted`.
     """
     path = f"{finished.folder}/shards.parquet"
-    read = _shards_table(finished.store, path)
+    read = read_shards_table(finished.store, path)
     if isinstance(read, Problem):
         checks.judge("shards table", [read], "")
         return None
@@ -79,7 +79,8 @@ def check_shards(finished: Finished, checks: Checks, counted: Counted | None = N
     return table, rows
 
 
-def _shards_table(store: Store, path: str) -> tuple[pa.Table, str] | Problem:
+def read_shards_table(store: Store, path: str) -> tuple[pa.Table, str] | Problem:
+    """A table of shards and its sha256, or why it cannot be used."""
     try:
         content = store.read(path)
         table = pq.read_table(io.BytesIO(content), use_threads=False)
@@ -156,11 +157,14 @@ def _output_problems(finished: Finished, table: pa.Table) -> Iterator[Problem]:
 # --- side tables
 
 
-def check_tables(finished: Finished, checks: Checks) -> bool:
-    """Check the files of every side table, and that the version's folder has no others. Returns whether the tables can be believed."""
-    whole = [checks.judge(f"{name} table", _side_problems(finished, name), _side_proven(finished, name)) for name in TABLES]
+def check_table(finished: Finished, name: str, checks: Checks) -> bool:
+    """Check the files of a side table. Returns whether it can be believed."""
+    return checks.judge(f"{name} table", _side_problems(finished, name), _side_proven(finished, name))
+
+
+def check_folder(finished: Finished, checks: Checks) -> None:
+    """Check that the version's folder has what the manifest names and no other file."""
     checks.judge("version folder", _folder_problems(finished), f"{finished.folder} holds what the manifest names, and nothing else")
-    return all(whole)
 
 
 def _side_proven(finished: Finished, name: str) -> str:
@@ -239,7 +243,7 @@ def _named(store: Store) -> tuple[pa.Array, list[Problem]]:
     named = pa.array([], pa.string())
     folders = sorted(str(child).rstrip("/") for child in store.children("versions") if isinstance(child, str))
     for path in (f"{folder}/shards.parquet" for folder in folders):
-        read = _shards_table(store, path) if store.exists(path) else None
+        read = read_shards_table(store, path) if store.exists(path) else None
         if isinstance(read, Problem):
             problems.append(read)
         elif read is not None:
