@@ -224,6 +224,7 @@ def test_documents_taken_out_are_told_by_number_alone():
     steps = (("takedown", "takedown", settings, {"taken_down": 2}, 0), ("takedown-2", "takedown", settings, {"taken_down": 1}, 0))
     text = text_of(card(make_manifest(steps)))
     assert "3 documents were taken out of this version." in text
+    assert text.count("Leave out the documents that were taken out of this dataset.") == 2
     assert "Have a document taken out" in text
     assert "taken out of this version" not in text_of(card())
 
@@ -251,6 +252,8 @@ def test_files_that_come_with_it_are_named():
     manifest["output"]["token_shards"] = {"formats": ["megatron"], "seed": 7, "documents": 5, "tokens": 90}
     text = text_of(card(manifest))
     assert "tokens/v1/megatron" in text
+    assert "These folders are in" not in text
+    assert "These folders are in `s3://clean/quickstart` too." in card(manifest, **WITHOUT)
     assert "versions/v1/learned/ours/tokenizer.json: learned by ours" in text
 
 
