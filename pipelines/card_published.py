@@ -104,6 +104,8 @@ def _loading(manifest: Mapping[str, Any], place: _Place) -> Iterator[str]:
         call = f'load_dataset({_text(place.repo_id)}, "preview", split="preview")'
         yield f"The split `preview` has documents from all over the version, as they are in its shards: `{call}`."
     yield from token_shard_lines(manifest)
+    if manifest["output"].get("token_shards") is not None and not place.has_data:
+        yield f"These folders are in {code(place.location_uri)} too."
     if manifest["output"]["tokens"] is not None:
         yield from ("", "`open_dataset` with `tokens=True` streams the token ids alone, as arrays; `sequence_length=4096` packs them.")
     yield from learned_lines(manifest)

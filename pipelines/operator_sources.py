@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from operators import BY_TYPE
 from operators.catalogue import Description, describe
+
+OF_THE_ENGINE: Final = {"takedown": "Leave out the documents that were taken out of this dataset."}
+"""What no pipeline names, and yet stands among a manifest's operators."""
 
 
 def operator_source(entry: Mapping[str, Any]) -> str | None:
@@ -19,7 +22,7 @@ def operator_source(entry: Mapping[str, Any]) -> str | None:
         entry: Of `operators` in a manifest.
     """
     if entry["type"] not in BY_TYPE:
-        return None
+        return OF_THE_ENGINE.get(entry["type"])
     about = _described(entry["type"])
     line = about.promise
     if about.sources:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import InputError, shown
-from pipelines.objectfile import opened_parquet
+from pipelines.objectfile import ObjectFile, as_parquet
 from pipelines.sizes import row_sizes
 from pipelines.storage import Store
 from pipelines.verify_file import PARQUET_ERRORS, stored_type
@@ -96,7 +96,10 @@ def _chosen(shards: pa.Table, documents: int) -> list[tuple[str, int]]:
 def _opened(store: Store, path: str, columns: list[tuple[str, str, bool]]) -> Iterator[pq.ParquetFile]:
     """A shard with the columns that the manifest names."""
     try:
-        with opened_parquet(store, path, block_bytes=BLOCK_BYTES, column_bytes=COLUMN_BYTES) as file:
+        with (
+            ObjectFile(store, store.info(path), block_bytes=BLOCK_BYTES) as opened,
+            as_parquet(opened, COLUMN_BYTES) as file,
+        ):
             found = [(field.name, stored_type(str(field.type)), field.nullable) for field in file.schema_arrow]
             if found != columns:
                 raise InputError(

@@ -64,7 +64,7 @@ def test_the_official_libraries_read_the_front_matter(tmp_path):
     (tmp_path / "README.md").write_text(text)
     data = DatasetCard(text).data
     assert metadata_load(tmp_path / "README.md") == data.to_dict() == yaml.safe_load(text.split("---\n", 2)[1])
-    assert (data.license, data.language, data.pretty_name) == ("odc-by", ["en"], "quickstart")
+    assert (data.license, data.language, data.pretty_name) == ("odc-by", ["de"], "quickstart")
     assert (data.size_categories, data.task_categories, data.tags) == (["10K<n<100K"], ["text-generation"], ["shardmill"])
     assert configs_of(text) == {
         "default": {"data_files": [{"split": "train", "path": GLOBS[0]}]},
@@ -140,7 +140,7 @@ def test_load_dataset_without_data_reads_the_preview_or_nothing(tmp_path, stream
 def test_languages_are_those_that_were_counted(by_language, expected):
     """Languages of more than one percent of the documents; where none are counted, those of the filter."""
     manifest = make_manifest()
-    manifest["tokens"] = None
+    manifest["tokens"] = manifest["documents"] = None
     if by_language is not None:
         told = {name: {"documents": number, "text_bytes": number} for name, number in by_language.items()}
         lengths = [{"from_bytes": 1, "below_bytes": 2, "documents": 2000, "text_bytes": 2000}]
@@ -224,6 +224,7 @@ def test_documents_taken_out_are_told_by_number_alone():
     steps = (("takedown", "takedown", settings, {"taken_down": 2}, 0), ("takedown-2", "takedown", settings, {"taken_down": 1}, 0))
     text = text_of(card(make_manifest(steps)))
     assert "3 documents were taken out of this version." in text
+    assert text.count("Leave out the documents that were taken out of this dataset.") == 2
     assert "Have a document taken out" in text
     assert "taken out of this version" not in text_of(card())
 
@@ -251,6 +252,8 @@ def test_files_that_come_with_it_are_named():
     manifest["output"]["token_shards"] = {"formats": ["megatron"], "seed": 7, "documents": 5, "tokens": 90}
     text = text_of(card(manifest))
     assert "tokens/v1/megatron" in text
+    assert "These folders are in" not in text
+    assert "These folders are in `s3://clean/quickstart` too." in card(manifest, **WITHOUT)
     assert "versions/v1/learned/ours/tokenizer.json: learned by ours" in text
 
 
@@ -262,7 +265,7 @@ def test_files_that_come_with_it_are_named():
 def test_any_name_leaves_the_front_matter_readable(text):
     """Whatever a pipeline, its licence and languages are called, the official libraries read the card."""
     manifest = make_manifest(name=text, licence=text)
-    manifest["tokens"]["by_language"] = {text: {"documents": 1, "tokens": 1}}
+    manifest["documents"]["by_language"] = {text: {"documents": 1, "text_bytes": 1}}
     data = DatasetCard(card(manifest)).data
     assert data.pretty_name == legible(text, 500)
     assert set(configs_of(card(manifest))) == {"default", "preview"}
@@ -275,6 +278,7 @@ def test_the_text_shows_strangers_words_and_obeys_none_of_them(name, how):
     text = NASTY[name]
     manifest = make_manifest(((text, text, {"setting": text}, {text: 3}, 0),), name=text, licence=text, errors={text: 12}, created_at=text)
     manifest["input"]["uri"] = text
+    manifest["documents"] |= {"text_column": text, "language_column": text, "by_language": {text: {"documents": 1, "text_bytes": 1}}}
     found = card(manifest, **how, location_uri=text, older=[manifest])
     tokens = tokens_of(found)
     assert {token.content for token in tokens if token.type.startswith("html")} <= {"<code>", "</code>"}
@@ -287,6 +291,7 @@ def test_the_text_shows_strangers_words_and_obeys_none_of_them(name, how):
         "What became of it",
         "Operators",
         "Tokens",
+        "Lengths and languages",
         "Columns",
         "Check it",
         "Versions",
