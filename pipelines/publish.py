@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pipelines import faults
 from pipelines.difference import compare
@@ -22,7 +22,7 @@ from pipelines.difference_markdown import difference_markdown
 from pipelines.errors import AccessDenied, CommitUnknown, ConfigError, Conflict, InputChanged, StorageError, VersionConflict
 from pipelines.legible import counted, size
 from pipelines.publish_files import PUBLISHED, Edition, File, edition_of
-from pipelines.publish_hub import MAIN, Hub, Pull, Revision
+from pipelines.publish_hub import MAIN, Addition, Hub, Pull, Revision, addition, deletion
 from pipelines.publish_plan import (
     State,
     Todo,
@@ -37,9 +37,6 @@ from pipelines.publish_plan import (
 from pipelines.settings_publish import PublishConfig
 from pipelines.storage import Store, open_store
 from pipelines.version import MANIFEST
-
-if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd
 
 MAX_ROUNDS: Final = 12
 GROUP_BYTES: Final = 2 << 30
@@ -338,37 +335,33 @@ class Publisher:
     # --- sending
 
     def _commit(self, revision: str, parent: str, todo: Todo) -> str:
-        from huggingface_hub import CommitOperationDelete  # noqa: PLC0415
-
-        operations: list[Any] = [CommitOperationDelete(path, is_folder=False) for path in todo.delete]
-        operations += [addition for group in _groups(todo.add) for addition in self._send(group, revision)]
+        operations: list[Any] = [deletion(path) for path in todo.delete]
+        operations += [sent for group in _groups(todo.add) for sent in self._send(group, revision)]
         faults.point("publish.uploaded")
         title = f"{self._edition.version} of {self._edition.manifest['name']}"
         rows = self._edition.manifest["output"]["rows"]
         text = f"{counted(rows, 'document')}, manifest sha256 {self._edition.digest}"
         return self._hub.commit(operations, revision=revision, parent=parent, title=title, text=text)
 
-    def _send(self, files: Sequence[File], revision: str) -> list[CommitOperationAdd]:
+    def _send(self, files: Sequence[File], revision: str) -> list[Addition]:
         """Send some files; afterwards only their digests are needed, and the content of small ones."""
         with _sources(self._edition.store, files) as sources:
-            from huggingface_hub import CommitOperationAdd  # noqa: PLC0415
-
-            additions = [CommitOperationAdd(file.path, source) for file, source in zip(files, sources, strict=True)]
+            additions = [addition(file.path, source) for file, source in zip(files, sources, strict=True)]
             for some in _each_once(files, additions):
                 self._hub.upload(some, revision)
-            for file, addition in zip(files, additions, strict=True):
-                check_sent(file, addition.upload_info.sha256.hex())
+            for file, sent in zip(files, additions, strict=True):
+                check_sent(file, sent.upload_info.sha256.hex())
         return additions
 
 
-def _each_once(files: Sequence[File], additions: Sequence[CommitOperationAdd]) -> Iterator[list[CommitOperationAdd]]:
+def _each_once(files: Sequence[File], additions: Sequence[Addition]) -> Iterator[list[Addition]]:
     """Additions in two steps: those of equal content after the first of them, so that their bytes are not sent again."""
     first: dict[str | None, int] = {}
     for number, file in enumerate(files):
         first.setdefault(file.sha256 or file.path, number)
     chosen = set(first.values())
-    yield [addition for number, addition in enumerate(additions) if number in chosen]
-    again = [addition for number, addition in enumerate(additions) if number not in chosen]
+    yield [one for number, one in enumerate(additions) if number in chosen]
+    again = [one for number, one in enumerate(additions) if number not in chosen]
     if again:
         yield again
 

@@ -28,6 +28,7 @@ from pipelines.preview import preview, preview_path
 from pipelines.redaction import REDACTED, redact, redact_uri
 from pipelines.settings_publish import PublishConfig
 from pipelines.storage import Store
+from pipelines.verify_manifest import shape_problems
 from pipelines.version import CARD, MANIFEST
 
 PUBLISHED: Final = "published.json"
@@ -142,7 +143,9 @@ def _older_manifests(store: Store, version: str) -> dict[str, File]:
     for number in range(1, int(version[1:])):
         path = f"versions/v{number}/{MANIFEST}"
         if store.exists(path):
-            found[path] = File.of(path, _read(store, path))
+            file = found[path] = File.of(path, _read(store, path))
+            for problem in shape_problems(path, file.content or b"", f"v{number}"):
+                raise InputError(f"{store.locate(path)}: {problem.message}; `shardmill verify {store.uri}` says more")
     return found
 
 
@@ -181,6 +184,7 @@ def _files(
         preview_path=None if shown_first is None else shown_first.path,
         include_data=settings.include_data,
         location_uri=where["uri"],
+        older=[orjson.loads(file.content) for file in older.values() if file.content is not None],
     )
     yield File.of(CARD, text.encode())
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from pipelines.errors import (
     AccessDenied,
@@ -33,7 +33,10 @@ from pipelines.legible import seconds as seconds_text
 from pipelines.redaction import REDACTED, redact_environment, redact_uri
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+Addition: TypeAlias = "CommitOperationAdd"
+Deletion: TypeAlias = "CommitOperationDelete"
 
 T = TypeVar("T")
 
@@ -154,9 +157,7 @@ class Hub:
         Raises:
             AccessDenied: It may not.
         """
-        from huggingface_hub import CommitOperationAdd  # noqa: PLC0415
-
-        probe = CommitOperationAdd("published.json", b"{}")
+        probe = addition("published.json", b"{}")
         self._ask("check that it may be written", lambda: self._api.preupload_lfs_files(self.repo_id, [probe], repo_type=KIND))
 
     def revision(self, name: str = MAIN) -> Revision:
@@ -203,7 +204,7 @@ class Hub:
 
     # --- sending
 
-    def upload(self, additions: Sequence[CommitOperationAdd], revision: str) -> None:
+    def upload(self, additions: Sequence[Addition], revision: str) -> None:
         """Send the bytes of large files that the Hub does not have yet; small ones go with the commit. Nothing becomes visible."""
         self._ask(
             "upload",
@@ -357,6 +358,20 @@ class Hub:
         if status or isinstance(error, (OSError, RuntimeError, ValueError)):
             return StorageError(f"{subject}: {self.endpoint} refused it ({found})")
         return error
+
+
+def addition(path: str, source: bytes | str) -> Addition:
+    """A file to add: its content, or where it lies on this machine."""
+    from huggingface_hub import CommitOperationAdd  # noqa: PLC0415
+
+    return CommitOperationAdd(path, source)
+
+
+def deletion(path: str) -> Deletion:
+    """A file to delete."""
+    from huggingface_hub import CommitOperationDelete  # noqa: PLC0415
+
+    return CommitOperationDelete(path, is_folder=False)
 
 
 def _client() -> HfApi:

@@ -26,6 +26,7 @@ from pipelines.verify_learned import check_learned
 from pipelines.verify_ledger import check_ledger, count_tables
 from pipelines.verify_manifest import TABLES, Finished, check_parents, find_manifest
 from pipelines.verify_preview import check_preview, check_preview_documents
+from pipelines.verify_profile import NAME as PROFILE
 from pipelines.verify_profile import Counted, check_profile
 from pipelines.verify_published import check_preview_card, check_published
 from pipelines.verify_tables import check_folder, check_shards, check_strays, check_table
@@ -104,9 +105,7 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
         check_preview(finished, store, checks)
         check_preview_card(store, checks)
     attempts = Attempts(store, checks)
-    counted = Counted()
-    shards = attempts.make(SHARD_CHECKS, lambda: check_shards(finished, checks, counted), None)
-    attempts.make(("documents",), lambda: check_profile(finished, counted, checks), None)
+    shards = attempts.make((*SHARD_CHECKS, PROFILE), lambda: _check_shards(finished, checks), None)
     attempts.make(("tokens",), lambda: check_tokens(finished, None if shards is None else shards[0], checks), None)
     are_whole = _check_tables(finished, attempts, checks)
     check_learned(finished, checks)
@@ -129,6 +128,13 @@ def _check_tables(finished: Finished, attempts: Attempts, checks: Checks) -> boo
     whole = [attempts.make((f"{name} table",), partial(check_table, finished, name, checks), otherwise=False) for name in TABLES]
     attempts.make(("version folder",), lambda: check_folder(finished, checks), None)
     return all(whole)
+
+
+def _check_shards(finished: Finished, checks: Checks) -> tuple[pa.Table, int] | None:
+    counted = Counted()
+    shards = check_shards(finished, checks, counted)
+    check_profile(finished, counted, checks)
+    return shards
 
 
 def _check_rows(finished: Finished, rows_out: int | None, checks: Checks, *, why_not: str | None) -> None:

@@ -187,7 +187,8 @@ def test_another_dataset_in_the_repo_is_not_replaced(hub, made, tmp_path):
     shutil.copytree(made[1], other)
     for path in (other / "manifest.json", other / "versions/v2/manifest.json"):
         path.write_text(path.read_text().replace('"parents": [', '"parents": ["' + "0" * 64 + '"], "ignored": ['))
-    (other / "versions/v1/manifest.json").write_text("{}\n")
+    first = other / "versions/v1/manifest.json"
+    first.write_text(first.read_text().replace('"name": "small"', '"name": "other"'))
     with pytest.raises(VersionConflict, match="does not come from it"):
         published(other)
     assert len(commits(hub)) == 1

@@ -336,7 +336,7 @@ def test_without_tombstones_nothing_is_different(project):
         prepared = prepare(project.config, started)
     plan = make_plan(prepared.ingredients, prepared.inventory, ())
     (stage,) = plan.stages
-    assert set(stage.facts) == {"operators", "engine", "dropped", "explained", "read", "columns", "partition_by", "after"}
+    assert set(stage.facts) == {"operators", "engine", "dropped", "explained", "read", "columns", "partition_by", "after", "documents_by"}
     assert set(stage.facts["read"]) == {"text_column", "id_column", "made_id", "path_columns", "format", "schema"}
     assert plan.fingerprints["inputs"] == fingerprint({"inventory": prepared.inventory.fingerprint, "assets": {}})
     assert stage.operators == ("length_filter",)
