@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,6 +31,7 @@ from pipelines.run import run
 from pipelines.storage import open_store
 from pipelines.verify_manifest import Finished
 
+ROOT = Path(__file__).resolve().parent.parent
 LENIENT = {"max_quarantined_fraction": 1.0}
 NO_ID = pa.schema([field for field in SCHEMA if field.name != "id"])
 
@@ -301,7 +305,8 @@ def test_rows_past_a_limit_were_not_read(shm_path: Path, no_fsync: None) -> None
     assert found.counts is not None
     assert found.counts.removed_by == ()
     assert {cause.what: number for cause, number in found.counts.added_by} == {"not_read": 15, "only_file": 40}
-    assert {one.row for one in found.added if one.cause is not None and one.cause.what == "not_read"} == {25, 26, 27}
+    rows = [one.row for one in found.added if one.cause is not None and one.cause.what == "not_read"]
+    assert rows in ([25, 26], [25, 26, 27])  # five examples of two files, of which either may come first
 
 
 def test_shards_that_stay_are_told(thresholds: Two) -> None:
@@ -484,3 +489,37 @@ def test_a_copy_of_an_output_is_the_same(thresholds: Two, tmp_path: Path) -> Non
     assert (found.counts.removed, found.counts.added) == (0, 0)
     assert found.shards is not None
     assert found.shards.added.files == 0
+
+
+def test_quarantined_documents_are_told_with_their_error(tmp_path: Path) -> None:
+    """A document that could not be processed now, and could before, is removed by that operator and error; and the other way round."""
+    before = Made(quarantined=[((0, 7), "read", "null_text")])
+    before.shards = [*before.shards, ("", [(1, 5)])]
+    after = Made()
+    for name, made in (("before", before), ("after", after)):
+        made.write(open_store(str(tmp_path / name)))
+    pair = finished(tmp_path / "before", "v1"), finished(tmp_path / "after", "v1")
+    for old, new in (pair, pair[::-1]):
+        found = compare_documents(old, new)
+        assert found.counts is not None, found.because
+        causes = [
+            (cause.what, cause.operator, cause.reason, number) for cause, number in (*found.counts.removed_by, *found.counts.added_by)
+        ]
+        assert causes == [("quarantined", "tokenize", "too_odd", 1)]
+        assert [one.row for one in (*found.removed, *found.added)] == [5]
+
+
+def test_memory_does_not_grow_with_the_number_of_documents(shm_path: Path) -> None:
+    """The keys of a million lost documents are compared in passes, in the memory that those of one pass take."""
+    child = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("difference_memory.py")), str(shm_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    few, many = json.loads(child.stdout)
+    # Of each six rows 0 is lost in both, 2 and 4 only in the old version, 3 only in the new one.
+    assert [(one["removed"], one["added"]) for one in (few, many)] == [(20_000, 40_000), (200_000, 400_000)]
+    assert few["growth"] + many["growth"] < 32 << 20, (few, many)
