@@ -230,6 +230,14 @@ def test_changes_make_the_old_settings_the_new_ones(old: dict[str, Any], new: di
     assert list(compare_settings(old, copy.deepcopy(old))) == []
 
 
+def test_true_is_not_one_but_a_number_is_itself() -> None:
+    """A setting that was true and is 1 now changed, at any depth; 1 and 1.0 are the same threshold."""
+    old = {"flag": True, "number": 1, "list": [0, {"deep": False}]}
+    assert list(compare_settings(old, {"flag": True, "number": 1.0, "list": [0.0, {"deep": False}]})) == []
+    changed = compare_settings(old, {"flag": 1, "number": True, "list": [0, {"deep": 0}]})
+    assert [change.path for change in changed] == ["flag", "number", "list"]
+
+
 def test_of_long_lists_only_what_came_and_went_is_shown() -> None:
     """Two lists of languages are not printed twice; another order of the same values is."""
     codes = ["de", "en", "fr", "nl", "pl"]
