@@ -16,6 +16,7 @@ import click
 
 from pipelines.cli_authoring import COMMANDS as AUTHORING
 from pipelines.cli_classifier import COMMANDS as TRAINING
+from pipelines.cli_difference import COMMANDS as COMPARING
 from pipelines.cli_history import COMMANDS as HISTORY
 from pipelines.cli_later import COMMANDS as LATER
 from pipelines.cli_publish import COMMANDS as PUBLISHING
@@ -66,7 +67,7 @@ def cli() -> None:
     """Turn raw, sharded documents into clean, deduplicated, tokenized datasets that anyone can check."""
 
 
-for _command in (*AUTHORING, *TRAINING, *RUNNING, *HISTORY, *PUBLISHING, *LATER):
+for _command in (*AUTHORING, *TRAINING, *RUNNING, *COMPARING, *HISTORY, *PUBLISHING, *LATER):
     cli.add_command(_command)
 
 

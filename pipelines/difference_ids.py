@@ -88,7 +88,8 @@ def compare_ids(old: Finished, new: Finished, examples: int, pass_rows: int = PA
 
 
 def _side(finished: Finished, shards: pa.Table) -> _Side:
-    column = finished.manifest["config"].get("input", {}).get("id_column") or "id"
+    source = finished.manifest["config"].get("input")
+    column = (source.get("id_column") if isinstance(source, dict) else None) or "id"
     types = {field["name"]: field["type"] for field in finished.manifest["schema"]}
     if column not in types:
         raise InputError(f"{finished.version}: its documents have no column {shown(column)!r} with ids")

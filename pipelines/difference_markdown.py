@@ -11,7 +11,7 @@ from typing import Final
 
 from pipelines.card import code, escaped
 from pipelines.difference import Difference
-from pipelines.difference_sections import Kind, Section, sections, summary, title
+from pipelines.difference_sections import Kind, Section, laid_out, summary, title
 from pipelines.legible import count
 
 MAX_BYTES: Final = 50_000
@@ -26,12 +26,11 @@ def difference_markdown(difference: Difference, more: Sequence[Section] = ()) ->
 
     Args:
         difference: Of two manifests.
-        more: Tables that come after the first, such as those of the documents that came and went.
+        more: Other tables, such as those of the documents that came and went.
     """
     page = _Page()
     page.add([f"## {escaped(title(difference))}", "", *summary(difference), ""])
-    tables = list(sections(difference))
-    for section in (*tables[:1], *more, *tables[1:]):
+    for section in laid_out(difference, more):
         if not page.is_full:
             _draw(page, section)
     if page.is_full:
@@ -82,4 +81,4 @@ def _rest(section: Section) -> Iterator[str]:
         yield f"| {count(len(section.lines) - MAX_LINES)} more |{' |' * (len(section.columns) - 1)}"
     for note in section.notes:
         yield ""
-        yield note
+        yield escaped(note, 400)

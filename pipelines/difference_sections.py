@@ -47,13 +47,15 @@ class Section:
     Attributes:
         columns: Head and kind of each.
         lines: The cells; what matters most comes first.
-        notes: Sentences of ours that follow it.
+        notes: Sentences that follow it.
+        is_detail: Whether it comes after everything that is summed up.
     """
 
     title: str
     columns: tuple[tuple[str, Kind], ...]
     lines: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    is_detail: bool = False
 
 
 def title(difference: Difference) -> str:
@@ -104,8 +106,14 @@ def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def laid_out(difference: Difference, more: Sequence[Section] = ()) -> list[Section]:
+    """All tables in order: sizes, then those of `more` that sum up, then what differs, then the details of `more`."""
+    first, *others = sections(difference)
+    return [first, *(one for one in more if not one.is_detail), *others, *(one for one in more if one.is_detail)]
+
+
 def sections(difference: Difference) -> Iterator[Section]:
-    """The tables, but for those without lines."""
+    """The tables of two manifests, but for those without lines; the first is that of sizes."""
     made = [_sizes(difference), *(_breakdown(one) for one in difference.breakdowns)]
     made += [_operators(difference), _operator_settings(difference), _dropped(difference), _quarantined(difference)]
     if difference.old is not None:  # the card of a first version says all of these
