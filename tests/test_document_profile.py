@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import made
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -414,7 +415,30 @@ def test_no_manifest_without_a_profile_passes_as_one_with_it(corpus):
     assert not checks["documents"].checked
 
 
-def test_verify_counts_null_texts_and_many_languages(corpus, monkeypatch):
+def test_verify_counts_null_texts(tmp_path):
+    """Nulls are told apart from empty texts, and a text may name its own language."""
+
+    class Partly(made.Output):
+        def shard_files(self) -> dict[str, bytes]:
+            files = super().shard_files()
+            tables = {path: pq.read_table(pa.BufferReader(data)) for path, data in files.items()}
+            path = next(iter(tables))
+            tables[path] = tables[path].set_column(1, "text", pa.array([None, "x", ""], pa.large_string()))
+            return {path: made.parquet(table) for path, table in tables.items()}
+
+    output = Partly()
+    documents = [row for data in output.shard_files().values() for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
+    output.edit = lambda manifest: manifest.update(documents=plain(documents, language="text"))
+    told = output.write(open_store(str(tmp_path)))["documents"]
+    assert told["null_texts"] == 1
+    assert told["by_language"]["(null)"] == {"documents": 1, "text_bytes": 0}
+    assert [check.message for check in verify(str(tmp_path)).checks if not check.ok] == []
+    rewrite_manifest(open_store(str(tmp_path)), lambda manifest: manifest["documents"].update(null_texts=0))
+    failed = [check.message for check in verify(str(tmp_path)).checks if not check.ok]
+    assert any("documents.null_texts is 0, but the shards have 1" in message for message in failed)
+
+
+def test_verify_counts_many_languages(corpus, monkeypatch):
     """Languages that are summed up are summed up again, whatever their values are."""
     monkeypatch.setattr(document_profile, "MAX_TOLD", 3)
     found = ran(corpus, language_column="score")
