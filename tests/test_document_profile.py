@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import made
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import rewrite_manifest
 
-from pipelines import document_profile, profile_counts
+from pipelines import document_profile, profile_counts, verify_file
 from pipelines.card import card
 from pipelines.document_profile import Profile, ProfileColumns, profile_of, prove_profile
 from pipelines.errors import LedgerImbalance
@@ -27,6 +27,7 @@ from pipelines.report import report
 from pipelines.storage import open_store
 from pipelines.storage_local import LocalStore
 from pipelines.verify import verify
+from pipelines.verify_profile import ProfileColumns as ProfileColumnsOfVerify
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -197,8 +198,8 @@ def test_what_leaves_a_profile_that_was_told_leaves_its_other_languages(monkeypa
         "en": {"documents": 1, "text_bytes": 4},
     }
     assert left["lengths"] == told_of([*everything[:2], everything[3]])["lengths"]
-    back = Profile.from_json(left) + profile_of(batch_of(everything[2:3]), "text", "lang")
-    assert back.to_json() == told.to_json()
+    taken = profile_of(batch_of(everything[2:3]), "text", "lang")
+    assert (Profile.from_json(left) + taken).to_json() == (taken + Profile.from_json(left)).to_json() == told.to_json()
 
 
 # --- of a run
@@ -327,13 +328,13 @@ def test_report_and_card_show_lengths_and_languages(corpus):
 
 def test_shares_are_of_all_and_languages_are_bounded():
     """The largest twenty languages by text, then one line for the others; shares add up to all."""
-    documents = [("x" * (30 - at), f"l{at:02}") for at in range(30)] + [(None, "l00")]
+    documents = [("x" * (at + 1), f"l{at:02}") for at in range(30)] + [(None, "l00")]
     manifest = {"documents": told_of(documents)}
     by_length, by_language = profile_tables(manifest)
     assert [line.name for line in by_length.lines] == ["null", "1 B", "2 B to 4 B", "4 B to 8 B", "8 B to 16 B", "16 B to 32 B"]
     assert by_length.lines[0].numbers == ["1", "3.2%", "0 B", "0.0%"]
-    assert [line.name for line in by_language.lines[:20]] == [f"l{at:02}" for at in range(20)]
-    assert (by_language.lines[20].more, by_language.lines[20].documents, len(by_language.lines)) == (10, 10, 21)
+    assert [line.name for line in by_language.lines[:20]] == [f"l{at:02}" for at in range(29, 9, -1)]
+    assert (by_language.lines[20].more, by_language.lines[20].documents, len(by_language.lines)) == (10, 11, 21)
     assert sum(line.text_bytes for line in by_language.lines) == manifest["documents"]["text_bytes"]
     assert list(profile_tables({"documents": None})) == list(profile_tables({})) == []
 
@@ -414,7 +415,30 @@ def test_no_manifest_without_a_profile_passes_as_one_with_it(corpus):
     assert not checks["documents"].checked
 
 
-def test_verify_counts_null_texts_and_many_languages(corpus, monkeypatch):
+def test_verify_counts_null_texts(tmp_path):
+    """Nulls are told apart from empty texts, and a text may name its own language."""
+
+    class Partly(made.Output):
+        def shard_files(self) -> dict[str, bytes]:
+            files = super().shard_files()
+            tables = {path: pq.read_table(pa.BufferReader(data)) for path, data in files.items()}
+            path = next(iter(tables))
+            tables[path] = tables[path].set_column(1, "text", pa.array([None, "x", ""], pa.large_string()))
+            return {path: made.parquet(table) for path, table in tables.items()}
+
+    output = Partly()
+    documents = [row for data in output.shard_files().values() for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
+    output.edit = lambda manifest: manifest.update(documents=plain(documents, language="text"))
+    told = output.write(open_store(str(tmp_path)))["documents"]
+    assert told["null_texts"] == 1
+    assert told["by_language"]["(null)"] == {"documents": 1, "text_bytes": 0}
+    assert [check.message for check in verify(str(tmp_path)).checks if not check.ok] == []
+    rewrite_manifest(open_store(str(tmp_path)), lambda manifest: manifest["documents"].update(null_texts=0))
+    failed = [check.message for check in verify(str(tmp_path)).checks if not check.ok]
+    assert any("documents.null_texts is 0, but the shards have 1" in message for message in failed)
+
+
+def test_verify_counts_many_languages(corpus, monkeypatch):
     """Languages that are summed up are summed up again, whatever their values are."""
     monkeypatch.setattr(document_profile, "MAX_TOLD", 3)
     found = ran(corpus, language_column="score")
@@ -435,34 +459,31 @@ def test_a_damaged_text_is_one_problem_of_its_shard(corpus):
     assert next(check.message for check in checks if check.name == "documents").startswith("not checkable: the shards are not as")
 
 
-def test_each_byte_of_a_shard_is_fetched_once(tmp_path, monkeypatch):
-    """Hashing and counting are one pass, but for the footer, however many row groups there are."""
-    documents = [
-        {"id": f"{at}", "text": f"{at * 2654435761 % 2**32:x} " * 9, "lang": "en", "site": at, "score": at * 0.7} for at in range(4000)
-    ]
-    write_parquet(tmp_path / "in" / "f.parquet", documents, 500, SCHEMA)
-    found = ran(tmp_path / "in", operators=(), execution={})
-    shard = found.shards()[0]
-    rewritten = found.root / shard
-    pq.write_table(pq.read_table(rewritten), rewritten, row_group_size=300, compression="none", use_dictionary=False)
-    size = rewritten.stat().st_size
-    fetched: list[tuple[int, int]] = []
+@pytest.mark.parametrize("order", [("wide", "text", "lang"), ("lang", "wide", "text"), ("text", "lang", "wide")])
+def test_each_byte_of_a_shard_is_fetched_once(tmp_path, monkeypatch, order):
+    """Hashing and counting are one pass, but for the footer, however many row groups there are and in whatever order the columns lie."""
+    documents = [{"text": f"{at * 2654435761 % 2**32:x} " * (at % 20), "lang": f"l{at % 3}", "wide": f"{at:0200}"} for at in range(3000)]
+    table = pa.Table.from_pylist(documents, schema=pa.schema([(name, pa.string()) for name in order]))
+    pq.write_table(table, tmp_path / "shard", row_group_size=400, compression="none", use_dictionary=["lang"])
+    data = (tmp_path / "shard").read_bytes()
+    block, tail = 16 << 10, 64 << 10
+    fetched: list[int] = []
     right = LocalStore.read_range
 
     def counting(self: LocalStore, path: str, start: int, stop: int, **options: Any) -> bytes:
-        if path == shard:
-            fetched.append((start, stop))
+        fetched.append(stop - start)
         return right(self, path, start, stop, **options)
 
     monkeypatch.setattr(LocalStore, "read_range", counting)
-    monkeypatch.setattr("pipelines.verify_file.BLOCK_BYTES", 16 << 10)
-    monkeypatch.setattr("pipelines.verify_file.PIECE_BYTES", 4 << 10)
-    failed = [check.message for check in verify(str(found.root)).checks if not check.ok and check.name == "shards"]
-    assert len(failed) == 1  # its size is another now; all columns were read all the same
-    times = Counter(start for start, _ in fetched)
-    again = sum(stop - start for start, stop in fetched) - size
-    assert len(times) == -(-size // (16 << 10))
-    assert again <= (64 << 10) + 2 * (16 << 10)  # pyarrow looks for the footer in the last 64 KiB
+    monkeypatch.setattr(verify_file, "BLOCK_BYTES", block)
+    monkeypatch.setattr(verify_file, "PIECE_BYTES", 4 << 10)
+    shape = verify_file.Shape([(name, "string", True) for name in order], profile=ProfileColumnsOfVerify("text", "lang", {"l0", "l2"}))
+    expected = verify_file.Expected("shard", len(documents), len(data), hashlib.sha256(data).hexdigest())
+    looked = verify_file.look(open_store(str(tmp_path)), expected, shape)
+    assert looked.problems == ()
+    assert looked.counted.languages["documents"] == {"l0": 1000, "(other)": 1000, "l2": 1000}
+    assert sum(looked.counted.lengths["text_bytes"].values()) == sum(len(row["text"]) for row in documents)
+    assert sum(fetched) <= len(data) + tail + 2 * block  # pyarrow looks for the footer in the last 64 KiB
 
 
 def test_a_hashed_file_gives_the_digest_of_all_its_bytes_whatever_was_read(tmp_path):
