@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +21,9 @@ from pipelines import faults
 from pipelines.difference import compare
 from pipelines.difference_markdown import difference_markdown
 from pipelines.errors import AccessDenied, CommitUnknown, ConfigError, Conflict, InputChanged, StorageError, VersionConflict
-from pipelines.legible import counted, size
+from pipelines.legible import counted, seconds, size
 from pipelines.publish_files import PUBLISHED, Edition, File, edition_of
-from pipelines.publish_hub import MAIN, Addition, Hub, Pull, Revision, addition, deletion
+from pipelines.publish_hub import MAIN, Addition, Hub, Pull, Revision, TooLarge, addition, deletion
 from pipelines.publish_plan import (
     State,
     Todo,
@@ -44,6 +45,8 @@ GROUP_FILES: Final = 25
 IN_MEMORY_BYTES: Final = 10 << 20
 """The Hub keeps files above this in LFS or Xet whatever they are; smaller ones may go with the commit itself."""
 COPY_BYTES: Final = 16 << 20
+PROGRESS_BYTES: Final = 256 << 20
+"""Sent so far, before how long the rest takes can be told from it."""
 
 Note = Callable[[str], None]
 
@@ -159,6 +162,9 @@ class Publisher:
         self._note = note
         self._is_announced = False
         self._changed = False
+        self._files_per_commit: int | None = None
+        self._sent_bytes = 0
+        self._started = time.monotonic()
 
     def publish(self) -> Published:
         """See the function of this name."""
@@ -167,7 +173,7 @@ class Publisher:
             state = state_of(self._hub)
             check_publishable(self._edition, state)
             self._check_tag()
-            todo = todo_of(self._edition, state.revision.files, state)
+            todo = self._todo(state.revision, state)
             if not todo:
                 return self._finish(state)
             self._announce(todo, state)
@@ -179,10 +185,23 @@ class Publisher:
                 self._note(f"{self._hub.repo_id}: main has moved meanwhile; looking again")
             except CommitUnknown as error:
                 self._note(f"{error.message}; looking again")
+            except TooLarge as error:
+                self._cut_smaller(todo, error)
         raise VersionConflict(
             f"{self._hub.repo_id}: main moved, or no answer came, {MAX_ROUNDS} times in a row; nothing of {self._edition.version} is shown "
             "there that is not whole; publish again"
         )
+
+    def _todo(self, held: Revision, state: State) -> Todo:
+        return todo_of(self._edition, held.files, state, self._files_per_commit)
+
+    def _cut_smaller(self, todo: Todo, error: TooLarge) -> None:
+        """A Hub that takes less than others: commits of half as many files from here on."""
+        most = min(todo.files_per_commit, len(todo.add) + len(todo.delete)) // 2
+        if most == 0:
+            raise StorageError(f"{error}; the Hub takes not even a commit of one file") from error
+        self._files_per_commit = most
+        self._note(f"{error}; trying commits of {counted(most, 'file')}")
 
     def _open_repo(self) -> None:
         settings = self._edition.settings
@@ -302,7 +321,7 @@ class Publisher:
         """Fill a pull request until it holds everything."""
         for _ in range(MAX_ROUNDS):
             held = self._hub.revision(pull.ref)
-            todo = todo_of(self._edition, held.files, state)
+            todo = self._todo(held, state)
             if not todo:
                 return
             self._changed = True
@@ -319,7 +338,7 @@ class Publisher:
         for number, step in enumerate(steps, 1):
             parent = self._commit(pull.ref, parent, step)
             faults.point("publish.step")
-            self._note(f"{self._hub.repo_id}: {number} of {len(steps)} commits, {size(sum(s.bytes for s in steps[:number]))} staged")
+            self._note(f"{self._hub.repo_id}: {number} of {len(steps)} commits staged{self._rate(sum(s.bytes for s in steps[number:]))}")
 
     def _difference(self, state: State) -> str:
         """The difference to what the repo holds, for people who review it."""
@@ -336,7 +355,12 @@ class Publisher:
 
     def _commit(self, revision: str, parent: str, todo: Todo) -> str:
         operations: list[Any] = [deletion(path) for path in todo.delete]
-        operations += [sent for group in _groups(todo.add) for sent in self._send(group, revision)]
+        left = todo.bytes
+        for group in _groups(todo.add):
+            operations += self._send(group, revision)
+            left -= sum(file.num_bytes for file in group)
+            if self._sent_bytes >= PROGRESS_BYTES:
+                self._note(f"{self._hub.repo_id}: {size(left)} of this commit left to send{self._rate(left)}")
         faults.point("publish.uploaded")
         title = f"{self._edition.version} of {self._edition.manifest['name']}"
         rows = self._edition.manifest["output"]["rows"]
@@ -349,9 +373,18 @@ class Publisher:
             additions = [addition(file.path, source) for file, source in zip(files, sources, strict=True)]
             for some in _each_once(files, additions):
                 self._hub.upload(some, revision)
+            self._sent_bytes += sum(file.num_bytes for file in files)
             for file, sent in zip(files, additions, strict=True):
                 check_sent(file, sent.upload_info.sha256.hex())
         return additions
+
+    def _rate(self, left_bytes: int) -> str:
+        """How fast it went until now, and how long the rest takes like that."""
+        spent = time.monotonic() - self._started
+        if self._sent_bytes < PROGRESS_BYTES or spent <= 0:
+            return ""
+        rate = self._sent_bytes / spent
+        return f", {size(self._sent_bytes)} sent at {size(int(rate))}/s, about {seconds(left_bytes / rate)} left"
 
 
 def _each_once(files: Sequence[File], additions: Sequence[Addition]) -> Iterator[list[Addition]]:

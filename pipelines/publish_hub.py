@@ -52,6 +52,7 @@ BUSY: Final = 429
 PASSING: Final = frozenset({408, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 DENIED: Final = frozenset({401, 403})
 STALE: Final = 412
+TOO_LARGE: Final = 413
 MAX_PULLS: Final = 200
 """Pull requests, the newest first, among which an unfinished one of ours is looked for."""
 NUM_THREADS: Final = 4
@@ -99,6 +100,10 @@ class Pull:
     def ref(self) -> str:
         """Where its commits are."""
         return f"refs/pr/{self.number}"
+
+
+class TooLarge(Exception):
+    """The Hub takes no commit of so many files or bytes: nothing of it happened."""
 
 
 class Hub:
@@ -219,6 +224,7 @@ class Hub:
         Raises:
             Conflict: The branch is not at `parent`.
             CommitUnknown: The answer never came; it may have moved.
+            TooLarge: It takes no commit of this size.
         """
         made = self._once(
             f"commit to {revision}",
@@ -346,6 +352,8 @@ class Hub:
             return AccessDenied(f"{subject}: access denied by {self.endpoint} ({found}); {remedy}")
         if kind in {"RepositoryNotFoundError", "RevisionNotFoundError"} or status == 404:
             return NotFound(f"{subject}: it is not there, or this token may not see it ({found}); check the name, its owner and HF_TOKEN")
+        if status == TOO_LARGE:
+            return TooLarge(f"{subject}: {found}")
         if status in {409, STALE}:
             return Conflict(f"{subject}: {found}")
         if kind == "OfflineModeIsEnabled":

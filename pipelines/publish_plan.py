@@ -22,6 +22,8 @@ from pipelines.version import CARD, MANIFEST
 
 FILES_PER_COMMIT: Final = 100
 """The Hub recommends 50 to 100 files a commit (LESSONS.md, its last section): a commit must be done within 60 s."""
+BYTES_PER_COMMIT: Final = 50 * 10**9
+"""So that a try that dies has not sent much in vain: what a commit of a pull request holds is not even looked at again."""
 COMMITS_PER_HOUR: Final = 128
 MAX_REPO_FILES: Final = 100_000
 OWN: Final = re.compile(r"(data|tokens|preview|versions|_shardmill)/.*|README\.md|manifest\.json|shards\.parquet|published\.json")
@@ -66,10 +68,12 @@ class Todo:
     Attributes:
         add: Files that are missing or others, the small ones that make a version what it is last.
         delete: Paths that the version does not have.
+        files_per_commit: So many at most.
     """
 
     add: tuple[File, ...]
     delete: tuple[str, ...]
+    files_per_commit: int = FILES_PER_COMMIT
 
     def __bool__(self) -> bool:
         return bool(self.add or self.delete)
@@ -82,12 +86,20 @@ class Todo:
     @property
     def num_commits(self) -> int:
         """Commits that it takes."""
-        return -(-(len(self.add) + len(self.delete)) // FILES_PER_COMMIT)
+        return len(self.commits())
 
     def commits(self) -> list[Todo]:
         """The same, cut into commits."""
         steps: list[File | str] = [*self.delete, *self.add]
-        cuts = [steps[start : start + FILES_PER_COMMIT] for start in range(0, len(steps), FILES_PER_COMMIT)]
+        cuts: list[list[File | str]] = []
+        room = 0
+        for step in steps:
+            step_bytes = step.num_bytes if isinstance(step, File) else 0
+            if not cuts or len(cuts[-1]) >= self.files_per_commit or step_bytes > room:
+                cuts.append([])
+                room = BYTES_PER_COMMIT
+            cuts[-1].append(step)
+            room -= step_bytes
         return [Todo(tuple(s for s in cut if isinstance(s, File)), tuple(s for s in cut if isinstance(s, str))) for cut in cuts]
 
 
@@ -141,20 +153,21 @@ def _descends(edition: Edition, digest: str, version: str) -> bool:
     return edition.lineage.get(version) == digest or digest in edition.manifest["parents"]
 
 
-def todo_of(edition: Edition, held: Mapping[str, Entry], state: State) -> Todo:
+def todo_of(edition: Edition, held: Mapping[str, Entry], state: State, files_per_commit: int | None = None) -> Todo:
     """What a branch that holds some files needs, to hold the version.
 
     Args:
         edition: The version. A small file of the output that the Hub keeps outside LFS is read, to compare it.
         held: Files of the branch.
         state: Of `main`: a card that people changed since this very version was published stays as it is.
+        files_per_commit: Fewer than `FILES_PER_COMMIT`, for a Hub that takes fewer.
     """
     wanted = edition.files
     is_same = state.digest == edition.digest and state.published == wanted[PUBLISHED].content
     kept = {CARD} if is_same and CARD in held else set()
     add = [file for path, file in wanted.items() if path not in kept and not is_held(edition, file, held.get(path))]
     delete = [path for path in held if path not in wanted and OWN.fullmatch(path) and not LINEAGE.fullmatch(path)]
-    return Todo(tuple(sorted(add, key=_order)), tuple(sorted(delete)))
+    return Todo(tuple(sorted(add, key=_order)), tuple(sorted(delete)), files_per_commit or FILES_PER_COMMIT)
 
 
 def is_held(edition: Edition, file: File, entry: Entry | None) -> bool:

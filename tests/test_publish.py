@@ -316,6 +316,24 @@ def test_the_hourly_limit_of_commits_is_waited_for(hub, made, monkeypatch, small
     assert sum(hub.clock.sleeps) >= 3600
 
 
+def test_a_hub_that_takes_smaller_commits_gets_them(hub, made, moves):
+    hub.limits.files_per_commit = 7
+    notes = []
+    published(made[0], include_data=True, note=notes.append)
+    assert [version for version in moves if version] == ["v1"]
+    assert any("trying commits of" in note for note in notes)
+    hub.limits.files_per_commit = 0
+    with pytest.raises(StorageError, match="not even a commit of one file"):
+        published(made[1], include_data=True)
+
+
+def test_a_commit_is_bounded_in_bytes_too(hub, made, moves, monkeypatch):
+    monkeypatch.setattr(publish_plan, "BYTES_PER_COMMIT", 20_000)
+    published(made[0], include_data=True)
+    assert [version for version in moves if version] == ["v1"]
+    assert len(commits(hub)) > 1
+
+
 def test_how_many_commits_and_how_long_is_said_beforehand(hub, made, monkeypatch):
     monkeypatch.setattr(publish_plan, "FILES_PER_COMMIT", 1)
     monkeypatch.setattr(publish_plan, "COMMITS_PER_HOUR", 4)

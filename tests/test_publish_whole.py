@@ -110,8 +110,8 @@ def test_without_data_the_preview_is_what_load_dataset_reads_and_the_rest_is_whe
 
 @pytest.mark.parametrize("include_data", [False, True])
 def test_an_output_on_an_object_store_is_published_from_there(hub, s3_server, tmp_path, include_data):
-    bucket = s3_server.bucket()
-    options = {"endpoint_url": s3_server.endpoint}
+    bucket = s3_server.make_bucket()
+    options = s3_server.options
     changes = {"output": {"storage_options": options}}
     path = write_pipeline(tmp_path / "pipeline", write_input(tmp_path / "input"), f"s3://{bucket}/out", **changes)
     pipelines.run.run(pipelines.config.load(path))
