@@ -21,7 +21,9 @@ from pipelines.errors import CheckFailed, NotFound, StorageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipelines.config import PipelineConfig
     from pipelines.progress import Watch
+    from pipelines.run import RunResult
 
 limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N documents of the input.")
 
@@ -51,16 +53,21 @@ def run(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bool
     """Run a pipeline, or go on with it where it was stopped."""
     from pipelines.cli_publish import check_publishing, publish_result  # noqa: PLC0415
     from pipelines.config import load  # noqa: PLC0415
-    from pipelines.funnel import render_funnel  # noqa: PLC0415
-    from pipelines.run import DONE  # noqa: PLC0415
     from pipelines.run import run as run_pipeline  # noqa: PLC0415
 
     config = load(file, overrides)
     check_publishing(config)
     with terminable(), _watching(quiet=quiet) as watch:
         result = run_pipeline(config, limit=limit, watch=watch)
+    _tell(config, result, as_json=as_json)
     with terminable():
         publish_result(config, result.manifest["version"])
+
+
+def _tell(config: PipelineConfig, result: RunResult, *, as_json: bool) -> None:
+    from pipelines.funnel import render_funnel  # noqa: PLC0415
+    from pipelines.run import DONE  # noqa: PLC0415
+
     if as_json:
         if result.was_finished:
             click.echo(f"{config.name}: {DONE}", err=True)
