@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, operator_warning_texts, warning_texts
 from pipelines.legible import MAX_CHARS, count, counted, legible, seconds, share, size
+from pipelines.profile_tables import HEADS as PROFILE_HEADS
+from pipelines.profile_tables import ProfileLine, profile_sentence, profile_tables
 from pipelines.token_tables import HEADS, token_tables
 
 MAX_ROWS: Final = 100
@@ -64,6 +66,7 @@ def card(manifest: Mapping[str, Any], globs: Sequence[str] | None = None) -> str
         _funnel(manifest),
         _operators(manifest),
         _tokens(manifest),
+        profile_lines(manifest),
         _columns(manifest),
         _checking(manifest),
     )
@@ -260,6 +263,23 @@ def _tokens(manifest: Mapping[str, Any]) -> Iterator[str]:
         for line in table.lines:
             name = f"{count(line.more)} more, in the manifest" if line.more else code(line.name)
             yield f"| {name} | {' | '.join(line.numbers)} |"
+
+
+def profile_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """How long the documents are and in which languages, as Markdown; nothing where the manifest does not tell."""
+    tables = list(profile_tables(manifest))
+    if tables:
+        yield from ("## Lengths and languages", "", profile_sentence(manifest))
+    for table in tables:
+        head = f"length of {code(table.column)} in UTF-8" if table.kind == "length" else f"language (column {code(table.column)})"
+        yield from ("", f"| {head} | {' | '.join(PROFILE_HEADS)} |", f"|---|{'--:|' * len(PROFILE_HEADS)}")
+        yield from (f"| {_profile_name(table.kind, line)} | {' | '.join(line.numbers)} |" for line in table.lines)
+
+
+def _profile_name(kind: str, line: ProfileLine) -> str:
+    if kind == "length":
+        return line.name
+    return f"{count(line.more)} more, in the manifest" if line.more else code(line.name)
 
 
 def _cuts(rows: Sequence[FunnelRow]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from operators.base import GroupOperator, LearningOperator, Operator
 from operators.passages import PassageOperator
 from pipelines.commit import digest
 from pipelines.config import PipelineConfig
+from pipelines.document_profile import ProfileColumns
 from pipelines.errors import InputError
 from pipelines.fingerprint import Facts, engine_facts, fingerprint, operator_facts, sampling_facts, schema_facts, settings
 from pipelines.formats import ReadOptions, Slice
@@ -224,6 +225,9 @@ def _facts(made: Ingredients, batch: Sequence[Operator], ends: Sequence[End], nu
         tokens = token_columns(made)
         if tokens is not None:
             facts["tokens_by"] = [tokens.source, tokens.language]
+        profile = profile_columns(made)
+        if profile is not None:
+            facts["documents_by"] = [profile.text, profile.language]
     return facts
 
 
@@ -262,6 +266,12 @@ def token_columns(made: Ingredients) -> TokenColumns | None:
     return TokenColumns.of(output.source_column, output.language_column, made.schemas[-1], output_columns(made))
 
 
+def profile_columns(made: Ingredients) -> ProfileColumns | None:
+    """The columns of which the profile of the documents is made; None where their text is not written."""
+    config = made.config
+    return ProfileColumns.of(config.input.text_column, config.output.language_column, made.schemas[-1], output_columns(made))
+
+
 def _spec(
     made: Ingredients,
     key: str,
@@ -288,6 +298,7 @@ def _spec(
         batch_bytes=config.execution.batch_bytes,
         on_error=config.execution.on_error,
         learners=_specs((operator for operator in ends if isinstance(operator, LearningOperator)), config.folder),
+        profile=profile_columns(made) if last else None,
     )
 
 

@@ -13,6 +13,8 @@ from typing import Any, Final
 from pipelines.card import MAX_OPERATORS, settings_text, with_settings
 from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, operator_warning_texts, warning_texts
 from pipelines.legible import count, counted, legible, seconds, share, size
+from pipelines.profile_tables import HEADS as PROFILE_HEADS
+from pipelines.profile_tables import ProfileLine, ProfileTable, profile_sentence, profile_tables
 from pipelines.report_style import STYLE
 from pipelines.token_tables import HEADS, TokenLine, token_tables
 
@@ -46,6 +48,7 @@ def report(manifest: Mapping[str, Any]) -> str:
         _reasons(rows),
         _quarantine(manifest),
         _tokens(manifest),
+        _profile(manifest),
         _input(manifest),
         _output(manifest),
         _operators(manifest),
@@ -181,6 +184,29 @@ def _tokens(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f'<p class="quiet">By {table.kind}, which is {where}:</p>'
         yield from _table(f"Tokens by {table.kind}", (table.kind, *HEADS), lines, 0, numbers_from=1)
     yield "</section>"
+
+
+def _profile(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """How long the documents are and in which languages: nothing, where the manifest does not tell."""
+    tables = list(profile_tables(manifest))
+    if not tables:
+        return
+    yield from _section("documents", "Lengths and languages")
+    yield f"<p>{profile_sentence(manifest)}</p>"
+    for table in tables:
+        by_length = table.kind == "length"
+        words = f"length of {_code(table.column)} in UTF-8" if by_length else f"language, which is the column {_code(table.column)}"
+        bar = "documents" if by_length else "text"
+        yield f'<p class="quiet">By {words}; the bar is {bar}:</p>'
+        lines = [[_profile_name(table, line), *line.numbers] for line in table.lines]
+        yield from _table(f"Documents by {table.kind}", (table.kind, *PROFILE_HEADS), lines, 0, numbers_from=1)
+    yield "</section>"
+
+
+def _profile_name(table: ProfileTable, line: ProfileLine) -> str:
+    if line.more:
+        return f"{count(line.more)} more, in the manifest"
+    return f"{line.name if table.kind == 'length' else _code(line.name)}{_bar(table.measure(line), 0, table.most)}"
 
 
 def _token_name(line: TokenLine) -> str:

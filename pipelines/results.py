@@ -198,12 +198,14 @@ def manifest(
     history: Snapshot | None = None,
     warned: Mapping[str, Sequence[str]] | None = None,
     tokens: Mapping[str, Any] | None = None,
+    documents: Mapping[str, Any] | None = None,
     learned: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The manifest of a version (DESIGN 10).
 
     `warnings` are those of guards, `history` is what earlier runs left that it was compared with, `warned` what operators told by name,
-    `tokens` the tokens by source and language, where the documents have token counts, `learned` the files that operators learned.
+    `tokens` the tokens by source and language, where the documents have token counts, `documents` the profile of documents whose text is
+    written, `learned` the files that operators learned.
     """
     told = warned or {}
     return {
@@ -226,6 +228,7 @@ def manifest(
         "warnings": list(warnings),
         "output": _output(tables),
         "tokens": tokens,
+        "documents": documents,
         "tables": tables.to_json(),
         **({"learned": list(learned)} if learned else {}),
         "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.output_schema],

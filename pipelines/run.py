@@ -20,6 +20,7 @@ from pipelines.card import card
 from pipelines.chain import bounded
 from pipelines.commit import PLAN, ROOT, CommitLog, Record, TornRecord, epoch_of, latest_plan, sealed, unsealed
 from pipelines.config import PipelineConfig
+from pipelines.document_profile import prove_profile
 from pipelines.drive import Driver, TooLarge
 from pipelines.errors import ClusterError, LeaseHeld, NotFound
 from pipelines.exchange import Limits
@@ -300,6 +301,9 @@ class Engine:
         counts = stages.tokens()
         if counts is not None:
             prove_tokens(counts, documents=ledger.rows_out, tokens=sum(shard.tokens or 0 for shard in shards))
+        profile = stages.profile()
+        if profile is not None:
+            prove_profile(profile, documents=ledger.rows_out)
         written = write_once(self._store, f"{claimed.folder}/shards.parquet", shards_table(shards))
         if token_shards is not None:
             write_once(self._store, f"{claimed.folder}/token_shards.parquet", token_shards.table)
@@ -320,6 +324,7 @@ class Engine:
             history=self._ingredients.history,
             warned=self._warned,
             tokens=counts,
+            documents=profile,
             learned=[file.to_json(claimed.folder) for file in stages.learned],
         )
         final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))

@@ -39,6 +39,7 @@ from pipelines.lots import Tallies
 from pipelines.near_grouping import UnitKeys, group_near
 from pipelines.passage_grouping import group_passages
 from pipelines.plan import PLACE_ROWS, Plan, Stage, Unit, file_ranges, slices, unit_ordinals
+from pipelines.profile_counts import LANGUAGES_PART, ProfileTotals
 from pipelines.steps import Steps, held_bytes
 from pipelines.storage import Store
 from pipelines.token_counts import NAMES_PART, TokenTotals
@@ -84,6 +85,8 @@ class Finished:
         told: What units told of sources, by the group operator of the stage before that asks.
         tokens: What units told of tokens in their records.
         token_parts: Units that have a part with more of it.
+        profile: What units told of their documents in their records.
+        language_parts: Units that have a part with more of it.
         tallies: What there is to learn for each operator that learns at its end.
     """
 
@@ -97,12 +100,15 @@ class Finished:
     told: dict[str, Findings] = field(default_factory=dict)
     tokens: TokenTotals = field(default_factory=TokenTotals)
     token_parts: array[int] = field(default_factory=lambda: array("l"))
+    profile: ProfileTotals | None = None
+    language_parts: array[int] = field(default_factory=lambda: array("l"))
     tallies: dict[str, Tallies] = field(default_factory=dict)
 
     def read(self, packed: Digest) -> list[Left]:
         """What every unit left; the content of the parts that are packed goes into a digest."""
         left = []
         self.tallies = {learner.name: Tallies() for learner in self.stage.spec.learners}
+        self.profile = None if self.stage.spec.profile is None else ProfileTotals(self.stage.spec.profile)
         for position, body in enumerate(map(self.log.body, self.keys)):
             parts, ledger = body["parts"], Ledger.from_json(body["ledger"])
             self.ledger.add(ledger)
@@ -112,6 +118,10 @@ class Finished:
                 self.tokens.add(body["detail"]["tokens"])
             if NAMES_PART in parts:
                 self.token_parts.append(position)
+            if self.profile is not None and "profile" in body["detail"]:
+                self.profile.add(body["detail"]["profile"])
+            if LANGUAGES_PART in parts:
+                self.language_parts.append(position)
             for name, tallies in self.tallies.items():
                 tallies.add(body["detail"].get("tallies", {}).get(name))
             for role in PACKED:
@@ -376,6 +386,15 @@ class Stages:
         parts = [last.part(position, NAMES_PART) for position in last.token_parts]
         last.tokens.add_parts(self._store, [part for part in parts if part is not None])
         return last.tokens.to_json(columns)
+
+    def profile(self) -> dict[str, Any] | None:
+        """The profile of the documents, as the manifest tells it; None where their text is not written. Asked once."""
+        last = self.finished[-1]
+        if last.profile is None:
+            return None
+        parts = [last.part(position, LANGUAGES_PART) for position in last.language_parts]
+        last.profile.add_parts(self._store, [part for part in parts if part is not None])
+        return last.profile.to_json()
 
     def documents(self) -> Iterator[Layers]:
         """The documents of every unit after the last stage."""

@@ -70,8 +70,8 @@ class TokenColumns:
         if TOKENS not in output or not pa.types.is_integer(schema.field(TOKENS).type):
             return None
         return cls(
-            _usual(schema, "source") if source is None else source,
-            _usual(schema, "language", "lang") if language is None else language,
+            usual_column(schema, "source") if source is None else source,
+            usual_column(schema, "language", "lang") if language is None else language,
         )
 
 
@@ -85,7 +85,8 @@ def _check(key: str, name: str | None, schema: pa.Schema) -> None:
         raise InputError(f"output.{key}: the column {name!r} is {kind}; name a column of strings, numbers or dates")
 
 
-def _usual(schema: pa.Schema, *names: str) -> str | None:
+def usual_column(schema: pa.Schema, *names: str) -> str | None:
+    """The first of these columns that there is, if its values can name something."""
     return next((name for name in names if name in schema.names and can_name_sources(schema.field(name).type)), None)
 
 

@@ -22,6 +22,7 @@ from operators.passages import PassageOperator
 from pipelines import formats, identity
 from pipelines.chain import Chain, Gone, OnError, OpenedOperator, bounded, open_chain
 from pipelines.commit import Part
+from pipelines.document_profile import ProfileColumns
 from pipelines.errors import LedgerImbalance, UnitError
 from pipelines.frames import FrameRef, PartWriter, read_frames
 from pipelines.guards import SourceCounts, can_name_sources
@@ -34,6 +35,7 @@ from pipelines.ledger import READER, Ledger
 from pipelines.lots import Tally, lessons_of
 from pipelines.operator_warnings import heard
 from pipelines.operatorspec import OperatorSpec
+from pipelines.output_counts import OutputCounts
 from pipelines.partition_folders import partition_codes
 from pipelines.quarantine import Progress, Quarantine
 from pipelines.rows import (
@@ -48,7 +50,7 @@ from pipelines.rows import (
     quarantined_rows,
 )
 from pipelines.sizes import row_sizes
-from pipelines.token_counts import NAMES_PART, TokenColumns, TokenCounts
+from pipelines.token_counts import TokenColumns
 from pipelines.worker import Attempt, Outcome, Worker
 
 MADE_ID: Final = "id"
@@ -67,6 +69,7 @@ class StageSpec:
         schema: Columns that come into the stage, before those that `judged` add.
         output: Columns of the result where this is the last stage, else None.
         tokens: By which columns tokens are counted, in the last stage of documents that have token counts.
+        profile: Of which columns the profile is made, in the last stage of documents whose text is written.
         drop_table: Columns of the table of dropped documents.
         learners: Operators that learn from the documents that the stage gives.
     """
@@ -85,6 +88,7 @@ class StageSpec:
     batch_bytes: int
     on_error: OnError
     learners: tuple[OperatorSpec, ...] = ()
+    profile: ProfileColumns | None = None
 
     @property
     def judged_schema(self) -> pa.Schema:
@@ -250,10 +254,10 @@ class _UnitRun:
         self.tallies = {one.name: Tally(one.operator.max_document_bytes, worker.seed) for one in opened.learners}
         self.editors = opened.editors
         self.chain = Chain(opened.chain, files, self.spec.on_error, self.spec.drop_table)
-        names = ["documents", "dropped", "duplicates", "quarantine", *([NAMES_PART] if self.spec.tokens is not None else [])]
+        self._counts = OutputCounts(self.spec.tokens, self.spec.profile, files)
+        names = ["documents", "dropped", "duplicates", "quarantine", *self._counts.roles]
         for number, group in enumerate(self.groups):
             names += [f"keys-{number}", *([f"features-{number}"] if isinstance(group.operator, NearOperator) else [])]
-        self._tokens = None if self.spec.tokens is None else TokenCounts(self.spec.tokens, files)
         self.writers: dict[str, PartWriter] = {name: stack.enter_context(attempt.writer(name)) for name in names}
         self.quarantine = Quarantine(self.writers["quarantine"], files)
         self.key_parts = [
@@ -270,13 +274,12 @@ class _UnitRun:
             self._write_keys(rows)
             self._tally(rows)
             self._write_documents(number, before, rows)
-            if self._tokens is not None:
-                self._tokens.add(rows)
+            self._counts.add(rows)
             self.ledger.rows_out += len(rows)
         self.quarantine.flush()
         for held in self.key_parts:
             held.flush()
-        told = {} if self._tokens is None else {"tokens": self._tokens.told(self.writers[NAMES_PART])}
+        told = self._counts.told(self.writers)
         parts = {name: writer.finish() for name, writer in self.writers.items()}
         self._prove(parts)
         is_delta = self.job.layers is not None and not self.spec.partition_by
