@@ -55,9 +55,9 @@ def card(manifest: Mapping[str, Any], globs: Sequence[str] | None = None) -> str
 
     Args:
         manifest: Of the version.
-        globs: Paths of its data files relative to the output, one pattern a version and plan. None: those of a version made by one plan.
+        globs: Paths of its data files relative to the output, one pattern a version and plan. None: see `data_globs`.
     """
-    patterns = [data_glob(manifest["version"], manifest["run_id"])] if globs is None else list(globs)
+    patterns = data_globs(manifest) if globs is None else list(globs)
     sections = (
         _front_matter(manifest, patterns),
         _summary(manifest),
@@ -71,6 +71,13 @@ def card(manifest: Mapping[str, Any], globs: Sequence[str] | None = None) -> str
         _checking(manifest),
     )
     return "\n".join(line for section in sections for line in (*section, "")).rstrip("\n") + "\n"
+
+
+def data_globs(manifest: Mapping[str, Any]) -> list[str]:
+    """The patterns of a version's shards: what a takedown left of those of several plans, or all that one run made."""
+    if "takedown" in manifest:
+        return list(manifest["takedown"]["data_files"])
+    return [data_glob(manifest["version"], manifest["run_id"])]
 
 
 def data_glob(version: str, plan: str) -> str:

@@ -13,7 +13,6 @@ INSTEAD = {
     "dry-run": "`shardmill run FILE --limit N` runs the pipeline on its first N documents; `shardmill plan FILE` says what a run would do",
     "diff": "compare the manifest.json files of the two versions, which hold the counts of every operator",
     "inspect": "read documents with `pipelines.open_dataset(URI)` or `datasets.load_dataset(URI)`",
-    "takedown": "drop the documents with `filter_where` and run again into a new output",
     "publish": "upload the output's data/ and README.md with `hf upload ORG/NAME FOLDER --repo-type dataset`",
     "submit": "run `shardmill run FILE` on a machine of the cluster, with `cluster: {type: ray, address: auto}`",
     "logs": "`shardmill status URI` says where a run is and what it waits for",

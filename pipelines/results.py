@@ -226,7 +226,7 @@ def manifest(
         },
         "operators": [operator_entry(config, position, ledger, told) for position in range(len(config.operators))],
         "warnings": list(warnings),
-        "output": _output(tables),
+        "output": output_summary(tables),
         "tokens": tokens,
         "documents": documents,
         "tables": tables.to_json(),
@@ -256,8 +256,8 @@ def _source(config: PipelineConfig, inventory: Inventory, limit: int | None, his
     return source
 
 
-def _output(tables: Tables) -> dict[str, Any]:
-    """What came of them."""
+def output_summary(tables: Tables) -> dict[str, Any]:
+    """What came of the documents: the sums over the shards."""
     tokens = [shard.tokens for shard in tables.shards if shard.tokens is not None]
     return {
         "shards": len(tables.shards),

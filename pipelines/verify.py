@@ -23,6 +23,7 @@ from pipelines.verify_learned import check_learned
 from pipelines.verify_ledger import check_ledger, count_tables
 from pipelines.verify_manifest import Finished, check_parents, find_manifest
 from pipelines.verify_tables import check_shards, check_strays, check_tables
+from pipelines.verify_takedown import check_takedown, find_purge
 from pipelines.verify_token_shards import check_token_shards
 from pipelines.verify_tokens import check_tokens
 from pipelines.verify_warnings import check_warnings
@@ -83,7 +84,7 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
     store = open_store(uri, storage_options)
     checks = Checks()
     finished = find_manifest(store, version, checks)
-    if finished is None:
+    if finished is None or find_purge(finished, checks):
         return Verification(store.uri, "", tuple(checks.made))
     check_parents(finished, checks)
     shards = check_shards(finished, checks)
@@ -95,6 +96,7 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
     if shards is None:
         checks.skip("card", "not checkable: the table of shards does not say which files are shards")
         return Verification(store.uri, finished.version, tuple(checks.made))
+    check_takedown(finished, shards[0], checks)
     check_token_shards(finished, shards[0], checks)
     check_card(finished, shards[0], checks)
     return _verification(finished, shards[0], checks)
