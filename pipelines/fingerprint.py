@@ -57,6 +57,7 @@ ENGINE_MODULES: Final = (
     "partitioning",
     "passage_grouping",
     "plan",
+    "poison",
     "profile_counts",
     "quarantine",
     "recall",
@@ -65,16 +66,18 @@ ENGINE_MODULES: Final = (
     "sizes",
     "stages",
     "steps",
+    "taken_out",
     "token_counts",
     "token_formats",
     "token_ids",
     "token_order",
     "token_shards",
+    "tombstones",
     "unit",
     "verdicts",
 )
 """Modules of this package that decide bytes of the output."""
-ENGINE_KERNELS: Final = ("gather",)
+ENGINE_KERNELS: Final = ("gather", "hashing")
 """Kernels that the engine calls itself, and no operator leads to."""
 ENGINE_LIBRARIES: Final = ("brotli", "numpy", "orjson", "pyarrow", "resiliparse", "zstandard")
 

@@ -28,6 +28,7 @@ from pipelines.operatorspec import OperatorSpec
 from pipelines.recall import Snapshot
 from pipelines.rows import DropTable
 from pipelines.token_counts import TokenColumns
+from pipelines.tombstones import TAKEDOWN, TakenOut
 from pipelines.unit import MADE_ID, StageSpec
 
 MAX_UNITS: Final = 200_000
@@ -117,6 +118,7 @@ class Ingredients:
         schemas: Columns that come into each stage, and last those that the last stage gives.
         made_id: True if the input has no id column and reading makes one.
         history: What earlier runs left, as it was when the run was planned.
+        taken_out: Documents that were taken out of the output, if there are any: the run leaves them out.
     """
 
     config: PipelineConfig
@@ -125,6 +127,7 @@ class Ingredients:
     schemas: tuple[pa.Schema, ...]
     made_id: bool
     history: Snapshot | None = None
+    taken_out: TakenOut | None = None
 
 
 End = GroupOperator | LearningOperator
@@ -188,7 +191,7 @@ def plan_stages(made: Ingredients) -> tuple[Stage, ...]:
             facts["learned"] = learned
         facts["after"] = stages[-1].fingerprint if stages else None
         spec = _spec(made, fingerprint(facts), number, batch, ends, judged, last=last)
-        names = [one.name for one in judged] + [_name(operator) for operator in batch]
+        names = [TAKEDOWN] * (spec.taken_out is not None) + [one.name for one in judged] + [_name(operator) for operator in batch]
         stages.append(Stage(spec, facts, tuple(names)))
         judged = tuple(Judged.of(end, spec) for end, spec in zip(ends, (*spec.learners, *spec.groups), strict=True))
         learned = [_operator_facts(made, operator) for operator in ends if isinstance(operator, LearningOperator)]
@@ -219,6 +222,8 @@ def _facts(made: Ingredients, batch: Sequence[Operator], ends: Sequence[End], nu
         facts["samples"] = [sampling_facts(operator, made.assets, config.execution.seed, names) for operator in learners]
     if number == 0:
         facts["read"] = _read_facts(made)
+        if made.taken_out is not None:
+            facts["taken_out"] = made.taken_out.digest
     if last:
         facts["columns"] = list(output_columns(made))
         facts["partition_by"] = list(config.output.partition_by)
@@ -299,6 +304,7 @@ def _spec(
         on_error=config.execution.on_error,
         learners=_specs((operator for operator in ends if isinstance(operator, LearningOperator)), config.folder),
         profile=profile_columns(made) if last else None,
+        taken_out=made.taken_out if number == 0 else None,
     )
 
 
@@ -461,7 +467,7 @@ def make_plan(made: Ingredients, inventory: Inventory, units: Sequence[Unit]) ->
     }
     fingerprints = {
         "config": fingerprint(config),
-        "inputs": fingerprint({"inventory": inventory.fingerprint, "assets": dict(made.assets), **_remembered(made.history)}),
+        "inputs": fingerprint({"inventory": inventory.fingerprint, "assets": dict(made.assets), **_remembered(made)}),
         "code": fingerprint({"stages": [_code(stage.facts) for stage in stages]}),
     }
     last = made.schemas[-1]
@@ -474,9 +480,10 @@ def _uses_seed(config: PipelineConfig) -> bool:
     return any(operator.seeded for operator in config.operators) or (tokens is not None and tokens.shuffle)
 
 
-def _remembered(history: Snapshot | None) -> dict[str, str]:
-    """An empty history is like none."""
-    return {} if history is None or not history.generations else {"history": history.digest}
+def _remembered(made: Ingredients) -> dict[str, str]:
+    """What earlier runs and takedowns left. An empty history is like none."""
+    history = {} if made.history is None or not made.history.generations else {"history": made.history.digest}
+    return history if made.taken_out is None else {**history, "tombstones": made.taken_out.digest}
 
 
 def _code(facts: Facts) -> Facts:

@@ -28,6 +28,7 @@ from pipelines.recall import Snapshot
 from pipelines.redaction import redact, redact_settings
 from pipelines.rows import DUPLICATES, QUARANTINE
 from pipelines.token_shards import TokenForm, TokenShards, works
+from pipelines.tombstones import TAKEDOWN
 from pipelines.version import Claim
 from pipelines.work import Work
 
@@ -224,7 +225,10 @@ def manifest(
             "dropped": {name: reasons for name, reasons in ledger.dropped().items() if reasons},
             "quarantined": ledger.quarantined(),
         },
-        "operators": [operator_entry(config, position, ledger, told) for position in range(len(config.operators))],
+        "operators": [
+            *_left_out(plan, ledger),
+            *(operator_entry(config, position, ledger, told) for position in range(len(config.operators))),
+        ],
         "warnings": list(warnings),
         "output": output_summary(tables),
         "tokens": tokens,
@@ -285,6 +289,21 @@ def operator_entry(config: PipelineConfig, position: int, ledger: Ledger, warned
         **edits,
         **warnings,
     }
+
+
+def _left_out(plan: Plan, ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """The entry, before all operators, of documents that were taken out of the output before; none if there were no such."""
+    taken_out = plan.stages[0].spec.taken_out
+    if taken_out is not None:
+        count = ledger.operator(TAKEDOWN)
+        yield {
+            "name": TAKEDOWN,
+            "type": TAKEDOWN,
+            "settings": taken_out.settings,
+            "rows_in": count.rows_in,
+            "rows_out": count.rows_out,
+            "seconds": round(count.seconds, 3),
+        }
 
 
 def to_bytes(made: Mapping[str, Any]) -> bytes:

@@ -156,12 +156,20 @@ class DropTable:
         return [field for field in self.carried or () if field.name != "id"]
 
     def rows(
-        self, files: UnitFiles, rows: Rows, operator: str, reasons: pa.Array, details: pa.Array | None = None, source: Rows | None = None
+        self,
+        files: UnitFiles,
+        rows: Rows,
+        operator: str,
+        reasons: pa.Array,
+        details: pa.Array | None = None,
+        source: Rows | None = None,
+        *,
+        carries: bool = True,
     ) -> pa.RecordBatch:
         """The table's rows of documents that go.
 
         `source`: the documents as they came into the stage, these and more: where an operator removed a column or gave it another type,
-        its values are taken from there; null if an earlier stage did so.
+        its values are taken from there; null if an earlier stage did so. `carries`: false leaves all input columns null.
         """
         columns = [
             files.keys(rows.file, rows.row),
@@ -173,7 +181,7 @@ class DropTable:
         ]
         if self.explained:
             columns.append(pa.nulls(len(rows), pa.string()) if details is None else pc.cast(details, pa.string()))
-        columns += [_carried(field, rows, source) for field in self._carried]
+        columns += [_carried(field, rows, source) if carries else pa.nulls(len(rows), field.type) for field in self._carried]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
 

@@ -28,7 +28,7 @@ from pipelines.fingerprint import engine_facts, fingerprint
 from pipelines.gc import collect, needed
 from pipelines.history_adding import generation_id
 from pipelines.history_leaving import Leaving
-from pipelines.history_planning import group_operators, has_left, history_of, history_store, with_history, without_history
+from pipelines.history_planning import group_operators, has_left, history_of, history_store, without_history
 from pipelines.inventory import Inventory
 from pipelines.learned import publish_learned
 from pipelines.lease import Lease, was_cut_short
@@ -42,6 +42,7 @@ from pipelines.results import Packing, Tables, inventory_path, manifest, run_id,
 from pipelines.stages import Budget, Stages
 from pipelines.storage import Store, open_store
 from pipelines.token_counts import prove_tokens
+from pipelines.tombstones_planning import check_tombstones, with_what_was_left
 from pipelines.version import MANIFEST, Claim, claim, claims, current_manifest, finish, replace_any, swap, write_once
 from pipelines.work import Work
 from pipelines.worker import Place
@@ -118,7 +119,7 @@ def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None
         history_store(config).check()
     with executor_for(config) as started:
         seen.note(f"{config.name}: listing the input")
-        prepared = with_history(config, prepare(config, started, limit))
+        prepared, tombstones = with_what_was_left(config, store, prepare(config, started, limit))
         for line in warning_lines(prepared.warnings):
             seen.note(line)
         plan = make_plan(prepared.ingredients, prepared.inventory, ())
@@ -128,6 +129,7 @@ def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None
             return RunResult(done, was_finished=True)
         describe = seen.describe if isinstance(seen, Silent) else str
         with Lease(store, describe) as lease:
+            check_tombstones(store, tombstones)
             engine = Engine(config, prepared, plan, store, lease, seen, limits or Limits(), limit)
             return RunResult(engine.run(started()), was_finished=False)
 

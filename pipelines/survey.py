@@ -15,8 +15,9 @@ from pipelines.errors import NothingToLearn, ShardmillError, shown
 from pipelines.exchange import Limits
 from pipelines.exchange_survey import ExchangeSurvey, all_lines, cores_of, corpus_of, exchanges, size_text
 from pipelines.fingerprint import differences
-from pipelines.history_planning import history_of, with_history
+from pipelines.history_planning import history_of
 from pipelines.inventory import Inventory
+from pipelines.legible import counted
 from pipelines.operator_warnings import warning_lines
 from pipelines.operatorspec import OperatorSpec
 from pipelines.plan import Plan, Stage, make_plan
@@ -25,12 +26,16 @@ from pipelines.results import run_id
 from pipelines.run import already, current_units, executor_for, read_splits
 from pipelines.stages import Stages
 from pipelines.storage import Store, open_store
+from pipelines.tombstones_planning import with_what_was_left
 from pipelines.work import Work
 
 READ_BLOCK_BYTES: Final = 8 << 20
 COMMIT_REQUESTS: Final = 2
 """Requests to commit a unit: the conditional put of the record, and its share of the parts' uploads."""
 MAX_NAMED: Final = 5
+FACT: Final = "taken_out"
+"""Of a stage: which documents it leaves out."""
+TAKEN_OUT: Final = "documents were taken out since: each is looked for by its text, which may be anywhere"
 
 
 @dataclass(slots=True)
@@ -55,6 +60,7 @@ class Survey:
         cores: Cores that hours are reckoned for.
         is_example: True if nobody knows how many cores the cluster has.
         warnings: What operators told while they were opened, by name.
+        taken_out: How many documents were taken out of the output: a run leaves them out.
     """
 
     name: str
@@ -72,6 +78,7 @@ class Survey:
     cores: int
     is_example: bool
     warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    taken_out: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object."""
@@ -91,7 +98,7 @@ def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
     """
     store = open_store(config.output.uri, config.output.storage_options)
     with executor_for(config) as started:
-        prepared = with_history(config, prepare(config, started, limit))
+        prepared, tombstones = with_what_was_left(config, store, prepare(config, started, limit))
     inventory = prepared.inventory
     draft = make_plan(prepared.ingredients, inventory, ())
     logs = [_log(store, stage.fingerprint) for stage in draft.stages]
@@ -124,6 +131,7 @@ def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
         cores=cores,
         is_example=is_example,
         warnings=prepared.warnings,
+        taken_out=len(tombstones),
     )
 
 
@@ -181,7 +189,8 @@ def _explain(plan: Plan, found: Sequence[StageSurvey], before: Mapping[str, Any]
         facts = dict(stage.facts)
         lines = differences({**old["facts"], "after": None}, {**facts, "after": None})
         if len(old["facts"]["operators"]) != len(facts["operators"]):
-            lines = [f"operators: {_names(old['facts'])} → {_names(facts)}"]
+            lines = [f"operators: {_names(old['facts'])} → {_names(facts)}", *(line for line in lines if line.startswith(f"{FACT}:"))]
+        lines = [TAKEN_OUT if line.startswith(f"{FACT}:") else line for line in lines]
         survey_of.why += lines or ["a stage before it changed"]
 
 
@@ -222,6 +231,8 @@ def render(found: Survey) -> list[str]:
     for kind, uris in found.input_changes.items():
         more = f" and {len(uris) - MAX_NAMED} more" if len(uris) > MAX_NAMED else ""
         lines.append(f"  {kind} since the latest plan: {', '.join(shown(uri) for uri in uris[:MAX_NAMED])}{more}")
+    if found.taken_out:
+        lines.append(f"{counted(found.taken_out, 'document')} taken out of this output: a run leaves out every one that it meets again")
     if found.is_finished:
         return [*lines, "finished: the same input, pipeline and code made the current version; a run would do nothing"]
     for number, stage in enumerate(found.stages, 1):

@@ -33,11 +33,12 @@ from pipelines.rows import Ints, Mask
 from pipelines.storage import Store
 
 TAKEDOWN: Final = "takedown"
-"""Name, and type, under which documents that were taken out are counted; the second such entry of a manifest is `takedown-2`."""
+"""Name, and type, under which documents that were taken out are counted; the second such entry of a manifest is `takedown-2`.
+
+No operator of a pipeline may have such a name (settings.RESERVED_NAME).
+"""
 TAKEN_DOWN: Final = "taken_down"
 """Reason under which they are."""
-RESERVED: Final = re.compile(rf"{TAKEDOWN}(-\d+)?")
-"""Names that no operator of a pipeline may have."""
 FOLDER: Final = f"{ROOT}/tombstones"
 NUMBERED: Final = re.compile(rf"{FOLDER}/t(\d+)\.arrow")
 HASH: Final = pa.binary(16)
@@ -130,6 +131,7 @@ class Tombstones:
 
 def content_hashes(texts: pa.Array) -> pa.FixedSizeBinaryArray:
     """128-bit hashes of texts, by their UTF-8 bytes; null where there is no text, or an empty one, by which nothing is known again."""
+    texts = texts if pa.types.is_large_string(texts.type) else pc.cast(texts, pa.large_string())
     first, second = hash_bytes(texts)
     there = pc.fill_null(pc.greater(pc.binary_length(texts), 0), False)
     words = np.empty((len(first), 2), ">u8")
@@ -176,9 +178,9 @@ def _canonical(table: pa.Table) -> pa.Table:
     if set(table.schema.names) != set(TOMBSTONES.names) or table.num_rows == 0:
         found = f"{table.num_rows} rows with the columns {', '.join(table.schema.names) or 'none'}"
         raise InputError(f"tombstones: found {found}; expected at least one row with the columns {', '.join(TOMBSTONES.names)}")
+    if table["doc_key"].null_count:
+        raise InputError(f"tombstones: {table['doc_key'].null_count} rows have no doc_key; give each document's")
     given = table.select(TOMBSTONES.names).cast(TOMBSTONES)
-    if given["doc_key"].null_count:
-        raise InputError(f"tombstones: {given['doc_key'].null_count} rows have no doc_key; give each document's")
     unique = given.group_by(TOMBSTONES.names, use_threads=False).aggregate([]).select(TOMBSTONES.names)
     return unique.sort_by([(name, "ascending") for name in TOMBSTONES.names]).combine_chunks().cast(TOMBSTONES)
 
@@ -245,7 +247,7 @@ def _read(store: Store, path: str) -> pa.Table:
 def _damaged(store: Store, path: str, why: str) -> InputError:
     return InputError(
         f"{store.uri}: {path} cannot be read ({why}): it says which documents were taken out and may not come back; restore it from a "
-        "copy, or remove it and take them out again with `shardmill takedown`"
+        "copy; if there is none, remove it, and know that later runs may bring the documents back that only it names"
     )
 
 

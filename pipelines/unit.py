@@ -50,7 +50,9 @@ from pipelines.rows import (
     quarantined_rows,
 )
 from pipelines.sizes import row_sizes
+from pipelines.taken_out import LeavingOut, planned_tombstones
 from pipelines.token_counts import TokenColumns
+from pipelines.tombstones import TakenOut, Tombstones
 from pipelines.worker import Attempt, Outcome, Worker
 
 MADE_ID: Final = "id"
@@ -72,6 +74,7 @@ class StageSpec:
         profile: Of which columns the profile is made, in the last stage of documents whose text is written.
         drop_table: Columns of the table of dropped documents.
         learners: Operators that learn from the documents that the stage gives.
+        taken_out: Documents that the first stage leaves out, because they were taken out of the output.
     """
 
     fingerprint: str
@@ -89,6 +92,7 @@ class StageSpec:
     on_error: OnError
     learners: tuple[OperatorSpec, ...] = ()
     profile: ProfileColumns | None = None
+    taken_out: TakenOut | None = None
 
     @property
     def judged_schema(self) -> pa.Schema:
@@ -127,6 +131,7 @@ class OpenedStage:
     groups: list[OpenedGroup]
     learners: list[OpenedLearner]
     editors: dict[str, PassageOperator]
+    tombstones: Tombstones | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,32 +161,6 @@ class UnitJob:
         files = UnitFiles(unit_files(self.slices), self.spec.id_column)
         with ExitStack() as stack:
             return _UnitRun(self, worker, attempt, files, stack).run()
-
-
-@dataclass(frozen=True, slots=True)
-class PoisonJob:
-    """A unit of one row that no worker survived: it is not read again, but quarantined with what was last heard."""
-
-    spec: StageSpec
-    slices: tuple[formats.Slice, ...]
-    why: str
-    unit: Mapping[str, Any]
-    kind: str = "unit"
-
-    def run(self, worker: Worker, attempt: Attempt) -> Outcome:  # noqa: ARG002  nothing of the worker is needed
-        """Write the row's place to the quarantine."""
-        piece = self.slices[0]
-        files = UnitFiles([piece.file], self.spec.id_column)
-        row = np.array([piece.file.row_groups[piece.row_group].first_row + piece.start], np.int64)
-        batch = quarantined_rows(files, np.zeros(1, np.int64), row, None, READER, ["worker_died"], [self.why])
-        ledger = Ledger(rows_in=1)
-        count = ledger.operator(READER)
-        count.rows_in, count.quarantined["worker_died"] = 1, 1
-        with attempt.writer("quarantine") as writer:
-            writer.write(batch, int(row_sizes(batch, batch.schema.names).sum()))
-            part = writer.finish()
-        ledger.prove(files.uris[0], rows_in=1, rows_out=0, num_dropped=0, num_quarantined=1)
-        return Outcome({"quarantine": part}, ledger, {"delta": False, "unit": self.unit})
 
 
 def unit_files(slices: Sequence[formats.Slice]) -> list[InputFile]:
@@ -233,6 +212,7 @@ def open_stage(spec: StageSpec, worker: Worker, learned: Sequence[LearnedFile] =
             opened_groups,
             opened_learners,
             {name: editor for name, editor in editors.items() if isinstance(editor, PassageOperator)},
+            planned_tombstones(worker.store, spec.taken_out),
         )
         worker.opened = {state: opened}
     assert isinstance(opened, OpenedStage)
@@ -254,6 +234,7 @@ class _UnitRun:
         self.tallies = {one.name: Tally(one.operator.max_document_bytes, worker.seed) for one in opened.learners}
         self.editors = opened.editors
         self.chain = Chain(opened.chain, files, self.spec.on_error, self.spec.drop_table)
+        self._leaving_out = LeavingOut(opened.tombstones, unit_files(job.slices), files, worker.text_column, self.spec.drop_table)
         self._counts = OutputCounts(self.spec.tokens, self.spec.profile, files)
         names = ["documents", "dropped", "duplicates", "quarantine", *self._counts.roles]
         for number, group in enumerate(self.groups):
@@ -268,7 +249,7 @@ class _UnitRun:
 
     def run(self) -> Outcome:
         for number, before in self._source():
-            rows, dropped = self._judge(before) if self.job.layers is not None else (before, [])
+            rows, dropped = self._judge(before) if self.job.layers is not None else self._leaving_out.process(before, self.ledger)
             rows, gone = self.chain.process(rows, self.ledger)
             self._write_gone(Gone(dropped + gone.dropped, gone.quarantined))
             self._write_keys(rows)
