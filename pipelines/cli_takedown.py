@@ -160,7 +160,7 @@ def lines(done: Takedown) -> Iterator[str]:
         gone = f" of {', '.join(done.purged.versions)}" if done.purged.versions else ""
         yield f"Purged all{gone} but the manifests, and every intermediate: {size}."
     elif done.holding:
-        would = "would still hold" if done.is_dry else "still hold"
+        would = "would still hold" if done.is_dry else "still holds" if len(done.holding) == 1 else "still hold"
         yield f"{', '.join(done.holding)} {would} documents; `shardmill takedown {done.uri} --purge` removes all but the current version."
     if done.matches is not None:
         yield (

@@ -13,6 +13,9 @@ from typing import Final
 SHARD: Final = re.compile(r"data/(?P<version>v\d+)/(?:.*/)?part-(?P<number>\d+)-(?P<plan>[^/\[\]*?]+)\.parquet")
 """A shard's name: its number is unique among those of one version and plan, whatever folder it is in."""
 
+MAX_LISTED: Final = 100
+"""Up to so many shards are listed one by one, so that whoever reads by the card has them in the version's order."""
+
 
 def data_patterns(paths: Sequence[str], others: Iterable[str]) -> list[str]:
     """Patterns that match all of some shards, and none of the others that they may lie beside.
@@ -21,6 +24,9 @@ def data_patterns(paths: Sequence[str], others: Iterable[str]) -> list[str]:
         paths: Of the shards of a version.
         others: Of all shards that there are; those of the version among them do not matter.
     """
+    hidden = set(others).difference(paths)
+    if hidden and len(paths) <= MAX_LISTED:
+        return list(paths)
     kept: dict[tuple[str, str], dict[str, str]] = {}
     loose: list[str] = []
     for path in paths:
@@ -30,15 +36,15 @@ def data_patterns(paths: Sequence[str], others: Iterable[str]) -> list[str]:
             loose.append(path)
         else:
             numbers[found["number"]] = path
-    beside = _beside(kept, set(paths), others)
+    beside = _beside(kept, hidden)
     return [pattern for group, numbers in kept.items() for pattern in _patterns(group, numbers, beside[group])] + loose
 
 
-def _beside(kept: Iterable[tuple[str, str]], paths: set[str], others: Iterable[str]) -> dict[tuple[str, str], set[str]]:
+def _beside(kept: Iterable[tuple[str, str]], hidden: Iterable[str]) -> dict[tuple[str, str], set[str]]:
     """The numbers of shards that must not match, by version and plan."""
     found: dict[tuple[str, str], set[str]] = {group: set() for group in kept}
-    for path in others:
-        named = SHARD.fullmatch(path) if path not in paths else None
+    for path in hidden:
+        named = SHARD.fullmatch(path)
         if named is not None and (named["version"], named["plan"]) in found:
             found[named["version"], named["plan"]].add(named["number"])
     return found

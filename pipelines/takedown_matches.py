@@ -112,7 +112,7 @@ class Matches:
         """The rows that go from each shard, sorted."""
         order = np.lexsort((self.found.rows, self.found.shards))
         shards, starts = np.unique(self.found.shards[order], return_index=True)
-        ends = [*starts[1:].tolist(), len(order)]
+        ends = [*starts.tolist(), len(order)][1:]
         return {
             shard: self.found.rows[order[start:stop]] for shard, start, stop in zip(shards.tolist(), starts.tolist(), ends, strict=True)
         }

@@ -6,6 +6,7 @@ go, so that a second try finds the same bytes under its name.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -122,8 +123,9 @@ def schema_of(store: Store, path: str) -> pa.Schema:
 
 
 def plain_schema_of(reader: pq.ParquetFile) -> pa.Schema:
-    """The columns of an open file without what reading adds."""
-    found = reader.schema_arrow
+    """The columns of an open file as they were when it was written: Parquet itself keeps neither names in lists nor seconds."""
+    written = (reader.metadata.metadata or {}).get(b"ARROW:schema")
+    found = reader.schema_arrow if written is None else pa.ipc.read_schema(pa.BufferReader(base64.b64decode(written)))
     plain = plain_schema(found)
     return pa.schema([field.with_nullable(old.nullable) for field, old in zip(plain, found, strict=True)])
 
