@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import os
-import sys
-import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from corpora import Output, config_of, custom, finished, output_of, prove, write_parquet
-from pipelines_made import READS_ENVIRONMENT, Child, server
 
 from pipelines.config import PipelineConfig
 from pipelines.storage import Store
@@ -124,36 +119,3 @@ def holding(store: Store, text: str) -> list[str]:
         elif path.startswith("_shardmill/parts/"):
             found.append(path)  # frames are compressed; after a purge there are none
     return found
-
-
-# --- processes
-
-
-def start(folder: Path, names: Sequence[str] | None, fault: str = "", number: int = 0, **options: Any) -> Child:
-    """Start a takedown in a process of its own; `fault` as in SHARDMILL_FAULT."""
-    answer, trace = folder / f"answer-{number}.json", folder / f"trace-{number}.txt"
-    environment = {"SHARDMILL_FAULT": fault} if fault else {}
-    words = (str(folder / "out"), None if names is None else list(names), options, environment, str(answer))
-    process = server().Process(target=_run, args=words, daemon=False)
-    process.start()
-    return Child(process, answer, trace)
-
-
-def _run(uri: str, names: list[str] | None, options: dict[str, Any], environment: dict[str, str], answer: str) -> None:
-    assert not [name for name in READS_ENVIRONMENT if name in sys.modules]
-    os.environ.update(environment)
-    os.fsync = lambda _descriptor: None
-    from pipelines.errors import ShardmillError
-    from pipelines.takedown import takedown
-    from pipelines.takedown_ids import wanted_of
-
-    status, said = 0, {}
-    try:
-        done = takedown(uri, None if names is None else wanted_of(names), **options)
-        said = {"version": done.version, "is_new": done.is_new}
-    except ShardmillError as error:
-        status, said = error.exit_status, {"error": type(error).__name__, "message": error.message}
-    except BaseException as error:  # noqa: BLE001  the edge of the process
-        status, said = 70, {"error": type(error).__name__, "message": traceback.format_exc()}
-    Path(answer).write_text(json.dumps(said))
-    sys.exit(status)
