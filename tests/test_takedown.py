@@ -6,7 +6,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from corpora import output_of, write_parquet
+from corpora import output_of, write_jsonl, write_parquet
 from takedowns import SECRET, after, assert_without, config, corpus, holding, made, quarantining, take, write_without_ids
 from tokens_made import BOTH, ids_operator
 
@@ -384,3 +384,25 @@ def test_the_manifest_names_no_document(shm_path):
     take(shm_path, [name])
     told = json.loads((shm_path / "out" / "manifest.json").read_bytes())
     assert name not in json.dumps(told["operators"]) + json.dumps(told["takedown"])
+
+
+def test_a_whole_recipe(shm_path):
+    """Near-duplicates, what an operator learned, its token shards, JSONL and a limit: the version is the old one without the documents."""
+    write_jsonl(shm_path / "in" / "a.jsonl.gz", corpus(50, "a"))
+    write_jsonl(shm_path / "in" / "b.jsonl", [*corpus(50, "b")[:20], b"{broken", *corpus(50, "b")[20:]])
+    operators = [
+        {"type": "minhash_dedup"},
+        {"type": "train_tokenizer", "vocab_size": 300},
+        {"type": "tokenize", "tokenizer": "train_tokenizer"},
+    ]
+    output = {"token_shards": {"formats": ["megatron"], "shuffle": False}, "target_shard_bytes": "9KiB", "compression": "snappy"}
+    made_of = config(shm_path, operators, output=output)
+    run(made_of, limit=90)
+    before = after(shm_path)
+    rows, names = before.rows(), ["a6", "b13"]
+    take(shm_path, names, purge_versions=True)
+    now = after(shm_path)
+    assert now.rows() == [row for row in rows if row["id"] not in names]
+    assert len(rows) - len(now.rows()) == 2
+    assert (shm_path / "out" / now.manifest["learned"][0]["path"]).exists()
+    assert run(made_of, limit=90).was_finished
