@@ -23,6 +23,7 @@ from pipelines.history_adding import strike
 from pipelines.lease import Lease
 from pipelines.purge import Purged, holding_versions, purge
 from pipelines.recall import key_bytes, struck_keys
+from pipelines.redaction import redact_uri
 from pipelines.report import report
 from pipelines.results import to_bytes
 from pipelines.storage import Store, open_store
@@ -134,7 +135,7 @@ def _found(store: Store, wanted: Wanted) -> tuple[Matches, Kin, Kin]:
 
 def _take_out(store: Store, wanted: Wanted, reason: str | None, lease: Lease) -> Takedown:
     matches, of_taken, instead = _found(store, wanted)
-    base = matches.base
+    base, reason = matches.base, None if reason is None else redact_uri(reason)
     name = str(base.manifest["version"])
     told = Takedown(store.uri, name, matches, of_taken, instead, version=name)
     _strike(store, base.config.get("history"), matches)

@@ -55,18 +55,14 @@ def orphans(base: Base, taken: Keys) -> Kin:
 
 def kept_instead(base: Base, lost: Keys, taken: Keys) -> Kin:
     """Documents among the lost ones that were removed for one that stays in the data."""
-    found = [np.empty(0, "S16")]
-    told: list[pa.RecordBatch] = []
     wanted = np.unique(lost)
-    for batch in _duplicates(base) if len(wanted) else ():
-        chosen = batch.filter(pa.array(_among(key_bytes(batch.column("doc_key")), wanted)))
-        kept = key_bytes(chosen.column("kept_doc_key"))
-        numbers = base.places.numbers_of(kept)
-        _, is_lost = base.places.ranks_of(numbers)
-        stays = chosen.filter(pa.array((numbers >= 0) & ~is_lost & ~_among(kept, np.unique(taken))))
-        found.append(key_bytes(stays.column("doc_key")))
-        told += _room(told, stays)
-    return Kin(np.unique(np.concatenate(found)), _table(told))
+    batches = (batch.filter(pa.array(_among(key_bytes(batch.column("doc_key")), wanted))) for batch in _duplicates(base))
+    rows = _table([batch for batch in batches if batch.num_rows] if len(wanted) else [])
+    kept = key_bytes(rows["kept_doc_key"].combine_chunks())
+    numbers = base.places.numbers_of(kept)
+    _, is_lost = base.places.ranks_of(numbers)
+    stays = rows.filter(pa.array((numbers >= 0) & ~is_lost & ~_among(kept, np.unique(taken))))
+    return Kin(np.unique(key_bytes(stays["doc_key"].combine_chunks())), stays.slice(0, MAX_TOLD))
 
 
 def _duplicates(base: Base) -> Iterator[pa.RecordBatch]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
@@ -22,12 +23,15 @@ import pyarrow.parquet as pq
 
 from pipelines import faults, identity
 from pipelines.commit import Part, Record
+from pipelines.errors import InputError
+from pipelines.objectfile import opened_parquet
 from pipelines.pack import shard_form
 from pipelines.recall import key_bytes
 from pipelines.redaction import redact_uri
 from pipelines.results import Packed, Tables, output_summary, shards_table
 from pipelines.rows import DROPPED, Ints
 from pipelines.shard_globs import data_patterns
+from pipelines.storage import Store
 from pipelines.takedown_counts import profile_left, tokens_left
 from pipelines.takedown_input import InputRows
 from pipelines.takedown_kin import Kin
@@ -172,13 +176,14 @@ class Making:
     def _token_records(self, shards: list[Packed | None], form: TokenForm) -> Iterator[Record]:
         """Of each shard that has documents, the files of its token shard: the old ones, or new ones where it was rewritten."""
         old = _token_files(self._store, f"{self._base.folder}/{TABLE}")
+        rows = self._base.shards.column("rows").to_numpy()
         for at, shard in enumerate(shards):
+            found = next(old, ("", {}, 0)) if rows[at] else (self._base.paths[at], {}, 0)
+            if found[0] != self._base.paths[at]:
+                raise InputError(f"{self._base.folder}/{TABLE}: it does not name the files of {self._base.paths[at]} in order")
             if shard is None or not shard.part.rows:
                 continue
-            if at in self._going:
-                parts, tokens = write_token_shard(self._store, shard.part.path, form)
-            else:
-                parts, tokens = old[shard.part.path]
+            _, parts, tokens = (shard.part.path, *write_token_shard(self._store, shard.part.path, form)) if at in self._going else found
             yield Record(shard.part.path, "", "tokens", parts, None, {"shard": shard.part.path, "tokens": tokens})
 
     # --- who they were
@@ -316,12 +321,17 @@ def _time(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC).isoformat().replace("+00:00", "Z")
 
 
-def _token_files(store: Any, path: str) -> dict[str, tuple[dict[str, Part], int]]:
-    """The files of the token shards of a version by their Parquet shard, and its tokens."""
-    found: dict[str, tuple[dict[str, Part], int]] = {}
-    for row in pq.read_table(io.BytesIO(store.read(path)), use_threads=False).to_pylist():
-        parts, _ = found.setdefault(row["shard"], ({}, row["tokens"]))
-        # A role is the format and what follows the first point of the name.
-        name = row["path"].rpartition("/")[2]
-        parts[f"{row['format']}.{name.partition('.')[2]}"] = Part(row["path"], row["documents"], row["bytes"], row["sha256"])
-    return found
+def _token_files(store: Store, path: str) -> Iterator[tuple[str, dict[str, Part], int]]:
+    """The Parquet shards of a version that have token shards, in order: path, files of the token shard by role, and tokens."""
+    with opened_parquet(store, path) as reader:
+        rows = (row for group in range(reader.num_row_groups) for row in reader.read_row_group(group, use_threads=False).to_pylist())
+        for shard, files in groupby(rows, key=lambda row: row["shard"]):
+            named = list(files)
+            # A role is the format and what follows the first point of the name.
+            parts = {
+                f"{row['format']}.{row['path'].rpartition('/')[2].partition('.')[2]}": Part(
+                    row["path"], row["documents"], row["bytes"], row["sha256"]
+                )
+                for row in named
+            }
+            yield shard, parts, named[0]["tokens"]

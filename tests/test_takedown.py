@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -37,7 +39,7 @@ def kept_ids(output):
 
 
 def test_all_documents_that_have_an_id_go_and_only_their_shards_are_written_anew(shm_path):
-    """Those with an id of several all go; the other shards are the old ones; both versions verify, and both ways of loading read the new."""
+    """Those with an id of several all go; the other shards are the old ones; both versions verify, and `open_dataset` reads the new."""
     before = made(shm_path)
     names = ["a6", "a10", "b30", "nobody"]
     assert kept_ids(before).count("a10") == 2
@@ -45,6 +47,8 @@ def test_all_documents_that_have_an_id_go_and_only_their_shards_are_written_anew
     now = after(shm_path)
     assert_without(before, now, names)
     assert (done.version, done.is_new, done.matches.unmatched) == ("v2", True, ["nobody"])
+    for row in now.table("dropped"):
+        assert corpus(60, "ab"[row["uri"].endswith("f1.parquet")])[row["row"]]["id"] == row["id"]
     old = set(before.shards())
     assert 0 < len(set(now.shards()) - old) < len(old)
     assert len(set(now.shards()) & old) == len(old) - len(done.matches.by_shard())
@@ -110,6 +114,40 @@ def test_partitioned_shards_without_their_input(shm_path):
     assert output_of(shm_path / "out").manifest["version"] == "v1"
 
 
+def test_a_doc_key_in_partitioned_shards(shm_path):
+    """It names a document whose id nobody else has; of two in different partitions it is refused, with what to do instead."""
+    before = made(shm_path, output={"partition_by": ["lang"]})
+    with pytest.raises(InputError, match=r"2 documents have the id 'a10' of doc_key .* name the id 'a10', which takes all of them out"):
+        take(shm_path, [key_of(shm_path, 0, 10).hex()])
+    take(shm_path, [key_of(shm_path, 0, 6).hex(), key_of(shm_path, 1, 8).hex(), "f" * 32])
+    assert_without(before, after(shm_path), ["a6", "b8"], [key_of(shm_path, 0, 6)])
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """An output, and the doc_key of every text of its input."""
+    folder = tmp_path_factory.mktemp("several")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _descriptor: None)
+        before = made(folder)
+    keys = {row["text"]: key_of(folder, file, at) for file in (1, 0) for at, row in reversed(list(enumerate(corpus(60, "ab"[file]))))}
+    return folder, before.rows(), keys, [row["doc_key"] for row in before.table("dropped")]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_documents(several, shm_path, seed):
+    """Random ids and keys, of documents that are there and that are lost, in several takedowns: what a few lines of Python leave."""
+    folder, rows, keys, lost = several
+    shutil.copytree(folder / "out", shm_path / "out")
+    draw = random.Random(seed)
+    for _ in range(2):
+        names = [row["id"] for row in draw.sample(rows, draw.randrange(0, 6))]
+        some = [keys[row["text"]] for row in draw.sample(rows, draw.randrange(1, 12))] + draw.sample(lost, 2)
+        take(shm_path, [*names, *(key.hex() for key in some)])
+        rows = [row for row in rows if row["id"] not in names and keys[row["text"]] not in some]
+        assert after(shm_path).rows() == rows
+
+
 def test_the_input_may_be_gone(shm_path):
     """Without it documents are taken out all the same; how many could not be read again is told."""
     before = made(shm_path)
@@ -171,7 +209,7 @@ def test_nothing_is_finished(shm_path):
 
 
 def test_what_was_lost_already_keeps_its_place_without_its_text(shm_path):
-    """With `dropped: true` the columns of documents that are named become null, and a quarantined one's message is blanked; nobody else's."""
+    """With `dropped: true` the columns of documents that are named become null, a quarantined one's message is blanked, nobody else's."""
     before = made(
         shm_path, [quarantining(shm_path), {"type": "length_filter", "min_chars": 20}, {"type": "exact_dedup"}], output={"dropped": True}
     )
@@ -208,7 +246,7 @@ def test_kin_is_told(shm_path):
 
 
 def test_token_shards_and_counts(shm_path):
-    """Token shards of the shards that are written anew are so too; tokens by source and language and the profile are those that are left."""
+    """Token shards of the shards that are written anew are so too; counts of tokens and lengths are those of what is left."""
     before = made(
         shm_path, [ids_operator(shm_path)], output={"token_shards": {"formats": BOTH}, "target_shard_bytes": "9KiB"}, execution={"seed": 5}
     )
@@ -320,7 +358,7 @@ def test_documents_are_struck_from_the_history(shm_path):
 
 
 def test_a_purge_leaves_nothing_of_the_documents(shm_path):
-    """No byte and no column of the output has their texts, intermediates included; the version verifies, and the old one says what happened."""
+    """No byte and no column of the output has their texts, intermediates included; the version verifies, the old one says what happened."""
     made(
         shm_path,
         [quarantining(shm_path), {"type": "length_filter", "min_chars": 20}, {"type": "exact_dedup"}],
@@ -362,6 +400,9 @@ def test_a_purge_comes_later(shm_path):
     after(shm_path)
     take(shm_path, ["a2"], purge_versions=True)
     after(shm_path)
+    write_parquet(shm_path / "in" / "z.parquet", [{"id": "z", "text": "a text that is new here", "lang": "en"}])
+    run(config(shm_path))
+    assert {"a2", "a6"}.isdisjoint(kept_ids(after(shm_path)))
     with pytest.raises(NotFound, match="purged"):
         open_dataset(str(shm_path / "out"), version="v1")
 
@@ -403,6 +444,7 @@ def test_a_whole_recipe(shm_path):
     take(shm_path, names, purge_versions=True)
     now = after(shm_path)
     assert now.rows() == [row for row in rows if row["id"] not in names]
-    assert len(rows) - len(now.rows()) == 2
+    taken = [(row["uri"].rsplit("/", 1)[1], row["row"], row["id"]) for row in now.table("dropped") if row["reason"] == "taken_down"]
+    assert taken == [("a.jsonl.gz", 6, "a6"), ("b.jsonl", 13, "b13")]
     assert (shm_path / "out" / now.manifest["learned"][0]["path"]).exists()
     assert run(made_of, limit=90).was_finished

@@ -149,7 +149,8 @@ def test_a_text_that_is_still_carried_is_found(shm_path):
     table = pq.read_table(shm_path / "out" / last)
     assert table["text"].to_pylist() == [None]
     column = table.schema.get_field_index("text")
-    pq.write_table(table.set_column(column, table.schema.field("text"), pa.array(["secret"], table.schema.field("text").type)), shm_path / "out" / last)
+    field = table.schema.field("text")
+    pq.write_table(table.set_column(column, field, pa.array(["secret"], field.type)), shm_path / "out" / last)
     found = verify(str(shm_path / "out"))
     assert any("was taken down, but has its text still" in check.message for check in found.checks if not check.ok)
 
