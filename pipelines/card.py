@@ -31,9 +31,9 @@ def card(manifest: Mapping[str, Any], globs: Sequence[str] | None = None) -> str
 
     Args:
         manifest: Of the version.
-        globs: Paths of its data files relative to the output, one pattern a version and plan. None: those of a version made by one plan.
+        globs: Paths of its data files relative to the output, one pattern a version and plan. None: see `data_globs`.
     """
-    patterns = [data_glob(manifest["version"], manifest["run_id"])] if globs is None else list(globs)
+    patterns = data_globs(manifest) if globs is None else list(globs)
     sections = (
         front_matter(manifest, [Config("default", "train", patterns)], filtered_languages(manifest)),
         summary_lines(manifest),
@@ -53,6 +53,13 @@ def joined(sections: Iterable[Iterator[str]]) -> str:
     """Sections as one text, an empty line between them; those without a line leave none."""
     made = (list(section) for section in sections)
     return "\n".join(line for section in made if section for line in (*section, "")).rstrip("\n") + "\n"
+
+
+def data_globs(manifest: Mapping[str, Any]) -> list[str]:
+    """The patterns of a version's shards: what a takedown left of those of several plans, or all that one run made."""
+    if "takedown" in manifest:
+        return list(manifest["takedown"]["data_files"])
+    return [data_glob(manifest["version"], manifest["run_id"])]
 
 
 def data_glob(version: str, plan: str) -> str:

@@ -87,7 +87,9 @@ def shard_paths(store: Store, version: str | None = None) -> list[str]:
         store.read(f"versions/{name}/manifest.json")
         content = store.read(f"versions/{name}/shards.parquet")
     except NotFound:
-        raise NotFound(f"{store.uri}: version {shown(name)!r} is not finished here; {_finished(store)}") from None
+        is_purged = store.exists(f"versions/{name}/purged.json")
+        why = "was purged when documents were taken out of the output" if is_purged else "is not finished here"
+        raise NotFound(f"{store.uri}: version {shown(name)!r} {why}; {_finished(store)}") from None
     paths: list[str] = pq.read_table(io.BytesIO(content), columns=["path"], use_threads=False).column("path").to_pylist()
     if not paths:
         raise InputError(f"{store.locate(f'versions/{name}/shards.parquet')}: it names no shard; `shardmill verify` says what is wrong")
@@ -116,7 +118,8 @@ def _current(store: Store) -> str:
 
 def _finished(store: Store) -> str:
     names = [str(child).rstrip("/").rpartition("/")[2] for child in store.children("versions") if isinstance(child, str)]
-    there = sorted((name for name in names if store.exists(f"versions/{name}/manifest.json")), key=lambda name: (len(name), name))
+    whole = (name for name in names if all(store.exists(f"versions/{name}/{file}") for file in ("manifest.json", "shards.parquet")))
+    there = sorted(whole, key=lambda name: (len(name), name))
     return f"finished: {', '.join(there[-10:])}" if there else "no version is"
 
 

@@ -65,6 +65,15 @@ PUBLISH_POINTS: Final = (
 )
 """Passed where a version is published."""
 
+TAKEDOWN_POINTS: Final = (
+    "takedown.before-shard",
+    "takedown.after-shard",  # a rewritten shard has its final name
+    "takedown.tombstones-written",  # no later run brings the documents back, the new version is not there
+    "takedown.purging",  # older versions say that they were purged, nothing of them is gone
+    "takedown.purged",  # their files are gone, intermediates are not
+)
+"""Passed where documents are taken out of an output, beside the points of every version."""
+
 _ITEMS: Final = dict(item.split("=", 1) for item in os.environ.get("SHARDMILL_FAULT", "").split(",") if "=" in item)
 _PASSINGS: Final = Counter[str]()
 

@@ -59,6 +59,11 @@ def ids(column: pa.Array | None, keys: pa.FixedSizeBinaryArray) -> pa.StringArra
     return pc.coalesce(text, hexadecimal(keys)) if text.null_count else text
 
 
+def plain_ids(column: pa.Array) -> pa.StringArray:
+    """The users' ids of a column that is neither a list nor a struct, as `ids` gives them; null where there is none."""
+    return _text(column)
+
+
 def _text(column: pa.Array) -> pa.StringArray:
     kind = column.type
     if pa.types.is_string(kind):

@@ -74,6 +74,19 @@ class Form:
     token_column: str | None = None
 
 
+def shard_form(schema: pa.Schema, text_column: str, compression: str) -> Form:
+    """How shards look."""
+    tokens = "num_tokens" if "num_tokens" in schema.names and pa.types.is_integer(schema.field("num_tokens").type) else None
+    # Long texts hardly repeat, and the names of nested columns are paths: neither is worth a dictionary.
+    plain = tuple(field.name for field in schema if field.name == text_column or pa.types.is_nested(field.type))
+    return Form(schema, compression, plain, tokens)
+
+
+def table_form(schema: pa.Schema, text_column: str) -> Form:
+    """How the files of side tables look."""
+    return Form(schema, "zstd", (text_column,))
+
+
 def cut(stretches: Iterable[Stretch], target_bytes: int) -> Iterator[tuple[int, int, tuple[Stretch, ...]]]:
     """The files of one partition: (first byte, last byte, stretches that touch them)."""
     held: list[Stretch] = []
@@ -134,25 +147,12 @@ class FileJob:
         if first is None and not self.file.is_only:
             return Outcome({})  # a row larger than the target covers this file's bytes: the next number has the next rows
         with worker.store.creator(self.file.path) as sink:
-            rows, tokens = self._write(chain([] if first is None else [first], groups), sink)
+            rows, tokens = write_groups(chain([] if first is None else [first], groups), sink, self.form)
         if not sink.created:
             prove_same(worker.store, self.file.path, sink.sha256, sink.tell())
         faults.point("pack.after-shard")
         part = Part(self.file.path, rows, sink.tell(), sink.sha256)
         return Outcome({"file": part}, detail={"tokens": tokens})
-
-    def _write(self, groups: Iterable[pa.Table], sink: Any) -> tuple[int, int | None]:
-        rows = 0
-        tokens = 0 if self.form.token_column is not None else None
-        dictionary = [name for name in self.form.schema.names if name not in self.form.plain_columns]
-        options = {"compression": self.form.compression, "use_dictionary": dictionary}
-        with pq.ParquetWriter(sink, self.form.schema, **options) as writer:
-            for group in groups:
-                writer.write_table(group, row_group_size=group.num_rows)
-                rows += group.num_rows
-                if tokens is not None:
-                    tokens += pc.sum(group[self.form.token_column]).as_py() or 0
-        return rows, tokens
 
     def _batches(self, worker: Worker) -> Iterator[tuple[pa.RecordBatch, Ints]]:
         """The file's rows, and for each batch the byte of the file at which each row starts, as far as anyone needs to know."""
@@ -173,6 +173,21 @@ class FileJob:
                     yield chosen, before - self.file.start
                 elif mine.any():
                     yield chosen.filter(pa.array(mine)), before[mine] - self.file.start
+
+
+def write_groups(groups: Iterable[pa.Table], sink: Any, form: Form) -> tuple[int, int | None]:
+    """Write row groups as a Parquet file; returns its rows, and its tokens where they are counted."""
+    rows = 0
+    tokens = 0 if form.token_column is not None else None
+    dictionary = [name for name in form.schema.names if name not in form.plain_columns]
+    options = {"compression": form.compression, "use_dictionary": dictionary}
+    with pq.ParquetWriter(sink, form.schema, **options) as writer:
+        for group in groups:
+            writer.write_table(group, row_group_size=group.num_rows)
+            rows += group.num_rows
+            if tokens is not None:
+                tokens += pc.sum(group[form.token_column]).as_py() or 0
+    return rows, tokens
 
 
 def prove_same(store: Store, path: str, expected: str, size: int) -> None:

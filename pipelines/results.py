@@ -22,7 +22,7 @@ from pipelines.fingerprint import versions
 from pipelines.inventory import Inventory
 from pipelines.layers import Layers
 from pipelines.ledger import Ledger
-from pipelines.pack import File, FileJob, Form, cut, stretches
+from pipelines.pack import File, FileJob, Form, cut, shard_form, stretches, table_form
 from pipelines.plan import Plan
 from pipelines.recall import Snapshot
 from pipelines.redaction import redact, redact_settings
@@ -77,11 +77,7 @@ class Packing:
 
     def shards(self, documents: Iterable[Layers]) -> list[Packed]:
         """Pack the documents into shards of `target_shard_bytes`."""
-        schema = self._plan.output_schema
-        tokens = "num_tokens" if "num_tokens" in schema.names and pa.types.is_integer(schema.field("num_tokens").type) else None
-        # Long texts hardly repeat, and the names of nested columns are paths: neither is worth a dictionary.
-        plain = tuple(field.name for field in schema if field.name == self._config.input.text_column or pa.types.is_nested(field.type))
-        form = Form(schema, self._config.output.compression, plain, tokens)
+        form = shard_form(self._plan.output_schema, self._config.input.text_column, self._config.output.compression)
         files = self._files(documents, self._config.output.target_shard_bytes, self._shard_path)
         works = [self._work(file, form, "shard") for file in files]
         self._complete(self._log, works)
@@ -103,7 +99,7 @@ class Packing:
         return {name: self._packed(some) for name, some in works.items()}
 
     def _table(self, name: str, parts: Iterable[Part]) -> Iterator[Work]:
-        form = Form(self.table_schema(name), "zstd", (self._config.input.text_column,))
+        form = table_form(self.table_schema(name), self._config.input.text_column)
         files = self._files((Layers((part,)) for part in parts), TABLE_BYTES, lambda number, _: self._table_path(name, number))
         return (self._work(file, form, "table") for file in files)
 
@@ -234,7 +230,7 @@ def manifest(
             *(operator_entry(config, position, ledger, told) for position in range(len(config.operators))),
         ],
         "warnings": list(warnings),
-        "output": _output(tables),
+        "output": output_summary(tables),
         "tokens": tokens,
         "documents": documents,
         "tables": tables.to_json(),
@@ -264,8 +260,8 @@ def _source(config: PipelineConfig, inventory: Inventory, limit: int | None, his
     return source
 
 
-def _output(tables: Tables) -> dict[str, Any]:
-    """What came of them."""
+def output_summary(tables: Tables) -> dict[str, Any]:
+    """What came of the documents: the sums over the shards."""
     tokens = [shard.tokens for shard in tables.shards if shard.tokens is not None]
     return {
         "shards": len(tables.shards),

@@ -90,27 +90,38 @@ class TokensJob:
             VersionConflict: A name holds other bytes.
             UnitError: The shard has ids that no trainer can read.
         """
-        ids = read_ids(worker.store, self.shard)
-        order = token_order(self.form.seed, shard_number(self.shard), len(ids.starts) - 1)
-        lengths = ids.lengths[order]
-        parts = {}
-        for form in self.form.formats:
-            for suffix in SUFFIXES[form]:
-                is_data = suffix == DATA[form]
-                content = tokens_in(ids, order) if is_data else beside(form, suffix, lengths, ids.tokens.itemsize, self.form.tokenizer)
-                parts[f"{form}{suffix}"] = self._create(worker.store, token_path(self.shard, form, suffix), len(order), content)
-        faults.point("tokens.after-shard")
-        return Outcome(parts, detail={"shard": self.shard, "tokens": int(ids.starts[-1])})
+        parts, tokens = write_token_shard(worker.store, self.shard, self.form)
+        return Outcome(parts, detail={"shard": self.shard, "tokens": tokens})
 
-    @staticmethod
-    def _create(store: Store, path: str, documents: int, content: Iterable[bytes | memoryview]) -> Part:
-        faults.point("tokens.before-file")
-        with store.creator(path) as sink:
-            for chunk in content:
-                sink.write(chunk)
-        if not sink.created:
-            prove_same(store, path, sink.sha256, sink.tell())
-        return Part(path, documents, sink.tell(), sink.sha256)
+
+def write_token_shard(store: Store, shard: str, wanted: TokenForm) -> tuple[dict[str, Part], int]:
+    """Write the files of one Parquet shard's token shard; returns them by role, and its tokens.
+
+    Raises:
+        VersionConflict: A name holds other bytes.
+        UnitError: The shard has ids that no trainer can read.
+    """
+    ids = read_ids(store, shard)
+    order = token_order(wanted.seed, shard_number(shard), len(ids.starts) - 1)
+    lengths = ids.lengths[order]
+    parts = {}
+    for form in wanted.formats:
+        for suffix in SUFFIXES[form]:
+            is_data = suffix == DATA[form]
+            content = tokens_in(ids, order) if is_data else beside(form, suffix, lengths, ids.tokens.itemsize, wanted.tokenizer)
+            parts[f"{form}{suffix}"] = _create(store, token_path(shard, form, suffix), len(order), content)
+    faults.point("tokens.after-shard")
+    return parts, int(ids.starts[-1])
+
+
+def _create(store: Store, path: str, documents: int, content: Iterable[bytes | memoryview]) -> Part:
+    faults.point("tokens.before-file")
+    with store.creator(path) as sink:
+        for chunk in content:
+            sink.write(chunk)
+    if not sink.created:
+        prove_same(store, path, sink.sha256, sink.tell())
+    return Part(path, documents, sink.tell(), sink.sha256)
 
 
 def shard_number(path: str) -> int:

@@ -30,6 +30,7 @@ from pipelines.verify_profile import NAME as PROFILE
 from pipelines.verify_profile import Counted, check_profile
 from pipelines.verify_published import check_preview_card, check_published
 from pipelines.verify_tables import check_folder, check_shards, check_strays, check_table
+from pipelines.verify_takedown import check_takedown, find_purge
 from pipelines.verify_token_shards import check_token_shards
 from pipelines.verify_tokens import check_tokens
 from pipelines.verify_warnings import check_warnings
@@ -97,7 +98,7 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
         checks.judge("published", [Problem(PUBLISHED, error.message)], "")
         return Verification(uri, "", tuple(checks.made))
     finished = find_manifest(store, version, checks)
-    if finished is None:
+    if finished is None or find_purge(finished, checks):
         return Verification(store.uri, "", tuple(checks.made))
     check_parents(finished, checks)
     if isinstance(store, PublishedStore):
@@ -115,6 +116,7 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
     if shards is None:
         checks.skip("card", "not checkable: it is not known which files are shards")
         return Verification(store.uri, finished.version, tuple(checks.made))
+    attempts.make(("takedown",), lambda: check_takedown(finished, shards[0], checks), None)
     attempts.make(("token shards",), lambda: check_token_shards(finished, shards[0], checks), None)
     if isinstance(store, PublishedStore):
         attempts.make(("preview documents",), lambda: check_preview_documents(store, shards[0], checks), None)

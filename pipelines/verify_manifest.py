@@ -171,12 +171,19 @@ FIELDS: Final[Mapping[str, str]] = {
     "schema.[].name": "text",
     "schema.[].type": "text",
     "schema.[].nullable": "flag",
+    "takedown": "object",
+    "takedown.of": "version",
+    "takedown.covers": "list",
+    "takedown.covers.[]": "version",
+    "takedown.data_files": "list",
+    "takedown.data_files.[]": "text",
     "parents": "list",
     "parents.[]": "digest",
     "licence": "text or null",
 }
 OPTIONAL: Final = frozenset(
     {
+        "takedown",
         *("input.history", "operators.[].removed", "operators.[].warnings", "output.token_shards", "tables.token_shards"),
         *("tokens", "documents", "learned", "warnings"),
     }
@@ -203,6 +210,11 @@ class Finished:
     def folder(self) -> str:
         """Where the version's tables lie."""
         return f"versions/{self.version}"
+
+    @property
+    def covers(self) -> tuple[str, ...]:
+        """The versions whose shards the ledger accounts for: its own, and those that takedowns went on from."""
+        return tuple(self.manifest.get("takedown", {}).get("covers", (self.version,)))
 
     @property
     def number(self) -> int:

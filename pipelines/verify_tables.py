@@ -116,7 +116,7 @@ def _table_problems(path: str, table: pa.Table) -> Iterator[Problem]:
 
 
 def _check_each(finished: Finished, table: pa.Table, checks: Checks, counted: Counted) -> int:
-    own = f"data/{finished.version}/"
+    own = tuple(f"data/{version}/" for version in finished.covers)
     columns = [(column["name"], stored_type(column["type"]), column["nullable"]) for column in finished.manifest["schema"]]
     shape = Shape(columns, counts_tokens=True, profile=profile_columns(finished))
     own_rows = 0

@@ -107,6 +107,11 @@ def finish(store: Store, claimed: Claim) -> Claim:
     return moved
 
 
+def abandon(store: Store, claimed: Claim) -> None:
+    """Give up a claim that nobody will finish: its number is used up, `gc` sweeps its files. One that was finished meanwhile stays."""
+    _move(store, claimed, "abandoned")
+
+
 def _move(store: Store, found: Claim, state: str) -> Claim | None:
     moved = Claim(found.number, found.plan, found.pack, state)
     try:

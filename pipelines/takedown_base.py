@@ -1,0 +1,190 @@
+"""The version that documents are taken out of, as far as finding them needs: its shards, its tables, and the rows that they came from.
+
+Owns how a version is opened for a takedown. Everything is read from its files and the inventory that it names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.errors import InputError, NotFound
+from pipelines.inventory import Inventory
+from pipelines.objectfile import opened_parquet
+from pipelines.rows import Ints
+from pipelines.storage import Store
+from pipelines.takedown_places import Places
+from pipelines.unit import MADE_ID
+from pipelines.version import MANIFEST
+
+BATCH_ROWS: Final = 1 << 17
+LOST_TABLES: Final = ("dropped", "quarantine")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A finished version.
+
+    Attributes:
+        content: Its manifest as it is stored.
+        shards: Its table of shards.
+        inventory: Of the run whose rows its ledger accounts for.
+    """
+
+    store: Store
+    content: bytes
+    shards: pa.Table
+    inventory: Inventory
+
+    @classmethod
+    def current(cls, store: Store) -> Base:
+        """The current version of an output.
+
+        Raises:
+            NotFound: Nothing is finished, or the inventory is not in this copy.
+            InputError: Its table of shards is not the one of its manifest.
+        """
+        try:
+            content = store.read(MANIFEST)
+        except NotFound as error:
+            raise NotFound(f"{store.uri}: no manifest.json: nothing is finished here; run the pipeline, or check the address") from error
+        manifest = orjson.loads(content)
+        path = f"versions/{manifest['version']}/shards.parquet"
+        data = store.read(path)
+        if hashlib.sha256(data).hexdigest() != manifest["tables"]["shards"]["sha256"]:
+            raise InputError(
+                f"{store.locate(path)}: it is not the table that the manifest describes; `shardmill verify {store.uri}` says more"
+            )
+        found = cls(store, content, pq.read_table(io.BytesIO(data), use_threads=False).combine_chunks(), _inventory(store, manifest))
+        found.check()
+        return found
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Its manifest."""
+        parsed: dict[str, Any] = orjson.loads(self.content)
+        return parsed
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the manifest."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The pipeline that made it, without its secrets."""
+        config: Mapping[str, Any] = self.manifest["config"]
+        return config
+
+    @property
+    def folder(self) -> str:
+        """Where its tables lie."""
+        return f"versions/{self.manifest['version']}"
+
+    @property
+    def covers(self) -> list[str]:
+        """The versions whose shards the ledger accounts for: its own, and what takedowns went on from."""
+        return list(self.manifest.get("takedown", {}).get("covers", [self.manifest["version"]]))
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """Paths of all shards, in order."""
+        paths: list[str] = self.shards.column("path").to_pylist()
+        return paths
+
+    @cached_property
+    def covered(self) -> Ints:
+        """Positions of the shards that the ledger accounts for."""
+        known = set(self.covers)
+        return np.array([at for at, path in enumerate(self.paths) if path.split("/")[1] in known], np.int64)
+
+    @cached_property
+    def starts(self) -> Ints:
+        """Rows of the covered shards before each of them, and of all together."""
+        rows = self.shards.column("rows").to_numpy()[self.covered]
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(rows)])
+
+    @cached_property
+    def places(self) -> Places:
+        """Rows of the input and of the shards."""
+        return Places(self.inventory, self.lost_keys)
+
+    def lost_keys(self) -> Iterator[pa.FixedSizeBinaryArray]:
+        """The doc_keys of what the version has lost."""
+        for name in LOST_TABLES:
+            for _, _, batch in self.side_batches(name, ["doc_key"]):
+                yield batch.column(0)
+
+    def side_files(self, name: str) -> list[dict[str, Any]]:
+        """The files of a side table, as the manifest tells them."""
+        return list(self.manifest["tables"][name]["files"])
+
+    def side_batches(self, name: str, columns: list[str] | None) -> Iterator[tuple[str, int, pa.RecordBatch]]:
+        """The rows of a side table: path of the file, number of the batch's first row in it, and the batch."""
+        for file in self.side_files(name):
+            first = 0
+            with opened_parquet(self.store, file["path"]) as reader:
+                for group in range(reader.num_row_groups):
+                    for batch in reader.iter_batches(BATCH_ROWS, [group], columns=columns, use_threads=False):
+                        yield file["path"], first, batch if columns is None else batch.select(columns)
+                        first += batch.num_rows
+
+    # --- ids
+
+    @property
+    def own_ids(self) -> str | None:
+        """The column of the input with the users' ids; None if it has none."""
+        name = self.config["input"]["id_column"]
+        schema = self.inventory.schema
+        return name if name in schema.names and not pa.types.is_nested(schema.field(name).type) else None
+
+    @property
+    def has_made_ids(self) -> bool:
+        """Whether the ids are the doc_keys, made as the input was read."""
+        return self.own_ids is None and MADE_ID not in self.inventory.schema.names
+
+    @property
+    def id_column(self) -> str | None:
+        """The column of the shards that has the ids; None if none has."""
+        name = self.own_ids if self.own_ids is not None else MADE_ID if self.has_made_ids else None
+        kinds = {column["name"]: str(column["type"]) for column in self.manifest["schema"]}
+        return name if name in kinds and not kinds[name].startswith(("list", "large_list", "struct", "map", "fixed_size_list")) else None
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether rows of the shards stand by partition, not in the inventory's order."""
+        return bool(self.config["output"].get("partition_by"))
+
+    def check(self) -> None:
+        """Prove that rows can be counted as `Places` does.
+
+        Raises:
+            InputError: The ledger does not account for the rows of the shards.
+        """
+        ledger = self.manifest["ledger"]
+        if (self.inventory.rows, int(self.starts[-1])) != (ledger["rows_in"], ledger["rows_out"]):
+            raise InputError(
+                f"{self.store.uri}: {self.manifest['version']}: the inventory has {self.inventory.rows} rows and the shards "
+                f"{int(self.starts[-1])}, but the ledger says {ledger['rows_in']} in and {ledger['rows_out']} out; "
+                f"`shardmill verify {self.store.uri}` says more"
+            )
+
+
+def _inventory(store: Store, manifest: Mapping[str, Any]) -> Inventory:
+    path = manifest["input"]["inventory"]
+    try:
+        return Inventory.load(store, path)
+    except NotFound as error:
+        raise NotFound(
+            f"{store.locate(path)}: the inventory is not in this copy of the output; it tells which rows documents are. Take them out of "
+            "the output itself"
+        ) from error
