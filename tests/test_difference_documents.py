@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpora import SCHEMA, config_of, documents, write_jsonl, write_parquet
+from hypothesis import given
+from hypothesis import strategies as st
 from made import Output as Made
 from made import rewrite_manifest
 
@@ -26,6 +29,8 @@ from pipelines.difference_documents import DocumentsDifference, compare_document
 from pipelines.difference_files import Files, inventory_of
 from pipelines.difference_ids import compare_ids
 from pipelines.difference_lost import compare_lost
+from pipelines.difference_passes import RowGroup, ranges_of
+from pipelines.errors import InputError
 from pipelines.identity import uri_prefix
 from pipelines.run import run
 from pipelines.storage import open_store
@@ -206,6 +211,51 @@ def test_what_came_and_went_is_what_sets_say(shm_path: Path, no_fsync: None, see
     assert [side.by_cause for side in by_pass[0]] == [side.by_cause for side in by_pass[1]]
     assert [side.samples[0].tolist() for side in by_pass[0]] == [side.samples[0].tolist() for side in by_pass[1]]
     _compared_by_ids(first, last)
+    for statistics in (True, False):
+        for one in {first.version: first, last.version: last}.values():
+            _cut_small(one, statistics=statistics)
+        cut = compare_lost(first, last, 5, 3)
+        assert [side.by_cause for side in cut] == [side.by_cause for side in by_pass[1]]
+        assert [side.samples[0].tolist() for side in cut] == [side.samples[0].tolist() for side in by_pass[1]]
+
+
+def _cut_small(one: Finished, *, statistics: bool) -> None:
+    """Write the side tables of a version again in row groups of two rows."""
+    for table in ("dropped", "quarantine"):
+        for file in one.manifest["tables"][table]["files"]:
+            path = Path(one.store.uri) / file["path"]
+            pq.write_table(pq.read_table(path), path, row_group_size=2, write_statistics=statistics)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3), st.integers(1, 9)), max_size=30), st.integers(1, 40))
+def test_row_groups_in_order_are_read_about_once(groups: list[tuple[int, int, int]], rows: int) -> None:
+    """Every range has its row groups, and of those that follow each other only the ones at its ends are in two ranges."""
+    made = [RowGroup("p", at, size, f"{low:03}", f"{low + more:03}") for at, (low, more, size) in enumerate(sorted(groups))]
+    ends = ranges_of(made, rows)
+    assert ends == sorted(set(ends))
+    met = [[number for number in range(len(ends) + 1) if group.meets(ends, number)] for group in made]
+    for group, numbers in zip(made, met, strict=True):
+        assert numbers == list(range(bisect_left(ends, str(group.low)), bisect_left(ends, str(group.high)) + 1))
+    assert sum(group.rows for group in made) >= rows * len(ends)
+    apart = [RowGroup("p", at, size, f"{at:03}", f"{at:03}") for at, (_, _, size) in enumerate(groups)]
+    ends = ranges_of(apart, rows)
+    assert all(sum(group.meets(ends, number) for number in range(len(ends) + 1)) == 1 for group in apart)
+
+
+def test_a_table_without_statistics_is_read_in_every_range() -> None:
+    """Where nobody knows which files are in a row group, it may be any."""
+    assert all(RowGroup("p", 0, 5, None, None).meets(["a", "b"], number) for number in range(3))
+
+
+def test_statistics_that_lie_give_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost documents that were looked for in the wrong range are missing in the sum, and nothing is told."""
+    for name in ("a", "b"):
+        Made().write(open_store(str(tmp_path / name)))
+    pair = finished(tmp_path / "a", "v1"), finished(tmp_path / "b", "v1")
+    assert compare_lost(*pair, 5, 1)[0].by_cause == {}
+    monkeypatch.setattr(RowGroup, "meets", lambda _group, _ranges, number: number == 0)
+    with pytest.raises(InputError, match="documents were read and not lost"):
+        compare_lost(*pair, 5, 1)
 
 
 def _compared_by_ids(old: Finished, new: Finished) -> None:
@@ -475,7 +525,7 @@ def test_no_files_hold_no_rows() -> None:
     """Looking among no files finds none."""
     import numpy as np
 
-    empty = Files.of(np.empty(0, "S10"), np.empty(0, "S16"), np.empty(0, np.int64))
+    empty = Files.of(np.empty(0, "S10"), np.empty(0, "S16"), np.empty(0, np.int64), np.empty(0, np.int32))
     assert empty.find(np.array([b"x" * 16], "S16"))[0].tolist() == [-1]
     assert empty.index(np.array([b"y" * 10], "S10")).tolist() == [-1]
 
