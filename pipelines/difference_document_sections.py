@@ -76,7 +76,7 @@ def _examples(found: DocumentsDifference) -> Iterator[Section]:
         if examples:
             yield _documents(title, examples, words)
     if found.changed:
-        columns: tuple[tuple[str, Kind], ...] = (("input file", "name"), ("old", "number"), ("new", "number"), ("difference", "number"))
+        columns: tuple[tuple[str, Kind], ...] = (("input file", "place"), ("old", "number"), ("new", "number"), ("difference", "number"))
         lines = [(one.uri, *number_cells(Number("documents", one.old, one.new))[:3]) for one in found.changed]
         yield Section("Documents of changed input files", columns, tuple(lines), is_detail=True)
 
@@ -85,7 +85,7 @@ def _documents(title: str, examples: Sequence[Example], words: Mapping[What, str
     """By their ids, and where they were read; those that no table names by their keys."""
     if all(one.cause is None for one in examples):
         return Section(title, (("id", "name"),), tuple((one.id or NOTHING,) for one in examples), is_detail=True)
-    columns: tuple[tuple[str, Kind], ...] = (("id or doc_key", "name"), ("why", "name"), ("row", "number"), ("input file", "name"))
+    columns: tuple[tuple[str, Kind], ...] = (("id or doc_key", "name"), ("why", "name"), ("row", "number"), ("input file", "place"))
     lines = [
         (one.doc_key or NOTHING if one.id is None else one.id, _why(one.cause, words), _row(one.row), one.uri or NOTHING)
         for one in examples

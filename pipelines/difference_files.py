@@ -6,6 +6,7 @@ Owns how files are held and told apart: some forty bytes each, whatever their na
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,19 +39,21 @@ class Files:
         contents: `S16`, digests of size and etag: what a file's content is known by.
         rows: That were read of each.
         first: Rows of the files before; one more than files.
+        ranges: The range of addresses that each file belongs to.
     """
 
     prefixes: Keys
     contents: Keys
     rows: Ints
     first: Ints
+    ranges: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, prefixes: Keys, contents: Keys, rows: Ints) -> Files:
+    def of(cls, prefixes: Keys, contents: Keys, rows: Ints, ranges: npt.NDArray[np.int32]) -> Files:
         """From columns in any order."""
         order = np.argsort(prefixes, kind="stable")
         counted = rows[order]
-        return cls(prefixes[order], contents[order], counted, np.concatenate([[0], np.cumsum(counted)]).astype(np.int64))
+        return cls(prefixes[order], contents[order], counted, np.concatenate([[0], np.cumsum(counted)]).astype(np.int64), ranges[order])
 
     def __len__(self) -> int:
         return len(self.prefixes)
@@ -149,20 +152,27 @@ def batches_of(finished: Finished, columns: Sequence[str]) -> Iterator[pa.Record
         yield from file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False)
 
 
-def read_files(finished: Finished) -> Files:
+def read_files(finished: Finished, ends: Sequence[str] = ()) -> Files:
     """The files of a version's inventory, which has as many files and rows as the manifest says.
+
+    Args:
+        finished: The version.
+        ends: Where ranges of addresses end, ascending: the last address of each but the last.
 
     Raises:
         InputError: It has not, or it cannot be read.
         NotFound: It is not in this copy.
     """
     prefixes, contents, rows = [np.empty(0, "S10")], [np.empty(0, "S16")], [np.empty(0, np.int64)]
+    ranges = [np.empty(0, np.int32)]
     for batch in batches_of(finished, ["uri", "size", "etag", "row_groups.list.element.rows"]):
-        prefixes.append(np.array([uri_prefix(uri) for uri in batch.column("uri").to_pylist()], "S10"))
+        uris = batch.column("uri").to_pylist()
+        prefixes.append(np.array([uri_prefix(uri) for uri in uris], "S10"))
+        ranges.append(np.fromiter((bisect_left(ends, uri) for uri in uris), np.int32, len(uris)))
         pairs = zip(batch.column("size").to_pylist(), batch.column("etag").to_pylist(), strict=True)
         contents.append(np.array([_content(size, etag) for size, etag in pairs], "S16"))
         rows.append(_rows(batch.column("row_groups")))
-    files = Files.of(np.concatenate(prefixes), np.concatenate(contents), np.concatenate(rows))
+    files = Files.of(np.concatenate(prefixes), np.concatenate(contents), np.concatenate(rows), np.concatenate(ranges))
     _prove(finished, files)
     return files
 

@@ -1,13 +1,13 @@
 """Documents that one version dropped or quarantined and the other did not, found from the side tables and the inventories alone.
 
-Keys are compared in passes, each with one part of all keys by their hash, so that memory does not grow with the number of documents. Files
-that only one version has, or that changed, are counted: rows that were read less those that were lost.
+Keys are compared in passes, each with those of a range of files, or one part of these by their hash, so that memory does not grow with the
+number of documents. Files that only one version has, or that changed, are counted: rows that were read less those that were lost.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -16,14 +16,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.difference_files import CHANGED, ONLY, SAME, Beside, beside, read_files, readable
-from pipelines.errors import InputError, shown
+from pipelines.difference_passes import RowGroup, batches_of_groups, own_files, ranges_of, row_groups
+from pipelines.errors import InputError
 from pipelines.verify_documents import MIX, parts_of
 from pipelines.verify_inventory import Ints, Keys, Mask, as_keys
 from pipelines.verify_ledger import side_batches
 from pipelines.verify_manifest import Finished
-from pipelines.verify_tables import side_files
 
-PASS_ROWS: Final = 1 << 22
+PASS_ROWS: Final = 1 << 21
+"""Keys of a pass are fewer than twice as many, of both versions together."""
 TABLES: Final = (("dropped", "reason"), ("quarantine", "error"))
 What = Literal["dropped", "quarantined", "only_file", "not_read"]
 
@@ -95,22 +96,38 @@ def compare_lost(old: Finished, new: Finished, examples: int, pass_rows: int = P
         InputError: A table or an inventory cannot be read, or they contradict each other.
         NotFound: One is not in this copy.
     """
-    files = read_files(old), read_files(new)
+    groups = [{table: row_groups(one, table) for table, _ in TABLES} for one in (old, new)]
+    ends = ranges_of([group for tables in groups for some in tables.values() for group in some], pass_rows)
+    files = read_files(old, ends), read_files(new, ends)
     sides = Side.of(old, beside(*files)), Side.of(new, beside(files[1], files[0]))
-    total = sum(one.manifest["tables"][table]["rows"] for one in (old, new) for table, _ in TABLES)
-    num_passes = max(1, -(-total // pass_rows))
     # Rows that both have are known by one number: their place among those of the old version.
     first = np.concatenate([[0], np.cumsum(sides[0].beside.common)])[:-1].astype(np.int64)
     starts = first, first[np.maximum(sides[1].beside.other, 0)] if len(first) else np.zeros(len(files[1]), np.int64)
-    for number in range(num_passes):
-        _compare_part(sides, starts, number, num_passes, examples)
+    for number in range(len(ends) + 1):
+        met = [{table: [group for group in some if group.meets(ends, number)] for table, some in tables.items()} for tables in groups]
+        num_parts = max(1, sum(group.rows for tables in met for some in tables.values() for group in some) // pass_rows)
+        for part in range(num_parts):
+            _compare_part(sides, starts, met, _Pass(number, part, num_parts), examples)
     for side in sides:
         _prove(side)
     return sides
 
 
-def _compare_part(sides: tuple[Side, Side], starts: tuple[Ints, Ints], number: int, num_passes: int, examples: int) -> None:
-    found = [_lost(side, start, number, num_passes) for side, start in zip(sides, starts, strict=True)]
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """Keys that are compared at once: of one range of files, one part of all keys by their hash."""
+
+    number: int
+    part: int
+    num_parts: int
+
+
+Groups = Mapping[str, Sequence[RowGroup]]
+"""Row groups by the side table that they belong to."""
+
+
+def _compare_part(sides: tuple[Side, Side], starts: tuple[Ints, Ints], groups: Sequence[Groups], which: _Pass, examples: int) -> None:
+    found = [_lost(side, start, some, which) for side, start, some in zip(sides, starts, groups, strict=True)]
     for side, mine, other in ((sides[0], found[0], found[1]), (sides[1], found[1], found[0])):
         is_gone = ~np.isin(mine.positions, other.positions, assume_unique=True)
         side.gone_by.update(dict(enumerate(np.bincount(mine.causes[is_gone]).tolist())))
@@ -127,9 +144,9 @@ class _Lost:
     causes: Ints
 
 
-def _lost(side: Side, start: Ints, number: int, num_passes: int) -> _Lost:
-    """The lost documents of one part that both versions have read; the others are counted."""
-    columns = [_located(side, *one) for one in _part(side, number, num_passes)]
+def _lost(side: Side, start: Ints, groups: Groups, which: _Pass) -> _Lost:
+    """The lost documents of one pass that both versions have read; the others are counted."""
+    columns = [_located(side, which, *one) for one in _part(side, groups, which)]
     files, rows, causes = (np.concatenate([np.empty(0, np.int64), *some]) for some in zip(*columns, strict=True)) if columns else _NONE
     _refuse_twice(side, files, rows)
     side.lost += np.bincount(files, minlength=len(side.lost))
@@ -142,12 +159,13 @@ def _lost(side: Side, start: Ints, number: int, num_passes: int) -> _Lost:
 _NONE: Final = (np.empty(0, np.int64),) * 3
 
 
-def _located(side: Side, keys: Keys, causes: Ints) -> tuple[Ints, Ints, Ints]:
+def _located(side: Side, which: _Pass, keys: Keys, causes: Ints) -> tuple[Ints, Ints, Ints]:
     files, rows = side.beside.files.find(keys)
     if (files < 0).any():
         key = keys[np.flatnonzero(files < 0)[0]].ljust(16, b"\0").hex()
         raise InputError(f"{_folder(side)}: a lost document, {key}, is of no row that its inventory has; `shardmill verify` says more")
-    return files, rows, causes
+    mine: Mask = side.beside.files.ranges[files] == which.number
+    return files[mine], rows[mine], causes[mine]
 
 
 def _refuse_twice(side: Side, files: Ints, rows: Ints) -> None:
@@ -160,14 +178,14 @@ def _folder(side: Side) -> str:
     return side.finished.store.locate(side.finished.folder)
 
 
-def _part(side: Side, number: int, num_passes: int) -> Iterator[tuple[Keys, Ints]]:
+def _part(side: Side, groups: Groups, which: _Pass) -> Iterator[tuple[Keys, Ints]]:
     """Keys of lost documents that belong to one part, and the places of their causes."""
     for table, reason in TABLES:
-        for batch in lost_batches(side.finished, table, ["doc_key", "operator", reason]):
+        for batch in batches_of_groups(side.finished, groups[table], ["doc_key", "operator", reason]):
             if any(column.null_count for column in batch.columns):
                 raise InputError(f"{_folder(side)}/{table}: a lost document has no key, operator or {reason}; `shardmill verify` says more")
             keys = as_keys(batch.column("doc_key"))
-            mine: Mask = parts_of(keys, num_passes) == number
+            mine: Mask = parts_of(keys, which.num_parts) == which.part
             causes = _causes(side, "dropped" if table == "dropped" else "quarantined", batch.column("operator"), batch.column(reason))
             yield keys[mine], causes[mine]
 
@@ -179,10 +197,7 @@ def lost_batches(finished: Finished, table: str, columns: Sequence[str]) -> Iter
         InputError: It cannot be read, or the manifest names a file that is not the version's.
         NotFound: It is not in this copy.
     """
-    inside = f"{finished.folder}/{table}/"
-    for path in side_files(finished, table):
-        if not path.startswith(inside) or ".." in path:
-            raise InputError(f"{finished.version}: tables.{table}.files of its manifest names {shown(path)}, expected a file in {inside}")
+    own_files(finished, table)
     with readable(finished.store.locate(f"{finished.folder}/{table}")):
         yield from (batch for _, batch in side_batches(finished, table, columns))
 

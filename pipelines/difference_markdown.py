@@ -11,11 +11,12 @@ from typing import Final
 
 from pipelines.card import code, escaped
 from pipelines.difference import Difference
-from pipelines.difference_sections import Kind, Section, laid_out, summary, title
-from pipelines.legible import count
+from pipelines.difference_sections import Kind, Section, laid_out, shortened, summary, title
+from pipelines.legible import MAX_CHARS, count
 
 MAX_BYTES: Final = 50_000
 MAX_LINES: Final = 40
+MAX_TEXT: Final = 400
 CLOSING_BYTES: Final = 300
 """What is always left for the last lines."""
 CUT: Final = "The rest does not fit here: `shardmill diff` shows all of it."
@@ -59,12 +60,17 @@ class _Page:
 
 def _draw(page: _Page, section: Section) -> None:
     """Draw a table. Its head is only there with a first line; after a line that does not fit there comes none."""
-    head = [f"### {section.title}", "", *_head(section.columns)]
+    is_list = section.columns[0][1] == "text"
+    head = [f"### {section.title}", "", *(() if is_list else _head(section.columns))]
     for position, line in enumerate(section.lines[:MAX_LINES]):
-        drawn = f"| {' | '.join(map(_cell, line, (kind for _, kind in section.columns)))} |"
+        drawn = f"- {escaped(line[0], MAX_TEXT)}" if is_list else _row(section, line)
         if not page.add([*head, drawn] if position == 0 else [drawn]):
             return
     page.add([*_rest(section), ""])
+
+
+def _row(section: Section, line: Sequence[str]) -> str:
+    return f"| {' | '.join(map(_cell, line, (kind for _, kind in section.columns)))} |"
 
 
 def _head(columns: Sequence[tuple[str, Kind]]) -> Iterator[str]:
@@ -73,12 +79,15 @@ def _head(columns: Sequence[tuple[str, Kind]]) -> Iterator[str]:
 
 
 def _cell(text: str, kind: Kind) -> str:
-    return text if kind in ("label", "number") else code(text) if text else ""
+    if kind in ("label", "number") or not text:
+        return text
+    return code(shortened(text, kind, MAX_CHARS))
 
 
 def _rest(section: Section) -> Iterator[str]:
     if len(section.lines) > MAX_LINES:
-        yield f"| {count(len(section.lines) - MAX_LINES)} more |{' |' * (len(section.columns) - 1)}"
+        more = f"{count(len(section.lines) - MAX_LINES)} more"
+        yield f"- {more}" if section.columns[0][1] == "text" else f"| {more} |{' |' * (len(section.columns) - 1)}"
     for note in section.notes:
         yield ""
-        yield escaped(note, 400)
+        yield escaped(note, MAX_TEXT)

@@ -14,8 +14,11 @@ from pipelines.difference import Breakdown, Difference, Lost, Number
 from pipelines.difference_settings import ABSENT, Change, OperatorChange
 from pipelines.legible import NOTHING, count, size
 
-Kind = Literal["label", "name", "value", "number"]
-"""Of a column: `label` is our own word, `name` and `value` may be a stranger's, `number` is right-aligned."""
+Kind = Literal["label", "name", "place", "value", "number", "text"]
+"""Of a column: `label` is our own word and `number` right-aligned; all others may be a stranger's.
+
+Of a `place` the end matters most; a `text` is a sentence, and the only cell of its line.
+"""
 LABELS: Final[Mapping[str, str]] = {
     "documents": "documents",
     "tokens": "tokens",
@@ -56,6 +59,13 @@ class Section:
     lines: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     is_detail: bool = False
+
+
+def shortened(text: str, kind: Kind, max_chars: int) -> str:
+    """A cell with at most so many characters; of a place its end."""
+    if kind != "place" or len(text) <= max_chars:
+        return text
+    return f"\u2026{text[1 - max_chars :]}"
 
 
 def title(difference: Difference) -> str:
@@ -177,7 +187,7 @@ def _breakdown(found: Breakdown) -> Section:
     what = "Texts by language" if (found.kind, found.unit) == ("language", "text_bytes") else names[found.kind]
     unit = "tokens" if found.unit == "tokens" else "size of the texts"
     columns: tuple[tuple[str, Kind], ...] = (
-        (found.kind if found.kind != "length" else "from", "name"),
+        (found.kind if found.kind != "length" else "from", "place" if found.kind == "source" else "name"),
         *(("documents", "number"), ("", "number"), (unit, "number"), ("", "number")),
     )
     lines = []
@@ -271,7 +281,7 @@ def _changes(title: str, what: str, changes: Sequence[Change]) -> Section:
 
 
 def _texts(title: str, texts: Sequence[str]) -> Section:
-    return Section(title, (("", "value"),), tuple((text,) for text in texts))
+    return Section(title, (("", "text"),), tuple((text,) for text in texts))
 
 
 # --- the ledger

@@ -9,14 +9,15 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from pipelines.difference import Difference
-from pipelines.difference_sections import Kind, Section, laid_out, summary, title
+from pipelines.difference_sections import Kind, Section, laid_out, shortened, summary, title
 from pipelines.legible import count, legible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 MAX_LINES: Final = 25
-MAX_CELL: Final = 100
+MAX_CELL: Final = 120
+MAX_TEXT: Final = 400
 LEAST: Final = 12
 """Columns of strangers' text give way to a narrow terminal, but not below this."""
 GAP: Final = 2
@@ -46,18 +47,27 @@ def difference_lines(difference: Difference, width: int | None, more: Sequence[S
         yield Text(section.title, "bold cyan")
         yield from _table(section, width)
         for note in section.notes:
-            yield from (Text(line, "dim") for line in _folded(legible(note, 400), width))
+            yield from (Text(line, "dim") for line in _folded(legible(note, MAX_TEXT), width))
 
 
 def _table(section: Section, width: int | None) -> Iterator[Text]:
     kinds = [kind for _, kind in section.columns]
-    lines = [[legible(cell, MAX_CELL) for cell in line] for line in section.lines[:MAX_LINES]]
+    if kinds == ["text"]:
+        yield from (Text(part) for text, *_ in section.lines[:MAX_LINES] for part in _folded(legible(text, MAX_TEXT), width))
+        yield from _more(section)
+        return
+    shown = [[shortened(cell, kind, MAX_CELL) for cell, kind in zip(line, kinds, strict=True)] for line in section.lines[:MAX_LINES]]
+    lines = [[legible(cell, MAX_CELL) for cell in line] for line in shown]
     heads = [head for head, _ in section.columns]
     used = [max(map(cell_len, column), default=0) for column in zip(heads, *lines, strict=True)]
     widths = used if width is None else _fitted(used, kinds, width)
     if any(heads):
         yield Text(_joined(heads, kinds, widths), "dim")
     yield from (Text(_joined(line, kinds, widths)) for line in lines)
+    yield from _more(section)
+
+
+def _more(section: Section) -> Iterator[Text]:
     if len(section.lines) > MAX_LINES:
         yield Text(f"… {count(len(section.lines) - MAX_LINES)} more; --json lists all", "dim")
 
@@ -67,7 +77,7 @@ def _fitted(used: Sequence[int], kinds: Sequence[Kind], width: int) -> list[int]
     widths = list(used)
     too_wide = sum(widths) + GAP * (len(widths) - 1) - width
     while too_wide > 0:
-        yielding = [at for at, kind in enumerate(kinds) if kind in ("name", "value") and widths[at] > LEAST]
+        yielding = [at for at, kind in enumerate(kinds) if kind in ("name", "place", "value") and widths[at] > LEAST]
         if not yielding:
             break
         widest = max(yielding, key=lambda at: widths[at])
@@ -83,7 +93,11 @@ def _joined(cells: Sequence[str], kinds: Sequence[Kind], widths: Sequence[int]) 
 def _cell(text: str, kind: Kind, width: int) -> str:
     if kind == "number":
         return " " * (width - cell_len(text)) + text
-    if cell_len(text) > width:
+    if cell_len(text) > width and kind == "place":
+        while cell_len(text) > width - 1:
+            text = text[1:]
+        text = f"…{text}"
+    elif cell_len(text) > width:
         text = set_cell_size(text, width - 1).rstrip() + "…"
     return set_cell_size(text, width)
 

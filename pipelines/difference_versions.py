@@ -16,7 +16,8 @@ from typing import Any, Final
 import orjson
 
 from pipelines.errors import InputError, NotFound, shown
-from pipelines.storage import Store, open_store
+from pipelines.published import open_finished
+from pipelines.storage import Store
 from pipelines.verify_manifest import MANIFEST, VERSION, Finished, shape_problems
 
 NAMED: Final = re.compile(r"(?P<uri>.+)@(?P<version>v[1-9][0-9]*)")
@@ -52,16 +53,12 @@ def open_version(words: str) -> Opened:
     """
     found = NAMED.fullmatch(words)
     if found is None or words.startswith(HUB) or _is_there(words):
-        return _opened(_open(words), None)
-    return _opened(_open(found["uri"]), found["version"])
-
-
-def _open(uri: str) -> Store:
-    return open_store(uri)
+        return _opened(open_finished(words), None)
+    return _opened(open_finished(found["uri"]), found["version"])
 
 
 def _is_there(uri: str) -> bool:
-    store = _open(uri)
+    store = open_finished(uri)
     return Path(store.uri).exists() if store.kind == "local" else store.exists(MANIFEST)
 
 

@@ -388,3 +388,25 @@ def test_lines_fit_a_terminal_and_are_whole_in_a_pipe() -> None:
 def test_nasty_names_are_the_ones_of_the_gallery() -> None:
     """The gallery still holds what could break a table."""
     assert {"table", "markup", "terminal", "direction"} <= set(NASTY)
+
+
+def test_of_a_long_address_the_end_is_shown() -> None:
+    """Folders differ in their ends: a narrow terminal and a page cut them at the front."""
+    old, new = both()
+    folder = f"s3://raw/{'deep/' * 40}"
+    new["tokens"]["by_source"] = {f"{folder}one": {"documents": 1, "tokens": 3}, f"{folder}two": {"documents": 1, "tokens": 2}}
+    found = compare(old, new)
+    for text in (difference_markdown(found), printed(found, terminal=True, width=70), printed(found)):
+        assert "/one" in text
+        assert "/two" in text
+    assert max(map(len, printed(found, terminal=True, width=70).splitlines())) <= 70
+
+
+def test_warnings_are_sentences_and_not_cells() -> None:
+    """They are folded on a terminal and listed on a page, whole."""
+    old, new = both()
+    new["warnings"] = [warning()]
+    found = compare(old, new)
+    (sentence,) = found.warnings
+    assert sentence in " ".join(printed(found, terminal=True, width=50).split())
+    assert "### New warnings\n\n- minhash\\_dedup" in difference_markdown(found)

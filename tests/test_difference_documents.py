@@ -8,60 +8,33 @@ import random
 import shutil
 import subprocess
 import sys
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpora import SCHEMA, config_of, documents, write_jsonl, write_parquet
+from difference_made import LENIENT, Two, changed_threshold, files_of, finished, ids_of, side, two
+from hypothesis import given
+from hypothesis import strategies as st
 from made import Output as Made
-from made import rewrite_manifest
 
 from pipelines.difference_documents import DocumentsDifference, compare_documents
 from pipelines.difference_files import Files, inventory_of
 from pipelines.difference_ids import compare_ids
 from pipelines.difference_lost import compare_lost
+from pipelines.difference_passes import RowGroup, ranges_of
 from pipelines.identity import uri_prefix
 from pipelines.run import run
 from pipelines.storage import open_store
 from pipelines.verify_manifest import Finished
 
 ROOT = Path(__file__).resolve().parent.parent
-LENIENT = {"max_quarantined_fraction": 1.0}
 NO_ID = pa.schema([field for field in SCHEMA if field.name != "id"])
-
-
-def finished(root: Path, version: str) -> Finished:
-    store = open_store(str(root))
-    return Finished(store, orjson.loads(store.read(f"versions/{version}/manifest.json")), version, is_current=False)
-
-
-def ids_of(one: Finished) -> list[str]:
-    """The `id` of every document, read back from the shards."""
-    root = Path(one.store.uri)
-    paths = pq.read_table(root / one.folder / "shards.parquet")["path"].to_pylist()
-    return [name for path in paths for name in pq.ParquetFile(root / path).read(["id"])["id"].to_pylist()]
-
-
-def files_of(one: Finished) -> dict[bytes, tuple[str, int, str]]:
-    """Address, size and etag of the input files, by the prefix of their documents' keys."""
-    table = pq.read_table(Path(one.store.uri) / one.manifest["input"]["inventory"], columns=["uri", "size", "etag"])
-    return {uri_prefix(row["uri"]): (row["uri"], row["size"], row["etag"]) for row in table.to_pylist()}
-
-
-def side(one: Finished) -> dict[str, tuple[str, str, str]]:
-    """Table, operator and reason of every lost document, by its key in hexadecimal."""
-    found = {}
-    for table, reason in (("dropped", "reason"), ("quarantine", "error")):
-        for file in one.manifest["tables"][table]["files"]:
-            for row in pq.read_table(Path(one.store.uri) / file["path"]).to_pylist():
-                found[row["doc_key"].hex()] = ("dropped" if table == "dropped" else "quarantined", row["operator"], row[reason])
-    return found
 
 
 @dataclass
@@ -206,6 +179,40 @@ def test_what_came_and_went_is_what_sets_say(shm_path: Path, no_fsync: None, see
     assert [side.by_cause for side in by_pass[0]] == [side.by_cause for side in by_pass[1]]
     assert [side.samples[0].tolist() for side in by_pass[0]] == [side.samples[0].tolist() for side in by_pass[1]]
     _compared_by_ids(first, last)
+    for statistics in (True, False):
+        for one in {first.version: first, last.version: last}.values():
+            _cut_small(one, statistics=statistics)
+        cut = compare_lost(first, last, 5, 3)
+        assert [side.by_cause for side in cut] == [side.by_cause for side in by_pass[1]]
+        assert [side.samples[0].tolist() for side in cut] == [side.samples[0].tolist() for side in by_pass[1]]
+
+
+def _cut_small(one: Finished, *, statistics: bool) -> None:
+    """Write the side tables of a version again in row groups of two rows."""
+    for table in ("dropped", "quarantine"):
+        for file in one.manifest["tables"][table]["files"]:
+            path = Path(one.store.uri) / file["path"]
+            pq.write_table(pq.read_table(path), path, row_group_size=2, write_statistics=statistics)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3), st.integers(1, 9)), max_size=30), st.integers(1, 40))
+def test_row_groups_in_order_are_read_about_once(groups: list[tuple[int, int, int]], rows: int) -> None:
+    """Every range has its row groups, and of those that follow each other only the ones at its ends are in two ranges."""
+    made = [RowGroup("p", at, size, f"{low:03}", f"{low + more:03}") for at, (low, more, size) in enumerate(sorted(groups))]
+    ends = ranges_of(made, rows)
+    assert ends == sorted(set(ends))
+    met = [[number for number in range(len(ends) + 1) if group.meets(ends, number)] for group in made]
+    for group, numbers in zip(made, met, strict=True):
+        assert numbers == list(range(bisect_left(ends, str(group.low)), bisect_left(ends, str(group.high)) + 1))
+    assert sum(group.rows for group in made) >= rows * len(ends)
+    apart = [RowGroup("p", at, size, f"{at:03}", f"{at:03}") for at, (_, _, size) in enumerate(groups)]
+    ends = ranges_of(apart, rows)
+    assert all(sum(group.meets(ends, number) for number in range(len(ends) + 1)) == 1 for group in apart)
+
+
+def test_a_table_without_statistics_is_read_in_every_range() -> None:
+    """Where nobody knows which files are in a row group, it may be any."""
+    assert all(RowGroup("p", 0, 5, None, None).meets(["a", "b"], number) for number in range(3))
 
 
 def _compared_by_ids(old: Finished, new: Finished) -> None:
@@ -223,45 +230,10 @@ def _compared_by_ids(old: Finished, new: Finished) -> None:
 # --- single cases
 
 
-@dataclass
-class Two:
-    """Two versions of one output."""
-
-    root: Path
-    old: Finished
-    new: Finished
-
-    def compared(self) -> DocumentsDifference:
-        return compare_documents(self.old, self.new)
-
-    def damaged(self, path: str) -> None:
-        (self.root / path).unlink()
-
-
-def two(root: Path, first: dict[str, Any], second: dict[str, Any], between: Callable[[], object] = lambda: None) -> Two:
-    """Run `root/in` twice; each run's sections as `config_of` takes them."""
-    found = []
-    for sections in (first, second):
-        given = {"operators": [], "execution": LENIENT, **sections}
-        steps = given.pop("operators")
-        limit = given.pop("limit", None)
-        result = run(config_of(root / "p.yaml", f"{root}/in/", root / "out", steps, **given), limit=limit)
-        found.append(finished(root / "out", result.manifest["version"]))
-        between()
-    assert [one.version for one in found] == ["v1", "v2"]
-    return Two(root / "out", *found)
-
-
 @pytest.fixture
 def thresholds(shm_path: Path, no_fsync: None) -> Two:
-    """A filter that drops more than it did, over documents with ids of their own that repeat."""
-    for number in range(2):
-        write_parquet(shm_path / "in" / f"{number}.parquet", documents(60, seed=number, prefix="same"))
-    return two(
-        shm_path,
-        {"operators": [{"type": "length_filter", "min_chars": 3}]},
-        {"operators": [{"type": "length_filter", "min_chars": 60}]},
-    )
+    """See `changed_threshold`."""
+    return changed_threshold(shm_path)
 
 
 def test_ids_that_repeat_are_told_apart(thresholds: Two) -> None:
@@ -350,114 +322,6 @@ def _name_old_shards(root: Path, old: Finished, from_position: int) -> None:
     pq.write_table(pa.concat_tables([mine.slice(0, from_position), before.slice(from_position)]), root / "versions/v2/shards.parquet")
 
 
-# --- what cannot be reached, and rubbish
-
-
-def test_without_an_inventory_the_ids_are_compared(thresholds: Two) -> None:
-    """A copy that lacks it is compared by ids, one that several documents have counted as often as it is there; why is told."""
-    path = thresholds.old.manifest["input"]["inventory"]
-    thresholds.damaged(path)
-    found = thresholds.compared()
-    before, after = Counter(ids_of(thresholds.old)), Counter(ids_of(thresholds.new))
-    assert max(before.values()) > 1
-    assert found.by == "id"
-    assert path in found.because[0]
-    assert found.counts is not None
-    assert (found.counts.removed, found.counts.added) == ((before - after).total(), (after - before).total())
-    assert {one.id for one in found.removed} <= set(before - after)
-    assert all(one.doc_key is None for one in found.removed)
-
-
-def test_without_tables_and_ids_nothing_is_claimed(thresholds: Two) -> None:
-    """No number, and both reasons, where the side tables are gone and a shard too."""
-    for path in (thresholds.root / "versions/v1/dropped").iterdir():
-        path.unlink()
-    shard = pq.read_table(thresholds.root / "versions/v1/shards.parquet")["path"][0].as_py()
-    thresholds.damaged(shard)
-    found = thresholds.compared()
-    assert (found.by, found.counts, len(found.because)) == (None, None, 2)
-    assert "dropped" in found.because[0]
-    assert shard in found.because[1]
-    assert found.shards is not None
-    assert "removed" not in found.to_json()
-
-
-def test_columns_without_ids_are_not_compared_by_them(shm_path: Path, no_fsync: None) -> None:
-    """An output without the column has no ids to fall back on."""
-    write_parquet(shm_path / "in" / "a.parquet", documents(20))
-    made = two(
-        shm_path,
-        {"output": {"columns": ["text"]}},
-        {"output": {"columns": ["text"]}, "operators": [{"type": "length_filter", "min_chars": 60}]},
-    )
-    assert made.compared().by == "doc_key"
-    made.damaged(made.old.manifest["input"]["inventory"])
-    found = made.compared()
-    assert found.counts is None
-    assert "no column 'id'" in found.because[1]
-
-
-def _lose_twice(made: Made) -> None:
-    made.dropped.append(made.dropped[0])
-
-
-def _lose_what_is_not_there(made: Made) -> None:
-    made.dropped.append(((0, 999), "short", "too_short"))
-
-
-def _lose_one_less(made: Made) -> None:
-    made.dropped.pop(0)
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (_lose_twice, "a document is lost more than once"),
-        (_lose_what_is_not_there, "is of no row that its inventory has"),
-        (_lose_one_less, "documents were read and not lost"),
-    ],
-)
-def test_tables_that_contradict_each_other_give_no_number(tmp_path: Path, damage: Callable[[Made], None], words: str) -> None:
-    """What the files cannot prove is not told: documents are not compared by key then, and why is said."""
-    sound = Made()
-    sound.write(open_store(str(tmp_path / "sound")))
-    worse = Made()
-    damage(worse)
-    worse.write(open_store(str(tmp_path / "worse")))
-    pair = finished(tmp_path / "sound", "v1"), finished(tmp_path / "worse", "v1")
-    for old, new in (pair, pair[::-1]):
-        found = compare_documents(old, new)
-        assert found.by == "id"
-        assert any(words in one for one in found.because), found.because
-
-
-@pytest.mark.parametrize("path", ["../../etc/passwd", "_shardmill/../x.parquet", "data/v1/x.parquet", None, 7])
-def test_a_strangers_manifest_leads_nowhere_else(tmp_path: Path, path: Any) -> None:
-    """An inventory, a side table or a shard outside its folder is not opened."""
-    root = tmp_path / "out"
-    store = open_store(str(root))
-    Made().write(store)
-    sound = finished(root, "v1")
-    rewrite_manifest(store, lambda manifest: manifest["input"].update(inventory=path))
-    assert "names no inventory" in compare_documents(sound, finished(root, "v1")).because[0]
-    if isinstance(path, str):
-        Made().write(store)
-        rewrite_manifest(store, lambda manifest: manifest["tables"]["dropped"]["files"][0].update(path=path))
-        assert "expected a file in versions/v1/dropped/" in compare_documents(sound, finished(root, "v1")).because[0]
-
-
-def test_files_that_are_no_parquet_are_told(thresholds: Two) -> None:
-    """A damaged inventory, side table and table of shards: each is named, and no number is given."""
-    inventory = thresholds.root / inventory_of(thresholds.old)
-    inventory.write_bytes(b"PAR1 rubbish")
-    (thresholds.root / "versions/v2/shards.parquet").write_bytes(b"rubbish")
-    found = thresholds.compared()
-    assert (found.counts, found.shards) == (None, None)
-    assert any(str(inventory) in one for one in found.because)
-    assert any("shards.parquet" in one for one in found.because)
-    json.dumps(found.to_json())
-
-
 def test_an_etag_tells_files_of_one_size_apart(tmp_path: Path) -> None:
     """Two inventories whose files differ in the etag alone have no file that is the same."""
     for name in ("a", "b"):
@@ -475,7 +339,7 @@ def test_no_files_hold_no_rows() -> None:
     """Looking among no files finds none."""
     import numpy as np
 
-    empty = Files.of(np.empty(0, "S10"), np.empty(0, "S16"), np.empty(0, np.int64))
+    empty = Files.of(np.empty(0, "S10"), np.empty(0, "S16"), np.empty(0, np.int64), np.empty(0, np.int32))
     assert empty.find(np.array([b"x" * 16], "S16"))[0].tolist() == [-1]
     assert empty.index(np.array([b"y" * 10], "S10")).tolist() == [-1]
 
