@@ -362,22 +362,22 @@ def test_a_preview_of_documents_that_are_not_in_the_shards_is_found(hub: Hub, ou
     files = publish(hub, output)
     told = orjson.loads(files["published.json"])
     table = made.pq.read_table(pa.BufferReader(files[PREVIEW]))
-    for metadata in (table.schema.metadata, {}):
+    runs = made.pq.read_metadata(pa.BufferReader(files[PREVIEW])).metadata[b"shardmill.preview"]
+    for tells in (True, False):
         rows = table.to_pylist()
         rows[0]["text"] = "another text"
         sink = pa.BufferOutputStream()
         with made.pq.ParquetWriter(sink, table.schema.remove_metadata()) as writer:
             writer.write_table(pa.Table.from_pylist(rows, schema=table.schema.remove_metadata()))
-            if metadata:
-                runs = made.pq.read_metadata(pa.BufferReader(files[PREVIEW])).metadata[b"shardmill.preview"]
+            if tells:
                 writer.add_key_value_metadata({b"shardmill.preview": runs})
         data = sink.getvalue().to_pybytes()
         told["preview"] |= {"bytes": len(data), "sha256": made.sha256(data)}
         hub.repo("org/name").seed({PREVIEW: data, "published.json": orjson.dumps(told)})
         found = failures(verify(URI))
         assert len(found) == 1
-        assert found[0].startswith(f"preview documents: {PREVIEW}: ")
-    assert "does not say of which shards" in found[0]
+        said = f"rows 0 to 1 are not rows 1 to 2 of {FIRST}" if tells else "its footer does not say of which shards"
+        assert found[0].startswith(f"preview documents: {PREVIEW}: {said}")
 
 
 @pytest.mark.parametrize("change", ["changed", "missing"])
@@ -491,11 +491,11 @@ def test_of_storage_options_a_few_are_public() -> None:
     assert public_options({"anon": "yes", "client_kwargs": "x", "config_kwargs": {"s3": 3}}) == {}
 
 
-def test_options_that_are_not_for_everybody_are_found(hub: Hub, output: Store) -> None:
+def test_secrets_in_a_repo_are_found(hub: Hub, output: Store) -> None:
     """A repo that tells a secret fails its verification; the secret is not repeated."""
-    publish(hub, output, storage_options={"key": "AKIA0123", "secret": "very-secret"})
+    publish(hub, output, storage_options={"key": "AKIA0123", "secret": "very-secret", "use_ssl": False})
     found = failures(verify(URI))
-    assert [failure.split(" is not")[0] for failure in found] == [
+    assert [failure.split(" is a secret")[0] for failure in found] == [
         f"published: published.json: location.storage_options.{name}" for name in ("key", "secret")
     ]
     assert "very-secret" not in "".join(found)
