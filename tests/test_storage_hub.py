@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,6 +193,16 @@ def test_an_address_that_expired_is_asked_for_again(hub: Hub, store: HubStore) -
     with hub.fail("status", server="lfs", status=403), hub.count_requests() as log:
         assert store.read_range("data/v1/part-0.parquet", 10, 20) == bytes(range(10, 20))
     assert [entry.server for entry in log] == ["lfs", "hub", "lfs"]
+
+
+def test_a_signed_address_is_in_no_message(hub: Hub, store: HubStore) -> None:
+    """Storage that fails is told without what lets anybody read there."""
+    store.read_range("data/v1/part-0.parquet", 0, 10)
+    for status in (500, 400):
+        with hub.fail("status", server="lfs", status=status, times=None), pytest.raises(StorageError) as told:
+            store.read_range("data/v1/part-0.parquet", 0, 10)
+        assert "data/v1/part-0.parquet" in told.value.message
+        assert re.search(r"Signature=(?!\[redacted\])", told.value.message) is None
 
 
 # --- refusals
