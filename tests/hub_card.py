@@ -8,7 +8,9 @@ from typing import Any
 import yaml
 
 FRONT_MATTER = re.compile(r"\A\s*---\r?\n(.*?)\r?\n---", re.DOTALL)
-SIZES = frozenset({"n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B", "10B<n<100B", "100B<n<1T", "n>1T"})
+SIZES = frozenset(
+    {"n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B", "10B<n<100B", "100B<n<1T", "n>1T"}
+)
 TEXTS = ("license", "language", "task_categories", "tags", "size_categories", "source_datasets")
 
 
@@ -39,11 +41,17 @@ def checked_card(content: str) -> tuple[list[dict[str, str]], list[dict[str, str
 def _problems(card: dict[str, Any]) -> list[str]:
     problems = [f'"{name}" must be a string or a list of strings' for name in TEXTS if name in card and not _is_texts(card[name])]
     sizes = card.get("size_categories", [])
-    problems += [f'"size_categories": unknown value {size!r}' for size in ([sizes] if isinstance(sizes, str) else sizes) if size not in SIZES]
+    problems += [
+        f'"size_categories": unknown value {size!r}' for size in ([sizes] if isinstance(sizes, str) else sizes) if size not in SIZES
+    ]
     configs = card.get("configs", [])
     if not isinstance(configs, list):
         return [*problems, '"configs" must be a list']
-    problems += [f'"configs[{number}].config_name" is required' for number, one in enumerate(configs) if not isinstance(one, dict) or "config_name" not in one]
+    problems += [
+        f'"configs[{number}].config_name" is required'
+        for number, one in enumerate(configs)
+        if not isinstance(one, dict) or "config_name" not in one
+    ]
     if sum(bool(isinstance(one, dict) and one.get("default")) for one in configs) > 1:
         problems.append('"configs": only one config can be the default')
     return problems

@@ -54,7 +54,9 @@ class _Discussions:
         if not 3 <= len(wanted["title"]) <= 200:
             raise Refused(400, "The title must have 3 to 200 characters")
         pull = found.open_pull(wanted["title"], wanted["description"], user.name, is_pull=bool(wanted["pullRequest"]))
-        return answer({"num": pull.num, "pullRequest": pull.is_pull, "url": f"{self._state.hub_endpoint}/datasets/{repo}/discussions/{pull.num}"})
+        return answer(
+            {"num": pull.num, "pullRequest": pull.is_pull, "url": f"{self._state.hub_endpoint}/datasets/{repo}/discussions/{pull.num}"}
+        )
 
     def details(self, request: Request, repo: str, num: str) -> Reply:
         found = self._state.readable(request, repo)

@@ -55,7 +55,9 @@ class _Files:
         if blob is None:
             raise Refused(404, "Entry not found", "EntryNotFound", headers)
         if blob.sha256 is None:
-            return ranged(request, blob.data, {**headers, "ETag": f'"{blob.oid}"', "Content-Disposition": f"inline; filename*=UTF-8''{quote(path)}"})
+            return ranged(
+                request, blob.data, {**headers, "ETag": f'"{blob.oid}"', "Content-Disposition": f"inline; filename*=UTF-8''{quote(path)}"}
+            )
         link = self._state.signed(self._state.lfs_endpoint, f"/repos/{found.id}/{blob.sha256}")
         linked = {"X-Linked-Size": str(len(blob.data)), "X-Linked-ETag": f'"{blob.sha256}"', "ETag": f'"{blob.sha256}"', "Location": link}
         return Reply(302, {**headers, **linked, "Content-Type": "text/plain; charset=utf-8"}, f"Found. Redirecting to {link}".encode())
@@ -89,7 +91,9 @@ class _Files:
         upload: dict[str, Any] = {"href": self._state.signed(self._state.lfs_endpoint, f"/repos/{repo.id}/{oid}")}
         if in_parts:
             length = self._state.settings.part_bytes
-            links = (self._state.signed(self._state.lfs_endpoint, f"/parts/{repo.id}/{oid}/{number + 1}") for number in range(-(-size // length)))
+            links = (
+                self._state.signed(self._state.lfs_endpoint, f"/parts/{repo.id}/{oid}/{number + 1}") for number in range(-(-size // length))
+            )
             header = {"chunk_size": str(length), **{f"{number:05}": link for number, link in enumerate(links, 1)}}
             upload = {"href": self._state.signed(self._state.hub_endpoint, f"/api/complete_multipart/{repo.id}/{oid}"), "header": header}
         verify = {"href": f"{self._state.hub_endpoint}/datasets/{repo.id}.git/info/lfs/objects/verify"}
@@ -113,10 +117,14 @@ class _Files:
             return answer({}, headers=LFS_JSON)  # asked again after a lost answer
         parts = self._state.parts.get(f"{repo}/{oid}", {})
         listed = json.loads(request.body)["parts"]
-        if [part["partNumber"] for part in listed] != sorted(parts) or any(part["etag"] != _etag(parts[part["partNumber"]]) for part in listed):
+        if [part["partNumber"] for part in listed] != sorted(parts) or any(
+            part["etag"] != _etag(parts[part["partNumber"]]) for part in listed
+        ):
             raise Refused(400, "InvalidPart: the list of parts is not what was uploaded")
         self._state.uploads[oid] += 1
-        self._keep(repo, oid, b"".join(parts[number] for number in sorted(parts)))
+        whole = b"".join(parts[number] for number in sorted(parts))
+        self._state.received.append(whole)
+        self._keep(repo, oid, whole)
         del self._state.parts[f"{repo}/{oid}"]
         return answer({}, headers=LFS_JSON)
 

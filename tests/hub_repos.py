@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,7 +18,26 @@ SHORT_OID = re.compile(r"[0-9a-f]{7,39}")
 PULL_REF = re.compile(r"refs/pr/(\d+)")
 ATTRIBUTES = "".join(
     f"*.{extension} filter=lfs diff=lfs merge=lfs -text\n"
-    for extension in ("7z", "arrow", "avro", "bin", "bz2", "ds", "gz", "idx", "lz4", "npy", "npz", "parquet", "tar", "xz", "zip", "zst", "png", "jpg")
+    for extension in (
+        "7z",
+        "arrow",
+        "avro",
+        "bin",
+        "bz2",
+        "ds",
+        "gz",
+        "idx",
+        "lz4",
+        "npy",
+        "npz",
+        "parquet",
+        "tar",
+        "xz",
+        "zip",
+        "zst",
+        "png",
+        "jpg",
+    )
 )
 PullStatus = Literal["draft", "open", "closed", "merged"]
 
@@ -122,7 +142,7 @@ class Repo:
         pulls: Pull requests and discussions, by number.
     """
 
-    def __init__(self, repo_id: str, author: str, date: Callable[[], str], moved: Callable[[Repo], None]) -> None:
+    def __init__(self, repo_id: str, author: str, date: Callable[[], str], moved: Callable[[Repo], None], lock: threading.RLock) -> None:
         self.id = repo_id
         self.is_private = False
         self.gated: str | bool = False
@@ -135,6 +155,7 @@ class Repo:
         self._states: dict[str, list[str]] = {}
         self._date = date
         self._moved = moved
+        self._lock = lock
         self._numbers = itertools.count(1)
         first = self._store(None, {".gitattributes": Blob.regular(ATTRIBUTES.encode())}, "initial commit", "", "system")
         self._move("main", first)
@@ -159,9 +180,11 @@ class Repo:
     def seed(self, files: Mapping[str, bytes | None], branch: str = "main", title: str = "Somebody else's commit") -> str:
         """Commit as somebody else, past every fault and limit; None deletes. Returns the commit id. Large files go where rules say."""
         operations = [
-            Operation("deletedFile", path) if data is None else Operation("file", path, self._blob(path, data)) for path, data in files.items()
+            Operation("deletedFile", path) if data is None else Operation("file", path, self._blob(path, data))
+            for path, data in files.items()
         ]
-        return self.commit(branch, operations, title=title, author="somebody-else").oid
+        with self._lock:
+            return self.commit(branch, operations, title=title, author="somebody-else").oid
 
     def _blob(self, path: str, data: bytes) -> Blob:
         if data and self.is_lfs_path(path, "main"):
@@ -267,7 +290,9 @@ class Repo:
 
     # Pull requests
 
-    def open_pull(self, title: str, description: str, author: str, base: str | None = None, status: PullStatus = "draft", is_pull: bool = True) -> Pull:
+    def open_pull(
+        self, title: str, description: str, author: str, base: str | None = None, status: PullStatus = "draft", is_pull: bool = True
+    ) -> Pull:
         """A pull request on `base` (default: the head of main) without commits yet, or a discussion."""
         start = self.commit_at(base or "main").oid
         num = len(self.pulls) + 1
@@ -345,10 +370,14 @@ def applied(files: Mapping[str, Blob], operations: list[Operation]) -> dict[str,
             raise Refused(404, "A file with this name doesn't exist", "EntryNotFound")
         for path in gone:
             del after[path]
-    for path in after:
-        if both := [folder for folder in parents(path) if folder in after]:
-            raise Refused(400, f"{both[0]!r} is a file and a folder")
+    if both := clashes(after):
+        raise Refused(400, f"{both[0]!r} is a file and a folder")
     return after
+
+
+def clashes(files: Mapping[str, Blob]) -> list[str]:
+    """The paths that would be both a file and a folder."""
+    return sorted({folder for path in files for folder in parents(path) if folder in files})
 
 
 def parents(path: str) -> list[str]:
@@ -358,8 +387,9 @@ def parents(path: str) -> list[str]:
 
 
 def merged(base: Mapping[str, Blob], ours: Mapping[str, Blob], theirs: Mapping[str, Blob]) -> tuple[dict[str, Blob], list[str]]:
-    """The three-way merge by path, and the paths that both sides changed differently."""
+    """The three-way merge by path, and the paths on which both sides disagree."""
     changed = [path for path in sorted({*base, *theirs}) if base.get(path) != theirs.get(path)]
     conflicts = [path for path in changed if ours.get(path) not in (base.get(path), theirs.get(path))]
     files = {path: blob for path, blob in ours.items() if path not in changed}
-    return files | {path: theirs[path] for path in changed if path in theirs}, conflicts
+    files |= {path: theirs[path] for path in changed if path in theirs}
+    return files, conflicts or clashes(files)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from typing import Any, Literal
 
 import pytest
 from hub_api import Api
-from hub_environment import FIXED
+from hub_environment import ALONE, FIXED
 from hub_faults import Action, Faults, Limits, Rule
 from hub_repos import Repo
 from hub_state import OnMove, Reply, Request, Role, Settings, State, answer
@@ -104,8 +103,8 @@ class Hub:
 
     def environment(self, token: str | None = None) -> dict[str, str]:
         """The variables of a process that uses this Hub and nothing else; give them over `os.environ`."""
-        home = self._home / "hf-home"
-        return {**FIXED, "HF_ENDPOINT": self.endpoint, "HF_TOKEN": token or self.token(), "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
+        own = {"HF_ENDPOINT": self.endpoint, "HF_TOKEN": token or self.token(), "HF_HOME": str(self._home / "hf-home")}
+        return {**FIXED, **ALONE, **own}
 
     def api(self, token: str | None = None) -> Any:
         """The official client."""
@@ -135,7 +134,7 @@ class Hub:
 
     @property
     def received(self) -> bytes:
-        """All that arrived, and the files in it decoded: request lines, headers (without Authorization) and bodies."""
+        """All that arrived: request lines, headers (without Authorization), bodies, and the files in commits decoded; not unpacked."""
         return b"\n".join(self._state.received)
 
     @property
@@ -149,8 +148,13 @@ class Hub:
         return dict(self._state.part_uploads)
 
     def on_move(self, callback: OnMove) -> None:
-        """Call `callback(repo, tree)` under the lock after each move of a main, before anybody can see it."""
+        """Call `callback(repo, tree)` after each move of a main, before anybody can see it; the fixture raises what it raised."""
         self._state.callbacks.append(callback)
+
+    def raise_errors(self) -> None:
+        """Raise what callbacks and the Hub itself raised, if anything."""
+        if self._state.errors:
+            raise ExceptionGroup("in the loopback Hub", self._state.errors)
 
     # Faults
 
@@ -174,9 +178,11 @@ class Hub:
 
     def skip_waiting(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The official client's waits (backoff, Retry-After) turn the Hub's clock instead of taking time."""
+        from huggingface_hub import file_download
         from huggingface_hub.utils import _http
 
-        monkeypatch.setattr(_http, "time", _Time(self.clock.sleep))
+        for module in (_http, file_download):
+            monkeypatch.setattr(module, "time", _Time(self.clock.sleep))
 
     # Serving
 
@@ -231,12 +237,14 @@ class _Port(_Server):
         super().__init__(_HubHandler)
         self.hub = hub
         self.kind = kind
+        # Tests have a Hub each: stopping it should not take them longer than a request does.
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
 
 class _HubHandler(_Handler):
     server: _Port
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base's name
         request = Request(self.server.kind, self.command, self.path, self.headers, self._body())
         entry, rule = self.server.hub.arrived(request)
         reply = self.server.hub.reply(request, rule)
@@ -278,11 +286,14 @@ class _HubHandler(_Handler):
 
 @pytest.fixture
 def hub(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A Hub of its own for the test, in the environment as HF_ENDPOINT and HF_TOKEN."""
-    with Hub(tmp_path_factory.mktemp("hub")) as server:
-        for name, value in server.environment().items():
-            if name != "HF_HOME":
-                monkeypatch.setenv(name, value)
+    """A Hub of its own for the test, in the environment as HF_ENDPOINT and HF_TOKEN, with a cache of its own."""
+    from huggingface_hub import close_session, constants
+
+    home = tmp_path_factory.mktemp("hub")
+    with Hub(home) as server:
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "cache"))
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        monkeypatch.setenv("HF_TOKEN", server.token())
         yield server
-        if "huggingface_hub" in sys.modules:
-            sys.modules["huggingface_hub"].close_session()
+        close_session()
+    server.raise_errors()
