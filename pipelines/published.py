@@ -217,7 +217,7 @@ class PublishedStore(UnwritableStore):
         uri, points = self.told.location, f"{self.hub.repo} {self.told.version}"
         if uri is None:
             raise LocationUnreadable(f"{points}: {PUBLISHED} does not say where its documents are; ask who published it for them")
-        points = f"{points} points to {shown(uri)}"
+        points = f"{points} points to {shown(redact_uri(uri))}"
         if not is_followed(uri):
             raise LocationUnreadable(f"{points}, which is not followed: expected a local path, s3:// or s3a://; open that address yourself")
         store = open_store(uri, self.options)

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from pipelines.errors import AccessDenied, ConfigError, InputChanged, InputError, NotFound, ShardmillError, StorageError, shown
+from pipelines.redaction import redact_uri
 from pipelines.storage_contract import ObjectInfo, Store, StoreKind, checked_path, checked_range, ends_early, folder_prefix
 from pipelines.storage_readonly import UnwritableStore
 
@@ -127,7 +128,10 @@ class HubStore(UnwritableStore):
                     raise
                 raise named from error
 
-        return self.backoff.run(subject, once)
+        try:
+            return self.backoff.run(subject, once)
+        except StorageError as error:  # what a client says may name a signed address
+            raise type(error)(redact_uri(error.message)) from error.__cause__
 
     def _get(self, url: str, subject: str, headers: Mapping[str, str], *, path: str | None = None) -> Any:
         """One answer. `path`: the file that is downloaded; where the Hub redirected for it before, that address is asked at once."""

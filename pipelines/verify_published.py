@@ -15,8 +15,8 @@ import orjson
 
 from pipelines.checks import Checks, Problem
 from pipelines.errors import LocationUnreadable, NotFound, StorageError, shown
-from pipelines.published import PUBLISHED, PublishedStore, public_options
-from pipelines.redaction import redact_uri
+from pipelines.published import PUBLISHED, PublishedStore
+from pipelines.redaction import redact_uri, secret_paths
 from pipelines.verify_card import CARD, card_configs, paths_of
 from pipelines.verify_manifest import MANIFEST, TABLES, VERSION, Finished, is_shard
 from pipelines.verify_tables import read_shards_table, side_files
@@ -60,11 +60,11 @@ def _told_problems(finished: Finished, store: PublishedStore) -> Iterator[Proble
     if revision is not None and VERSION.fullmatch(revision) and revision != finished.version:
         yield Problem(MANIFEST, f"the tag {revision} holds {finished.version}; publish {revision} again, or read another tag")
     location = orjson.loads(store.hub.read(PUBLISHED))["location"] or {"uri": ""}
-    uri, options = location["uri"], location.get("storage_options", {})
-    if redact_uri(uri) != uri:
+    if redact_uri(location["uri"]) != location["uri"]:
         yield Problem(PUBLISHED, "location.uri holds a password or a signature; withdraw it where it is valid, and publish again")
-    for name in sorted(set(options) - {*public_options(options), "endpoint_url"}):
-        yield Problem(PUBLISHED, f"location.storage_options.{shown(name)} is not for everybody to read; publish again without it")
+    for path in secret_paths(location.get("storage_options", {})):
+        name = ".".join(("location", "storage_options", *path))
+        yield Problem(PUBLISHED, f"{shown(name)} is a secret that everybody can read; withdraw it where it is valid, and publish again")
 
 
 def _root_problems(finished: Finished, store: PublishedStore) -> Iterator[Problem]:

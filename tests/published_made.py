@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import made
@@ -13,10 +14,25 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from hub_server import Hub
+from made import Output
 
-from pipelines.storage import Store
+import pipelines
+from pipelines.storage import Store, open_store
+from pipelines.verify import Verification
 
 PREVIEW_ROWS = 2
+URI = "hf://datasets/org/name"
+PART = f"{made.PLAN[:8]}.parquet"
+FIRST = f"data/v1/part-00000-{PART}"
+PREVIEW = f"preview/v1/part-00000-{PART}"
+FOLDER = "versions/v1"
+
+
+def finished_output(folder: Path) -> Store:
+    """A finished output on this machine."""
+    store = open_store(str(folder / "out"))
+    Output().write(store)
+    return store
 
 
 def repo_files(
@@ -94,3 +110,20 @@ def publish(hub: Hub, output: Store, repo_id: str = "org/name", **how: Any) -> d
     if version not in repo.tags:
         repo.create_tag(version, oid)
     return files
+
+
+def second_version(store: Store) -> None:
+    """v2, whose parent is the current version, with fewer and larger shards."""
+    parent = made.sha256(store.read("manifest.json"))
+    places = [(0, 0), (0, 4), (0, 6), (0, 8), (0, 9), (1, 0), (1, 1), (1, 3), (1, 4)]
+    Output(version="v2", shards=[("", places)], edit=lambda manifest: manifest.update(parents=[parent])).write(store)
+
+
+def failures(found: Verification) -> list[str]:
+    """The checks that failed, each as name, subject and message."""
+    return [f"{check.name}: {check.subject}: {check.message}" for check in found.checks if not check.ok]
+
+
+def documents(uri: str, **options: Any) -> list[dict[str, Any]]:
+    """What `open_dataset` gives."""
+    return list(pipelines.open_dataset(uri, **options))
