@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,10 +24,12 @@ import pyarrow.parquet as pq
 from pipelines.card_published import published_card
 from pipelines.errors import InputError, NotFound, shown
 from pipelines.preview import preview, preview_path
-from pipelines.redaction import REDACTED, redact, redact_uri
+from pipelines.published import public_options
+from pipelines.redaction import redact_uri
 from pipelines.settings_publish import PublishConfig
+from pipelines.shard_globs import MAX_LISTED, data_patterns
 from pipelines.storage import Store
-from pipelines.verify_manifest import shape_problems
+from pipelines.verify_manifest import is_shard, shape_problems
 from pipelines.version import CARD, MANIFEST
 
 PUBLISHED: Final = "published.json"
@@ -38,7 +39,6 @@ DROP_COLUMNS: Final = frozenset({"doc_key", "id", "uri", "row", "operator", "rea
 MAX_FILE_BYTES: Final = 50 * 10**9
 """The Hub refuses larger files (LESSONS.md, its last section); it recommends 20 GB at most."""
 MAX_PROBLEMS: Final = 5
-SHARD_NAME: Final = re.compile(r"data/(v[1-9][0-9]*)/.*-([0-9a-f]{8})\.parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def edition_of(store: Store, settings: PublishConfig) -> Edition:
     table = pq.read_table(io.BytesIO(shards.content or b""), use_threads=False)
     _check_sizes(store, _rows_of(table))
     files = {file.path: file for file in _files(store, settings, manifest, raw, shards, table, older)}
-    _check_sizes(store, (file for file in files.values() if not SHARD_NAME.fullmatch(file.path)))
+    _check_sizes(store, (file for file in files.values() if not is_shard(file.path)))
     lineage = {path.split("/")[1]: str(file.sha256) for path, file in older.items()}
     return Edition(store, settings, manifest, raw, files, lineage)
 
@@ -250,20 +250,15 @@ def _read(store: Store, path: str) -> bytes:
 
 
 def data_globs(paths: Sequence[str]) -> list[str]:
-    """Patterns of the shards, one a version and plan; a repo holds no other shards, so that the patterns name just them."""
-    found = [SHARD_NAME.fullmatch(path) for path in paths]
-    return sorted({f"data/{match[1]}/**/*-{match[2]}.parquet" for match in found if match is not None})
+    """Patterns of the shards: one a version and plan, as a repo holds no other shards; each by itself where that alone keeps their order."""
+    patterns = data_patterns(paths, ())
+    return list(paths) if len(patterns) > 1 and len(paths) <= MAX_LISTED else patterns
 
 
 def location(store: Store, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Where the output lies, for whoever reads the repo: its URI, and what of its storage_options is no secret."""
-    options = redact(dict(store.options or manifest["config"]["output"].get("storage_options") or {}), in_storage_options=True)
-    return {"uri": redact_uri(store.uri), "storage_options": _public(options)}
-
-
-def _public(options: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: _public(value) if isinstance(value, Mapping) else value for key, value in options.items()}
-    return {key: kept[key] for key in sorted(kept) if kept[key] != REDACTED}
+    options = dict(store.options or manifest["config"]["output"].get("storage_options") or {})
+    return {"uri": redact_uri(store.uri), "storage_options": public_options(options)}
 
 
 def published_json(
