@@ -57,7 +57,7 @@ def test_all_documents_that_have_an_id_go_and_only_their_shards_are_written_anew
     entry = now.manifest["operators"][-1]
     assert (entry["type"], entry["settings"]["documents"], entry["settings"]["reason"]) == ("takedown", 4, "they asked")
     shown = [(shm_path / "out" / path).read_text() for path in ("manifest.json", "README.md", "versions/v2/report.html")]
-    assert not any('"b30"' in text or "b30<" in text for text in shown)
+    assert not any('"b30"' in text or ">b30<" in text for text in shown)
 
 
 def test_load_dataset_reads_the_version_in_its_order(shm_path, monkeypatch):
@@ -424,7 +424,7 @@ def test_the_manifest_names_no_document(shm_path):
     name = kept_ids(before)[0]
     take(shm_path, [name])
     told = json.loads((shm_path / "out" / "manifest.json").read_bytes())
-    assert name not in json.dumps(told["operators"]) + json.dumps(told["takedown"])
+    assert f'"{name}"' not in json.dumps(told)
 
 
 def test_a_whole_recipe(shm_path):
