@@ -250,7 +250,7 @@ def _read(store: Store, path: str) -> bytes:
 
 
 def data_globs(paths: Sequence[str]) -> list[str]:
-    """Patterns of the shards: one a version and plan, as a repo holds no other shards; each by itself where that alone keeps their order."""
+    """Patterns of the shards: one a version and plan, as a repo holds no others; each shard by itself where only that keeps their order."""
     patterns = data_patterns(paths, ())
     return list(paths) if len(patterns) > 1 and len(paths) <= MAX_LISTED else patterns
 
