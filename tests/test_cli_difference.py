@@ -104,7 +104,7 @@ def test_versions_in_an_object_store_are_compared(
     capsys: pytest.CaptureFixture[str], s3_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same words name a version there; an output whose address ends so is meant as it is."""
-    monkeypatch.setattr(difference_versions, "_open", lambda uri: open_store(uri, s3_server.options))
+    monkeypatch.setattr(difference_versions, "open_finished", lambda uri: open_store(uri, s3_server.options))
     bucket = s3_server.make_bucket()
     for name in ("out", "odd@v1"):
         Made().write(open_store(f"s3://{bucket}/{name}", s3_server.options))
