@@ -133,12 +133,24 @@ def opened_parquet(store: Store, path: str, *, block_bytes: int = BLOCK_BYTES, n
         StorageError: The store failed, also while the file was read.
         pyarrow.ArrowException, OSError: It cannot be read as Parquet.
     """
-    with ObjectFile(store, store.info(path), block_bytes=block_bytes, num_ahead=num_ahead) as file:
-        try:
-            # Page checksums cost little; `pre_buffer` would hold all row groups that were asked for.
-            with pa.PythonFile(file, "r") as handle:
-                yield pq.ParquetFile(handle, pre_buffer=False, page_checksum_verification=True, arrow_extensions_enabled=False)
-        except (pa.ArrowException, OSError):
-            if file.failure is not None:
-                raise file.failure from None
-            raise
+    with ObjectFile(store, store.info(path), block_bytes=block_bytes, num_ahead=num_ahead) as file, as_parquet(file) as parquet:
+        yield parquet
+
+
+@contextmanager
+def as_parquet(file: ObjectFile, buffer_bytes: int = 0) -> Iterator[pq.ParquetFile]:
+    """An open object as a Parquet file; with `buffer_bytes` a column is read in pieces of so many, not a whole row group of it at once.
+
+    Raises:
+        StorageError: The store failed, also while the file was read.
+        pyarrow.ArrowException, OSError: It cannot be read as Parquet.
+    """
+    options = {"pre_buffer": False, "page_checksum_verification": True, "arrow_extensions_enabled": False}
+    try:
+        # Page checksums cost little; `pre_buffer` would hold all row groups that were asked for.
+        with pa.PythonFile(file, "r") as handle:
+            yield pq.ParquetFile(handle, buffer_size=buffer_bytes, **options)
+    except (pa.ArrowException, OSError):
+        if file.failure is not None:
+            raise file.failure from None
+        raise

@@ -85,7 +85,7 @@ def profile_sentence(manifest: Mapping[str, Any]) -> str:
 
 
 def _documents(told: Mapping[str, Any]) -> int:
-    return sum(entry["documents"] for entry in told["lengths"]) + int(told["null_texts"])
+    return int(told["null_texts"]) + sum(int(entry["documents"]) for entry in told["lengths"])
 
 
 def _length(entry: Mapping[str, int]) -> str:

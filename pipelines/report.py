@@ -22,6 +22,7 @@ MAX_ROWS: Final = 100
 MAX_PARENTS: Final = 10
 MAX_FILES: Final = 50
 MAX_LEARNED: Final = 10
+MAX_PACKAGES: Final = 50
 MAX_NAME_CHARS: Final = 80
 MAX_URI_CHARS: Final = 160
 MAX_MESSAGE_CHARS: Final = 200
@@ -287,8 +288,8 @@ def _environment(manifest: Mapping[str, Any]) -> Iterator[str]:
     environment = manifest["environment"]
     yield from _section("environment", "Environment")
     packages = sorted(environment["packages"].items())
-    lines = [["Python", _code(environment["python"])], *([_text(name), _code(version)] for name, version in packages[:MAX_ROWS])]
-    yield from _table("Versions of what decides results", ("package", "version"), lines, len(packages) - MAX_ROWS, numbers_from=2)
+    lines = [["Python", _code(environment["python"])], *([_text(name), _code(version)] for name, version in packages[:MAX_PACKAGES])]
+    yield from _table("Versions of what decides results", ("package", "version"), lines, len(packages) - MAX_PACKAGES, numbers_from=2)
     prints = [[_text(name), _code(value)] for name, value in sorted(manifest["fingerprints"].items())]
     yield from _table("Fingerprints", ("of", "fingerprint"), prints, 0, numbers_from=2)
     yield "</section>"

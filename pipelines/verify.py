@@ -22,6 +22,7 @@ from pipelines.verify_inventory import check_places, load_inventory
 from pipelines.verify_learned import check_learned
 from pipelines.verify_ledger import check_ledger, count_tables
 from pipelines.verify_manifest import Finished, check_parents, find_manifest
+from pipelines.verify_profile import Counted, check_profile
 from pipelines.verify_tables import check_shards, check_strays, check_tables
 from pipelines.verify_takedown import check_takedown, find_purge
 from pipelines.verify_token_shards import check_token_shards
@@ -87,7 +88,9 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
     if finished is None or find_purge(finished, checks):
         return Verification(store.uri, "", tuple(checks.made))
     check_parents(finished, checks)
-    shards = check_shards(finished, checks)
+    counted = Counted()
+    shards = check_shards(finished, checks, counted)
+    check_profile(finished, counted, checks)
     check_tokens(finished, None if shards is None else shards[0], checks)
     are_whole = check_tables(finished, checks)
     check_learned(finished, checks)

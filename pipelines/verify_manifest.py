@@ -128,6 +128,17 @@ FIELDS: Final[Mapping[str, str]] = {
         for by, whole in (("by_source", "object"), ("by_language", "object or null"))
         for path, kind in (("", whole), (".{}", "object"), (".{}.documents", "count"), (".{}.tokens", "count"))
     },
+    "documents": "object or null",
+    "documents.text_column": "text",
+    "documents.language_column": "text or null",
+    "documents.text_bytes": "count",
+    "documents.null_texts": "count",
+    "documents.lengths": "list",
+    "documents.lengths.[]": "object",
+    **{f"documents.lengths.[].{name}": "count" for name in ("from_bytes", "below_bytes", "documents", "text_bytes")},
+    "documents.by_language": "object or null",
+    "documents.by_language.{}": "object",
+    **{f"documents.by_language.{{}}.{name}": "count" for name in ("documents", "text_bytes")},
     "tables": "object",
     "tables.shards": "object",
     "tables.shards.rows": "count",
@@ -174,10 +185,11 @@ OPTIONAL: Final = frozenset(
     {
         "takedown",
         *("input.history", "operators.[].removed", "operators.[].warnings", "output.token_shards", "tables.token_shards"),
-        *("tokens", "learned", "warnings"),
+        *("tokens", "documents", "learned", "warnings"),
     }
 )
-"""Not every version has these: what earlier runs left, what operators cut out, warned of and learned, tokens, and what guards warned of."""
+"""Not every version has these: what earlier runs left, what operators cut out, warned of and learned, what guards warned of, and counts of
+tokens and documents."""
 _ABSENT: Final = object()
 
 

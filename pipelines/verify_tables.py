@@ -22,6 +22,7 @@ from pipelines.legible import counted
 from pipelines.storage import Store
 from pipelines.verify_file import FILES_AT_ONCE, PARQUET_ERRORS, Expected, Shape, look_at_all, stored_type
 from pipelines.verify_manifest import MANIFEST, TABLES, VERSION, Finished, is_shard
+from pipelines.verify_profile import Counted, profile_columns
 
 LISTED_AT_ONCE: Final = 1 << 16
 CLAIMS: Final = "_shardmill/versions"
@@ -55,8 +56,11 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
 # --- shards
 
 
-def check_shards(finished: Finished, checks: Checks) -> tuple[pa.Table, int] | None:
-    """Check the table of shards, then every shard. Returns the table and the rows of the version's own shards, or None without a table."""
+def check_shards(finished: Finished, checks: Checks, counted: Counted | None = None) -> tuple[pa.Table, int] | None:
+    """Check the table of shards, then every shard. Returns the table and the rows of the version's own shards, or None without a table.
+
+    What the profile says of the texts is counted again meanwhile, and added to `counted`.
+    """
     path = f"{finished.folder}/shards.parquet"
     read = _shards_table(finished.store, path)
     if isinstance(read, Problem):
@@ -70,7 +74,7 @@ def check_shards(finished: Finished, checks: Checks) -> tuple[pa.Table, int] | N
         *_table_problems(path, table),
     ]
     checks.judge("shards table", problems, f"{path} is the one that the manifest describes")
-    rows = _check_each(finished, table, checks)
+    rows = _check_each(finished, table, checks, Counted() if counted is None else counted)
     checks.judge("output", _output_problems(finished, table), "shards, rows, bytes and tokens of the manifest are the sums over the shards")
     return table, rows
 
@@ -110,15 +114,16 @@ def _table_problems(path: str, table: pa.Table) -> Iterator[Problem]:
             yield Problem(path, f"{shown(shard)} is named more than once")
 
 
-def _check_each(finished: Finished, table: pa.Table, checks: Checks) -> int:
+def _check_each(finished: Finished, table: pa.Table, checks: Checks, counted: Counted) -> int:
     own = tuple(f"data/{version}/" for version in finished.covers)
     columns = [(column["name"], stored_type(column["type"]), column["nullable"]) for column in finished.manifest["schema"]]
-    shape = Shape(columns, counts_tokens=True)
+    shape = Shape(columns, counts_tokens=True, profile=profile_columns(finished))
     own_rows = 0
 
     def problems() -> Iterator[Problem]:
         nonlocal own_rows
         for expected, found in zip(_expected(table), look_at_all(finished.store, _expected(table), shape), strict=True):
+            counted.join(found.counted)
             own_rows += found.rows if expected.path.startswith(own) else 0
             yield from found.problems
 

@@ -6,7 +6,6 @@ tells, and one row group of the columns that are read a thread.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,15 +23,13 @@ from pipelines.errors import shown
 from pipelines.objectfile import opened_parquet
 from pipelines.verify_file import NUM_THREADS
 from pipelines.verify_manifest import MANIFEST, Finished
+from pipelines.verify_names import OTHER, name_of
 
 NAME: Final = "tokens"
 BATCH_ROWS: Final = 1 << 16
 TOKENS: Final = "num_tokens"
 IDS: Final = "input_ids"
 TOKENIZE: Final = "tokenize"
-OTHER: Final = "(other)"
-NULL: Final = "(null)"
-MAX_NAME_CHARS: Final = 200
 CHECKED_BEFORE: Final = ("shards table", "shards", "output")
 KINDS: Final = ("source", "language")
 
@@ -153,17 +150,10 @@ def _count_names(batch: pa.RecordBatch, column: str, told: Mapping[str, Any], co
     table = pa.table({"name": pc.cast(batch.column(column), pa.string()), "tokens": batch.column(TOKENS)})
     grouped = table.group_by("name", use_threads=False).aggregate([([], "count_all"), ("tokens", "sum")])
     for row in grouped.to_pylist():
-        name = _name(row["name"])
+        name = name_of(row["name"])
         name = name if name in told else OTHER
         counts["documents"][name] += row["count_all"]
         counts["tokens"][name] += row["tokens_sum"] or 0
-
-
-def _name(value: str | None) -> str:
-    """A value as it is told: null as `(null)`, one of more than 200 characters by its first 183, `…` and 16 digits of its SHA-256."""
-    if value is None:
-        return NULL
-    return value if len(value) <= MAX_NAME_CHARS else f"{value[:183]}…{hashlib.sha256(value.encode()).hexdigest()[:16]}"
 
 
 def _differing(told: Mapping[str, Any], found: Mapping[str, Counter[str]], kind: str) -> Iterator[Problem]:

@@ -107,6 +107,7 @@ def make_manifest(
             "by_source": {"s3://raw/crawl": {"documents": rows, "tokens": 3_210_987}},
             "by_language": {"de": {"documents": 0, "tokens": 0}, "en": {"documents": rows, "tokens": 3_210_987}},
         },
+        "documents": documents_profile(rows),
         "tables": {
             name: {"rows": number, "sha256": "f" * 64}
             for name, number in (("shards", 3), ("dropped", num_dropped), ("duplicates", 1011), ("quarantine", quarantined))
@@ -119,6 +120,23 @@ def make_manifest(
         "licence": "odc-by",
     }
     return {**manifest, **changed}
+
+
+def documents_profile(rows: int) -> dict[str, Any]:
+    """What the manifest says of so many documents: half have 3 bytes, the others 1000, all of them are German."""
+    short, long = rows // 2, rows - rows // 2
+    size = 3 * short + 1000 * long
+    return {
+        "text_column": "text",
+        "language_column": "language",
+        "text_bytes": size,
+        "null_texts": 0,
+        "lengths": [
+            {"from_bytes": 2, "below_bytes": 4, "documents": short, "text_bytes": 3 * short},
+            {"from_bytes": 512, "below_bytes": 1024, "documents": long, "text_bytes": 1000 * long},
+        ],
+        "by_language": {"de": {"documents": rows, "text_bytes": size}},
+    }
 
 
 def warning(operator: str = "minhash_dedup", guard: str = "max_source_share", **changed: Any) -> dict[str, Any]:
@@ -160,6 +178,8 @@ def nasty_manifest() -> dict[str, Any]:
     )
     manifest["tokens"] |= {f"{kind}_column": texts[0] for kind in ("source", "language")}
     manifest["tokens"] |= {f"by_{kind}": {text: {"documents": 1, "tokens": 2} for text in texts} for kind in ("source", "language")}
+    by_language = {text: {"documents": 1, "text_bytes": 2} for text in texts}
+    manifest["documents"] |= {"text_column": texts[1], "language_column": texts[0], "by_language": by_language}
     manifest["input"].update(
         uri=texts, unreadable_files=len(texts), unreadable=[{"uri": text, "error": text, "message": text} for text in texts]
     )
@@ -188,6 +208,10 @@ def huge_manifest(letter: str = "<") -> dict[str, Any]:
     manifest["learned"] = [learned(name, f"{number}{name}", 10**15) for number in range(5000)]
     counts = {"documents": 10**15, "tokens": 10**18}
     manifest["tokens"] |= {f"by_{kind}": {f"{number}{name}": counts for number in range(10_000)} for kind in ("source", "language")}
+    most = {"documents": 10**15, "text_bytes": 10**18}
+    lengths = [{"from_bytes": 1 << power >> 1, "below_bytes": 1 << power, **most} for power in range(41)]
+    by_language = {f"{number}{name}": most for number in range(10_000)}
+    manifest["documents"] |= {"text_column": name, "language_column": name, "lengths": lengths, "by_language": by_language}
     for operator in manifest["operators"]:
         operator["removed"] = {"chars": 10**15, "documents": 10**15, "passages": 10**15}
     return manifest

@@ -107,14 +107,15 @@ def test_the_text_shows_strangers_words_and_obeys_none_of_them(name):
     manifest = make_manifest(steps, name=text, licence=text, errors={text: 12}, schema=[{"name": text, "type": text, "nullable": True}])
     manifest["input"]["uri"] = text
     manifest["tokens"] |= {"source_column": text, "by_source": {text: {"documents": 1, "tokens": 2}}}
+    manifest["documents"] |= {"language_column": text, "by_language": {text: {"documents": 1, "text_bytes": 2}}}
     found = card(manifest)
     assert all(line.isprintable() for line in found.split("\n"))
     tokens = tokens_of(found)
     assert {token.content for token in tokens if token.type.startswith("html")} <= {"<code>", "</code>"}
     assert not {token.type for token in tokens} & {"link_open", "image", "html_block", "em_open"}
-    assert [token.content for token in tokens if token.type == "heading_open"] == [""] * 8
+    assert [token.content for token in tokens if token.type == "heading_open"] == [""] * 9
     assert {len(row) for row in tables(tokens)} == {2, 4, 5, 7}
-    assert tokens_text(tokens).count(legible(text) or "(empty)") >= 6
+    assert tokens_text(tokens).count(legible(text) or "(empty)") >= 8
 
 
 def tables(tokens):

@@ -146,10 +146,8 @@ def test_an_empty_result_says_why():
 
 
 def test_bars_are_parts_of_the_whole_input():
-    bars = [
-        attributes["style"]
-        for attributes in Page(report(make_manifest((("a", "a", {}, {"x": 250}, 0),), rows_in=1000, unread=0, tokens=None))).all("i")
-    ]
+    manifest = make_manifest((("a", "a", {}, {"x": 250}, 0),), rows_in=1000, unread=0, tokens=None, documents=None)
+    bars = [attributes["style"] for attributes in Page(report(manifest)).all("i")]
     assert bars == ["width:100.00%", "width:75.00%", "width:25.00%", "width:100.00%"]  # reading, kept and dropped by `a`, its one reason
 
 

@@ -671,6 +671,8 @@ def test_a_version_that_also_lists_older_shards_balances_by_its_own(local: Store
         }
         manifest["output"] = {"shards": joined.num_rows, **sums}
         manifest["tokens"] |= {"total": sums["tokens"], "by_source": {"/raw": {"documents": sums["rows"], "tokens": sums["tokens"]}}}
+        whole = {"documents": sums["rows"], "text_bytes": 15 * sums["rows"]}
+        manifest["documents"] |= {"text_bytes": whole["text_bytes"], "lengths": [{"from_bytes": 8, "below_bytes": 16, **whole}]}
 
     rewrite_manifest(local, edit, "v2")
     globs = [made.card.__globals__["data_glob"](version, made.PLAN) for version in ("v1", "v2")]
