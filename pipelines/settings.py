@@ -26,8 +26,8 @@ MIN_BATCH_BYTES = KIB
 OUTPUT_SCHEMES = ("", "file", "local", "memory", "s3", "s3a")
 IDS_COLUMN = "input_ids"
 """The column that token shards are made of: the one that `tokenize` adds."""
-RESERVED_NAME = re.compile(r"takedown(-\d+)?")
-"""Under these names documents are counted that were taken out of the output, by no operator of a pipeline."""
+RESERVED_NAME = re.compile(r"(?P<read>read)|takedown(-\d+)?")
+"""Under these names rows are counted that no operator of a pipeline dropped: they could not be read, or were taken out of the output."""
 LATER_FORMATS = ("wat", "csv", "tsv", "json", "arrow", "text", "txt", "orc", "avro")
 
 
@@ -343,8 +343,9 @@ def name_problems(names: Sequence[str | None]) -> Iterator[Problem]:
     """Operators that share a name, or have the engine's own, under which neither could be counted."""
     first: dict[str | None, int] = {}
     for position, name in enumerate(names):
-        if name is not None and RESERVED_NAME.fullmatch(name):
-            message = f"the name {name!r} is kept for documents that `shardmill takedown` took out; give the operator another `name`"
+        if name is not None and (kept := RESERVED_NAME.fullmatch(name)):
+            whose = "rows that could not be read" if kept["read"] else "documents that `shardmill takedown` took out"
+            message = f"the name {name!r} is kept for {whose}; give the operator another `name`"
             yield Problem(("operators", position, "name"), message)
         if name in first:
             message = f"the name {shown(name)!r} is taken by operators[{first[name]}]; give one of them another `name`"

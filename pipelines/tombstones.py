@@ -16,8 +16,10 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -54,6 +56,8 @@ TOMBSTONES: Final = pa.schema(
 CHECKSUM: Final = b"shardmill.sha256"
 ANY_ETAG: Final = -1
 ROW_BYTES: Final = 6
+PAIR_BYTES: Final = 20
+"""Of a doc_key and the code of an etag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class TakenOut:
         return {"tombstones": self.digest, "num_tombstones": self.documents}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Tombstones:
     """All documents that were taken out of an output, each place and each hash once.
 
@@ -89,12 +93,12 @@ class Tombstones:
 
     def __len__(self) -> int:
         """How many documents."""
-        return len(np.unique(self.doc_keys))
+        return int(np.count_nonzero(_is_first(self.doc_keys)))
 
     def __bool__(self) -> bool:
         return len(self.doc_keys) > 0
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of what they say, however it is spread over objects and rows."""
         state = hashlib.sha256(b"tombstones 1:%d:%d:%d" % (len(self.doc_keys), len(self.etags), len(self.hashes)))
@@ -113,7 +117,8 @@ class Tombstones:
         """The rows of a file, known by the beginning of its doc_keys, that were taken out of it as it is now; sorted, each once."""
         ends = np.frombuffer(prefix + b"\0" * ROW_BYTES + prefix + b"\xff" * ROW_BYTES, "S16")
         mine = slice(int(np.searchsorted(self.doc_keys, ends[0])), int(np.searchsorted(self.doc_keys, ends[1], side="right")))
-        code = self.etags.index(etag) if etag in self.etags else ANY_ETAG
+        at = bisect_left(self.etags, etag)
+        code = at if etag in self.etags[at : at + 1] else ANY_ETAG
         keys = self.doc_keys[mine][np.isin(self.etag_codes[mine], [ANY_ETAG, code])]
         low = keys.view(">u8").reshape(-1, 2)[:, 1].astype(np.int64) & ((1 << 8 * ROW_BYTES) - 1)
         return np.unique(low)
@@ -200,7 +205,9 @@ def _checksum(table: pa.Table) -> str:
         values = table[name].combine_chunks()
         state.update(pc.is_valid(values).to_numpy(zero_copy_only=False).tobytes())
         if pa.types.is_string(values.type):
-            state.update(b"".join(b"%d:" % len(text.encode()) + text.encode() for text in values.drop_null().to_pylist()))
+            values = values.drop_null().dictionary_encode()
+            state.update(values.indices.to_numpy().astype("<i4").tobytes())
+            state.update(b"".join(b"%d:" % len(text.encode()) + text.encode() for text in values.dictionary.to_pylist()))
         else:
             state.update(key_bytes(values.drop_null()).tobytes())
     return state.hexdigest()
@@ -217,17 +224,30 @@ def load_tombstones(store: Store, paths: Sequence[str] | None = None) -> Tombsto
     etags = table["etag"].unique().drop_null().sort().to_pylist()
     code = pc.fill_null(pc.index_in(table["etag"], value_set=pa.array(etags, pa.string())), ANY_ETAG).to_numpy()
     keys, codes = _pairs(key_bytes(table["doc_key"].combine_chunks()), code.astype(np.int32))
-    texts = [key_bytes(table[name].combine_chunks().drop_null()) for name in ("content_hash", "output_hash")]
-    return Tombstones(tuple(wanted), keys, codes, tuple(etags), np.unique(np.concatenate(texts)))
+    texts = np.concatenate([key_bytes(table[name].combine_chunks().drop_null()) for name in ("content_hash", "output_hash")])
+    return Tombstones(tuple(wanted), keys, codes, tuple(etags), _each_once(texts))
 
 
 def _pairs(keys: Keys, codes: npt.NDArray[np.int32]) -> tuple[Keys, npt.NDArray[np.int32]]:
     """Places with their etags in order, each pair once."""
-    words = keys.view(">u8").reshape(-1, 2).astype(np.uint64)
-    order = np.lexsort((codes, words[:, 1], words[:, 0]))
-    keys, codes = keys[order], codes[order]
-    is_first = np.r_[True, (keys[1:] != keys[:-1]) | (codes[1:] != codes[:-1])][: len(keys)]
-    return keys[is_first], codes[is_first]
+    pairs = np.empty((len(keys), PAIR_BYTES), np.uint8)
+    pairs[:, :16] = keys.view(np.uint8).reshape(-1, 16)
+    pairs[:, 16:] = (codes - ANY_ETAG).astype(">u4").view(np.uint8).reshape(-1, 4)
+    once = _each_once(pairs.view(f"S{PAIR_BYTES}").ravel()).view(np.uint8).reshape(-1, PAIR_BYTES)
+    codes = np.ascontiguousarray(once[:, 16:]).view(">u4").ravel().astype(np.int32) + np.int32(ANY_ETAG)
+    return np.ascontiguousarray(once[:, :16]).view("S16").ravel(), codes
+
+
+def _each_once(values: Keys) -> Keys:
+    """The values in order, each once; sorted in place. Of bytes that numpy takes for text it sorts 5 million a second, `lexsort` 0.5."""
+    values.sort()
+    return values[_is_first(values)]
+
+
+def _is_first(values: npt.NDArray[Any]) -> Mask:
+    """Where a value differs from the one before it."""
+    found: Mask = np.r_[True, values[1:] != values[:-1]][: len(values)]
+    return found
 
 
 def _read(store: Store, path: str) -> pa.Table:

@@ -19,7 +19,7 @@ from operators.kernels.hashing import hash_bytes
 from pipelines.config import load
 from pipelines.errors import ConfigError, InputChanged, InputError
 from pipelines.identity import uri_prefix
-from pipelines.ledger import Ledger
+from pipelines.ledger import READER, Ledger
 from pipelines.rows import DropTable, Rows, UnitFiles
 from pipelines.settings import RESERVED_NAME
 from pipelines.storage import open_store
@@ -292,18 +292,26 @@ def test_a_takedown_says_what_it_did_under_a_name_of_its_own(store):
     assert takedown_name(_manifest(entry, entry)["operators"]) == "takedown-3"
     assert RESERVED_NAME.fullmatch("takedown")
     assert RESERVED_NAME.fullmatch("takedown-2")
+    assert RESERVED_NAME.fullmatch(READER)
     assert json.loads(json.dumps(entry)) == entry
 
 
-@pytest.mark.parametrize("name", ["takedown", "takedown-2", "takedown-17"])
-def test_no_operator_may_have_the_name_of_a_takedown(tmp_path, name):
-    """The error names the line, as documents could not be told from those that were taken out."""
+@pytest.mark.parametrize(
+    ("name", "whose"),
+    [
+        ("takedown", "documents that `shardmill takedown` took out"),
+        ("takedown-17", "documents that"),
+        ("read", "rows that could not be read"),
+    ],
+)
+def test_no_operator_may_have_a_name_of_the_engine(tmp_path, name, whose):
+    """The error names the line: what the operator drops could not be told from what is counted under that name."""
     path = tmp_path / "p.yaml"
     path.write_text(
         "name: p\ninput: {uri: in/}\noperators:\n  - type: length_filter\n  - type: length_filter\n"
         f"    name: {name}\noutput: {{uri: out}}\n"
     )
-    with pytest.raises(ConfigError, match=rf"p\.yaml:6: operators\[1\]: the name '{name}' is kept for documents that"):
+    with pytest.raises(ConfigError, match=rf"p\.yaml:6: operators\[1\]: the name '{name}' is kept for {whose}"):
         load(path)
     path.write_text(path.read_text().replace(f"name: {name}\n", f"name: {name}s\n"))
     assert load(path).operators[1].name == f"{name}s"

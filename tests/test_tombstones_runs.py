@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from changing import everything
-from corpora import custom, differences, files_of, prove
+from corpora import custom, differences, files_of, prove, write_jsonl
 from history_made import EXACT
 from history_made import Project as Batches
 from pipelines_made import Runs, contents, orphans, same, write_input, write_pipeline
@@ -113,6 +113,18 @@ def test_empty_texts_and_nulls_are_known_by_their_places_alone(tmp_path):
     assert taken(found) == [("a", 1), ("a", 5)]
     assert texts(found).count("") == 2
     assert found.manifest["ledger"]["quarantined"] == {"null_text": 3}
+
+
+def test_documents_of_lines_without_ids_are_found_by_their_line(tmp_path):
+    """Lines that are no documents count in the numbering; the id that the drop table tells is the doc_key."""
+    project = Project(tmp_path, sections={"execution": {"max_quarantined_fraction": 0.5}})
+    path = write_jsonl(project.source / "l.jsonl.gz", [{"text": f"line {n}"} if n != 2 else b"{broken" for n in range(9)])
+    add_tombstones(project.store, table_of([stone(key_of(path, 2)), stone(key_of(path, 5)), stone(key_of("/gone", 1), None, "line 7")]))
+    found = project.run()
+    dropped = found.table("dropped")
+    assert [(row["row"], row["reason"]) for row in dropped] == [(5, "taken_down"), (7, "taken_down")]
+    assert [row["id"] for row in dropped] == [key_of(path, row).hex() for row in (5, 7)]
+    assert [row[2] for row in found.quarantined()] == [2]
 
 
 # --- what is written down
