@@ -112,16 +112,15 @@ def test_everything_happens_in_the_pipeline_of_these_tests(source, undisturbed, 
     assert kinds["file"] > 4
 
 
+@pytest.mark.parametrize("passing", ["middle", pytest.param("last", marks=pytest.mark.chaos)])
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_at_a_point_and_run_again_on_a_local_path(point, source, undisturbed, shm_path):
-    """kill -9 in the middle of a point's passings, and at its last one; the next run ends as if nothing had been."""
+def test_killed_at_a_point_and_run_again_on_a_local_path(point, passing, runs, undisturbed):
+    """kill -9 in the middle of a point's passings, or at its last one; the next run ends as if nothing had been."""
     passings = undisturbed[1][point]
-    for passing in sorted({(passings + 1) // 2, passings}):
-        folder = shm_path / str(passing)
-        runs = Runs(write_pipeline(folder / "pipeline", source, str(folder / "out")), folder / "runs")
-        assert runs.start(f"{point}@{passing}=kill").wait() == KILLED
-        runs.finish()
-        assert_as_undisturbed(runs, undisturbed)
+    number = (passings + 1) // 2 if passing == "middle" else passings
+    assert runs.start(f"{point}@{number}=kill").wait() == KILLED
+    runs.finish()
+    assert_as_undisturbed(runs, undisturbed)
 
 
 @pytest.fixture(scope="module")
