@@ -71,6 +71,8 @@ def settings_for(uri: str, options: Mapping[str, Any]) -> PublishConfig:
     if found is None:
         raise NotFound(f"{uri}: no manifest.json: no version is finished here, so there is nothing to publish; run the pipeline first")
     section = dict(found[0]["config"].get("publish") or {})
+    if section.get("private"):  # a manifest has every default, so that this says nothing of a repo that is there
+        del section["private"]
     section |= {key: value for key, value in options.items() if value is not None}
     if "repo_id" not in section:
         raise ConfigError(f"{uri}: no repo is named, and the pipeline that made it has no `publish` section; say --repo ORG/NAME")

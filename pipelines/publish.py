@@ -138,8 +138,9 @@ def check_repo(settings: PublishConfig) -> None:
 
 
 def _is_there(hub: Hub, settings: PublishConfig) -> bool:
+    """Whether the repo is there. A public one is refused where `private: true` is said, not where that is only the default for new ones."""
     is_private = hub.is_private()
-    if is_private is False and settings.private:
+    if is_private is False and settings.private and "private" in settings.model_fields_set:
         raise ConfigError(
             f"{settings.repo_id}: the repo is public, but publish.private is true; make it private on the Hub, or say `private: false`"
         )
@@ -208,6 +209,8 @@ class Publisher:
         self._hub.whoami()
         if not _is_there(self._hub, settings):
             self._hub.create(private=settings.private)
+        elif settings.private and not self._hub.is_private():
+            self._note(f"{self._hub.repo_id}: the repo is public, so everybody can read what is published there")
         self._hub.check_write()
 
     def _check_tag(self) -> None:

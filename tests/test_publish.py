@@ -177,8 +177,11 @@ def test_a_repo_that_holds_something_else_is_left_alone(hub, made):
 def test_a_public_repo_is_not_written_to_as_a_private_one(hub, made):
     hub.create(REPO)
     with pytest.raises(ConfigError, match="the repo is public"):
-        published(made[0])
-    assert published(made[0], private=False).changed
+        published(made[0], private=True)
+    assert not commits(hub)
+    notes = []
+    assert published(made[0], note=notes.append).changed
+    assert "everybody can read" in notes[0]
 
 
 def test_another_dataset_in_the_repo_is_not_replaced(hub, made, tmp_path):

@@ -7,6 +7,8 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from publications import REPO, make_outputs, published, whole
@@ -41,34 +43,45 @@ def quick(hub, monkeypatch):
     return hub
 
 
-@pytest.fixture(params=[100, 6], ids=["one commit", "staged"])
-def requests_of_a_publication(request, quick, made, monkeypatch):
-    """The requests by which the second version is published; and the first one's tree, to begin from."""
-    monkeypatch.setattr(publish_plan, "FILES_PER_COMMIT", request.param)
-    published(made[0], include_data=True)
+@dataclass(frozen=True)
+class Publication:
+    """How the second version is published: the requests that it takes, and the first one's tree, to begin from."""
+
+    include_data: bool
+    requests: list[Any]
+    first: dict[str, bytes]
+
+    def publish(self, made):
+        return published(made[1], include_data=self.include_data)
+
+
+@pytest.fixture(params=[(100, True), (4, False)], ids=["one commit", "staged"])
+def publication(request, quick, made, monkeypatch):
+    """With the data in one commit, and without them staged in several."""
+    files_per_commit, include_data = request.param
+    monkeypatch.setattr(publish_plan, "FILES_PER_COMMIT", files_per_commit)
+    published(made[0], include_data=include_data)
     first = quick.repo(REPO).tree()
     begin(quick, first)
     with quick.count_requests() as requests:
-        published(made[1], include_data=True)
+        published(made[1], include_data=include_data)
     assert len(requests) > 15
-    return requests, first
+    return Publication(include_data, requests, first)
 
 
-def test_a_fault_at_any_request_leaves_exactly_one_version(quick, made, requests_of_a_publication):
+def test_a_fault_at_any_request_leaves_exactly_one_version(quick, made, publication):
     """Each request once, with one kind of fault after the other, and each that changes something also with its answer lost."""
-    requests, first = requests_of_a_publication
-    for number, entry in enumerate(requests, 1):
-        publish_with_fault(quick, made, first, number, FAULTS[list(FAULTS)[number % len(FAULTS)]])
+    for number, entry in enumerate(publication.requests, 1):
+        publish_with_fault(quick, made, publication, number, FAULTS[list(FAULTS)[number % len(FAULTS)]])
         if entry.method == "POST" and re.search("/(commit|discussions|tag)", entry.path):
-            publish_with_fault(quick, made, first, number, FAULTS["lost answer"])
+            publish_with_fault(quick, made, publication, number, FAULTS["lost answer"])
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_at_every_request_leaves_exactly_one_version(quick, made, requests_of_a_publication, fault):
-    requests, first = requests_of_a_publication
-    for number in range(1, len(requests) + 1):
-        publish_with_fault(quick, made, first, number, FAULTS[fault])
+def test_every_fault_at_every_request_leaves_exactly_one_version(quick, made, publication, fault):
+    for number in range(1, len(publication.requests) + 1):
+        publish_with_fault(quick, made, publication, number, FAULTS[fault])
 
 
 def begin(hub, first):
@@ -79,18 +92,18 @@ def begin(hub, first):
     repo.create_tag("v1", repo.head())
 
 
-def publish_with_fault(hub, made, first, number, fault):
+def publish_with_fault(hub, made, publication, number, fault):
     """The second version is published with a fault at one request, and then again."""
-    begin(hub, first)
+    begin(hub, publication.first)
     seen = []
     hub.on_move(lambda _repo, tree: seen.append(whole(tree)))
     try:
         with hub.fail(nth=number, **fault):
-            published(made[1], include_data=True)
+            publication.publish(made)
     except ShardmillError:
-        published(made[1], include_data=True)
+        publication.publish(made)
     else:
-        assert not published(made[1], include_data=True).changed
+        assert not publication.publish(made).changed
     repo = hub.repo(REPO)
     assert seen == ["v2"]
     assert whole(repo.tree("v2")) == "v2"
@@ -99,14 +112,13 @@ def publish_with_fault(hub, made, first, number, fault):
 
 
 @pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.chaos)])
-def test_where_everything_fails_from_some_request_on_the_next_try_sends_nothing_twice(quick, made, requests_of_a_publication, every):
-    requests, first = requests_of_a_publication
-    for number in range(1, len(requests) + 1, every):
-        begin(quick, first)
+def test_where_everything_fails_from_some_request_on_the_next_try_sends_nothing_twice(quick, made, publication, every):
+    for number in range(1, len(publication.requests) + 1, every):
+        begin(quick, publication.first)
         before = dict(quick.uploads)
         with quick.fail("cut", nth=number, times=None), pytest.raises(ShardmillError):
-            published(made[1], include_data=True)
-        published(made[1], include_data=True)
+            publication.publish(made)
+        publication.publish(made)
         assert all(count - before.get(sha256, 0) <= 1 for sha256, count in quick.uploads.items())
         assert whole(quick.repo(REPO).tree()) == "v2"
 
