@@ -35,7 +35,6 @@ from pipelines.version import CARD, MANIFEST
 PUBLISHED: Final = "published.json"
 PUBLISH_VERSION: Final = 1
 SHARDS: Final = "shards.parquet"
-DROP_COLUMNS: Final = frozenset({"doc_key", "id", "uri", "row", "operator", "reason"})
 MAX_FILE_BYTES: Final = 50 * 10**9
 """The Hub refuses larger files (LESSONS.md, its last section); it recommends 20 GB at most."""
 MAX_PROBLEMS: Final = 5
