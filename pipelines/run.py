@@ -32,13 +32,14 @@ from pipelines.history_planning import group_operators, has_left, history_of, hi
 from pipelines.inventory import Inventory
 from pipelines.learned import publish_learned
 from pipelines.lease import Lease, was_cut_short
+from pipelines.ledger import Ledger
 from pipelines.operator_warnings import warning_lines
 from pipelines.plan import Ingredients, Plan, Unit, make_plan, plan_units, unit_bytes, with_splits
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import KINDS, Silent, Watch
 from pipelines.redaction import redact_uri
 from pipelines.report import report
-from pipelines.results import Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
+from pipelines.results import Packed, Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
 from pipelines.stages import Budget, Stages
 from pipelines.storage import Store, open_store
 from pipelines.token_counts import prove_tokens
@@ -190,7 +191,7 @@ class Engine:
             self._announce()
             driver = Driver(executor, self._lease, self._place(), self._on_record)
             stages = self._stages(driver)
-            done = self._publish(driver, stages) if done is None else done
+            done = self._make_version(driver, stages) if done is None else done
             if not has_left_keys:
                 self._leave(driver, stages, done)
         self._sweep()
@@ -281,7 +282,7 @@ class Engine:
 
     # --- the version
 
-    def _publish(self, driver: Driver, stages: Stages) -> dict[str, Any]:
+    def _make_version(self, driver: Driver, stages: Stages) -> dict[str, Any]:
         """Pack, write the tables and the manifest, and make the version current."""
         plan = stages.plan
         self._lease.confirm()
@@ -292,20 +293,7 @@ class Engine:
         token_shards = packing.token_shards(shards)
         tables = packing.tables(stages.side_parts)
         faults.point("run.packed")
-        ledger = stages.ledger()
-        ledger.prove(
-            "the run",
-            rows_in=self._inventory.rows,
-            rows_out=sum(shard.part.rows for shard in shards),
-            num_dropped=sum(file.part.rows for file in tables["dropped"]),
-            num_quarantined=sum(file.part.rows for file in tables["quarantine"]),
-        )
-        counts = stages.tokens()
-        if counts is not None:
-            prove_tokens(counts, documents=ledger.rows_out, tokens=sum(shard.tokens or 0 for shard in shards))
-        profile = stages.profile()
-        if profile is not None:
-            prove_profile(profile, documents=ledger.rows_out)
+        ledger, tokens, profile = self._proven(stages, shards, tables)
         written = write_once(self._store, f"{claimed.folder}/shards.parquet", shards_table(shards))
         if token_shards is not None:
             write_once(self._store, f"{claimed.folder}/token_shards.parquet", token_shards.table)
@@ -325,7 +313,7 @@ class Engine:
             warnings=[breach.to_json() for breach in stages.breaches],
             history=self._ingredients.history,
             warned=self._warned,
-            tokens=counts,
+            tokens=tokens,
             documents=profile,
             learned=[file.to_json(claimed.folder) for file in stages.learned],
         )
@@ -333,6 +321,26 @@ class Engine:
         write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())
         faults.point("version.manifest-written")
         return self._swap(claimed, final)
+
+    def _proven(
+        self, stages: Stages, shards: Sequence[Packed], tables: Mapping[str, Sequence[Packed]]
+    ) -> tuple[Ledger, dict[str, Any] | None, dict[str, Any] | None]:
+        """The ledger, the tokens and the profile of the documents, all of which agree with what was packed."""
+        ledger = stages.ledger()
+        ledger.prove(
+            "the run",
+            rows_in=self._inventory.rows,
+            rows_out=sum(shard.part.rows for shard in shards),
+            num_dropped=sum(file.part.rows for file in tables["dropped"]),
+            num_quarantined=sum(file.part.rows for file in tables["quarantine"]),
+        )
+        counts = stages.tokens()
+        if counts is not None:
+            prove_tokens(counts, documents=ledger.rows_out, tokens=sum(shard.tokens or 0 for shard in shards))
+        profile = stages.profile()
+        if profile is not None:
+            prove_profile(profile, documents=ledger.rows_out)
+        return ledger, counts, profile
 
     def _leave(self, driver: Driver, stages: Stages, manifest: Mapping[str, Any]) -> None:
         """Leave the keys of what was kept, for later runs."""
