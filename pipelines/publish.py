@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from pipelines.difference import compare
 from pipelines.difference_markdown import difference_markdown
 from pipelines.errors import AccessDenied, CommitUnknown, ConfigError, Conflict, InputChanged, StorageError, VersionConflict
 from pipelines.legible import counted, seconds, size
-from pipelines.publish_files import PUBLISHED, Edition, File, edition_of
+from pipelines.publish_files import Edition, File, edition_of
 from pipelines.publish_hub import MAIN, Addition, Hub, Pull, Revision, TooLarge, addition, deletion
 from pipelines.publish_plan import (
     State,
@@ -33,8 +33,10 @@ from pipelines.publish_plan import (
     check_sent,
     check_tag,
     check_unused,
+    is_untagged,
     todo_of,
 )
+from pipelines.published import PUBLISHED, parse_published, published_problems
 from pipelines.settings_publish import PublishConfig
 from pipelines.storage import Store, open_store
 from pipelines.version import MANIFEST
@@ -105,17 +107,24 @@ def publish(uri: str, settings: PublishConfig, storage_options: dict[str, Any] |
 
 
 def preview_of(uri: str, settings: PublishConfig, storage_options: dict[str, Any] | None = None) -> str:
-    """What `publish` would do, in a line; requests are made, nothing is written."""
+    """What `publish` would do, in a line; requests are made, nothing is written.
+
+    Raises:
+        ShardmillError: As `publish`, where it would send nothing.
+    """
     hub = Hub(settings.repo_id)
     edition = edition_of(open_store(uri, storage_options), settings)
-    hub.whoami()
-    if hub.is_private() is None:
-        state = State(Revision("", {}), None, None)
-    else:
-        state = state_of(hub)
+    state, tags = _writable_state(hub, settings), {}
+    if state is not None:
+        tags = hub.tags()
         check_publishable(edition, state)
-    todo = todo_of(edition, state.revision.files, state)
-    return announcement(edition, todo) if todo else f"{settings.repo_id}: {edition.version} is published; there is nothing to do"
+        _check_tag(hub, edition, tags)
+    todo = todo_of(edition, {} if state is None else state.revision.files)
+    if todo:
+        return announcement(edition, todo)
+    if edition.version not in tags:
+        return f"{settings.repo_id}: {edition.version} is published, but for its tag, which is to be set"
+    return f"{settings.repo_id}: {edition.version} is published; there is nothing to do"
 
 
 def check_repo(settings: PublishConfig) -> None:
@@ -125,16 +134,23 @@ def check_repo(settings: PublishConfig) -> None:
         ConfigError: The repo holds something else, or is public where it must be private.
         AccessDenied: There is no token, or it may not write there.
     """
-    hub = Hub(settings.repo_id)
+    state = _writable_state(Hub(settings.repo_id), settings)
+    if state is not None:
+        check_unused(settings.repo_id, state)
+
+
+def _writable_state(hub: Hub, settings: PublishConfig) -> State | None:
+    """What `main` of a repo holds that may be written; None: there is none yet, and it may be made."""
     names = hub.whoami()
     if _is_there(hub, settings):
         hub.check_write()
-        check_unused(settings.repo_id, state_of(hub))
-    elif settings.repo_id.partition("/")[0] not in names:
+        return state_of(hub)
+    if settings.repo_id.partition("/")[0] not in names:
         raise AccessDenied(
             f"{settings.repo_id}: there is no such repo, and its owner is none of yours ({', '.join(names)}), so it cannot be created; "
             "correct publish.repo_id, or use a token of that owner"
         )
+    return None
 
 
 def _is_there(hub: Hub, settings: PublishConfig) -> bool:
@@ -149,8 +165,27 @@ def _is_there(hub: Hub, settings: PublishConfig) -> bool:
 def state_of(hub: Hub) -> State:
     """What `main` holds."""
     revision = hub.revision(MAIN)
-    raw, published = (hub.read(name, revision.commit) if name in revision.files else None for name in (MANIFEST, PUBLISHED))
-    return State(revision, raw, published)
+    return State(revision, _manifest(hub, revision))
+
+
+def _manifest(hub: Hub, revision: Revision) -> bytes | None:
+    """The manifest of what a revision holds; where somebody deleted it, its copy in the folder of the version."""
+    if MANIFEST in revision.files:
+        return hub.read(MANIFEST, revision.commit)
+    told = hub.read(PUBLISHED, revision.commit) if PUBLISHED in revision.files else None
+    if told is None or published_problems(told):
+        return None
+    about = parse_published(told)
+    path = f"versions/{about.version}/{MANIFEST}"
+    found = hub.read(path, revision.commit) if path in revision.files else None
+    return found if found is not None and hashlib.sha256(found).hexdigest() == about.manifest_sha256 else None
+
+
+def _check_tag(hub: Hub, edition: Edition, tags: Mapping[str, str]) -> None:
+    """A tag of this version's name must be on this version."""
+    commit = tags.get(edition.version)
+    if commit is not None:
+        check_tag(edition, hub.read(MANIFEST, commit))
 
 
 class Publisher:
@@ -169,14 +204,15 @@ class Publisher:
     def publish(self) -> Published:
         """See the function of this name."""
         self._open_repo()
-        for _ in range(MAX_ROUNDS):
-            state = state_of(self._hub)
+        for number in range(1, MAX_ROUNDS + 1):
+            state, tags = state_of(self._hub), self._hub.tags()
             check_publishable(self._edition, state)
-            self._check_tag()
-            todo = self._todo(state.revision, state)
+            _check_tag(self._hub, self._edition, tags)
+            todo = self._todo(state.revision)
             if not todo:
-                return self._finish(state)
+                return self._finish(state, tags)
             self._announce(todo, state)
+            self._tag_older(state, tags)
             try:
                 if self._edition.settings.create_pr:
                     return self._propose(state)
@@ -185,6 +221,7 @@ class Publisher:
                 self._note(f"{self._hub.repo_id}: main has moved meanwhile; looking again")
             except CommitUnknown as error:
                 self._note(f"{error.message}; looking again")
+                self._hub.pause(number)
             except TooLarge as error:
                 self._cut_smaller(todo, error)
         raise VersionConflict(
@@ -192,8 +229,8 @@ class Publisher:
             "there that is not whole; publish again"
         )
 
-    def _todo(self, held: Revision, state: State) -> Todo:
-        return todo_of(self._edition, held.files, state, self._files_per_commit)
+    def _todo(self, held: Revision) -> Todo:
+        return todo_of(self._edition, held.files, self._files_per_commit)
 
     def _cut_smaller(self, todo: Todo, error: TooLarge) -> None:
         """A Hub that takes less than others: commits of half as many files from here on."""
@@ -210,12 +247,6 @@ class Publisher:
             self._hub.create(private=settings.private)
         self._hub.check_write()
 
-    def _check_tag(self) -> None:
-        """A tag of this version's name must be on this version."""
-        commit = self._hub.tags().get(self._edition.version)
-        if commit is not None:
-            check_tag(self._edition, self._hub.read(MANIFEST, commit))
-
     def _announce(self, todo: Todo, state: State) -> None:
         if not self._is_announced:
             self._note(announcement(self._edition, todo))
@@ -223,14 +254,31 @@ class Publisher:
                 self._note(line)
         self._is_announced = True
 
-    def _finish(self, state: State) -> Published:
-        """`main` holds the version: give it its tag."""
-        if self._edition.version not in self._hub.tags():
-            self._hub.tag(self._edition.version, state.revision.commit)
-            self._check_tag()
+    def _tag_older(self, state: State, tags: Mapping[str, str]) -> None:
+        """Tag the version that `main` leaves, if whoever moved `main` to it died, or a person merged it: later nobody would."""
+        version = is_untagged(self._edition, state, tags)
+        if version is not None:
+            self._note(f"{self._hub.repo_id}: {version} has no tag yet; setting it")
+            self._hub.tag(version, state.revision.commit)
+
+    def _finish(self, state: State, tags: Mapping[str, str]) -> Published:
+        """`main` holds the version: give it its tag; one without the data moves to the commit that has them."""
+        version, tagged = self._edition.version, tags.get(self._edition.version)
+        if tagged is not None and tagged != state.revision.commit and self._lacks_data(tagged):
+            self._note(f"{self._hub.repo_id}: the tag {version} moves to the commit that holds the data")
+            self._hub.untag(version)
+            tagged = None
+        if tagged is None:
+            self._hub.tag(version, state.revision.commit)
+            _check_tag(self._hub, self._edition, self._hub.tags())
             self._changed = True
         faults.point("publish.tagged")
         return self._published(state.revision.commit, None)
+
+    def _lacks_data(self, commit: str) -> bool:
+        """Whether a commit of this version was published without the data that are wanted now."""
+        told = self._hub.read(PUBLISHED, commit) if self._edition.settings.include_data else None
+        return told is not None and not published_problems(told) and not parse_published(told).include_data
 
     def _published(self, commit: str, pull: Pull | None) -> Published:
         edition = self._edition
@@ -252,7 +300,7 @@ class Publisher:
             return
         pull = self._pull(state)
         with self._still_open(pull):
-            self._stage(pull, state)
+            self._stage(pull)
             self._open(pull)
             faults.point("publish.staged")
             if state_of(self._hub).digest != state.digest:
@@ -272,7 +320,7 @@ class Publisher:
         """A pull request that another publisher, or a person, merges or closes meanwhile refuses everything: `main` is looked at again."""
         try:
             yield
-        except (Conflict, CommitUnknown):
+        except (Conflict, CommitUnknown, TooLarge):
             raise
         except StorageError as error:
             if self._hub.pull(pull.number).status in ("open", "draft"):
@@ -283,7 +331,7 @@ class Publisher:
         """A pull request with the version, for people to merge."""
         pull = self._pull(state)
         with self._still_open(pull):
-            self._stage(pull, state)
+            self._stage(pull)
             self._open(pull)
             commit = self._hub.revision(pull.ref).commit
         faults.point("publish.proposed")
@@ -317,11 +365,11 @@ class Publisher:
         self._hub.set_status(made, "closed", f"pull request {first.number} is the same, and was first")
         return first
 
-    def _stage(self, pull: Pull, state: State) -> None:
+    def _stage(self, pull: Pull) -> None:
         """Fill a pull request until it holds everything."""
-        for _ in range(MAX_ROUNDS):
+        for number in range(1, MAX_ROUNDS + 1):
             held = self._hub.revision(pull.ref)
-            todo = self._todo(held, state)
+            todo = self._todo(held)
             if not todo:
                 return
             self._changed = True
@@ -331,6 +379,7 @@ class Publisher:
                 self._note(f"{self._hub.repo_id}: somebody else fills pull request {pull.number}; looking again")
             except CommitUnknown as error:
                 self._note(f"{error.message}; looking again")
+                self._hub.pause(number)
         raise VersionConflict(f"{self._hub.repo_id}: pull request {pull.number} moved {MAX_ROUNDS} times in a row; publish again")
 
     def _fill(self, pull: Pull, parent: str, todo: Todo) -> None:

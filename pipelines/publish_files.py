@@ -22,20 +22,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.card_published import published_card
-from pipelines.errors import InputError, NotFound, shown
+from pipelines.errors import ConfigError, InputError, NotFound, shown
 from pipelines.preview import preview, preview_path
-from pipelines.published import public_options
+from pipelines.published import PUBLISH_VERSION, PUBLISHED, public_options
 from pipelines.redaction import redact_uri
 from pipelines.settings_publish import PublishConfig
 from pipelines.shard_globs import MAX_LISTED, data_patterns
-from pipelines.storage import Store
+from pipelines.storage import Store, is_hub_dataset
 from pipelines.verify_manifest import is_shard, shape_problems
 from pipelines.version import CARD, MANIFEST
 
-PUBLISHED: Final = "published.json"
-PUBLISH_VERSION: Final = 1
 SHARDS: Final = "shards.parquet"
-DROP_COLUMNS: Final = frozenset({"doc_key", "id", "uri", "row", "operator", "reason"})
 MAX_FILE_BYTES: Final = 50 * 10**9
 """The Hub refuses larger files (LESSONS.md, its last section); it recommends 20 GB at most."""
 MAX_PROBLEMS: Final = 5
@@ -94,8 +91,11 @@ def edition_of(store: Store, settings: PublishConfig) -> Edition:
 
     Raises:
         NotFound: Nothing is finished there.
+        ConfigError: That is no output, but what was published from one.
         InputError: The output is not as its manifest says: a file is missing, or of another size.
     """
+    if is_hub_dataset(store.uri):
+        raise ConfigError(f"{store.uri}: expected an output, found a repo of the Hub; give the output that it was published from")
     raw = _manifest_bytes(store)
     manifest: dict[str, Any] = orjson.loads(raw)
     version = str(manifest["version"])
@@ -282,7 +282,7 @@ def published_json(
 
 def _check_sizes(store: Store, files: Iterable[File]) -> None:
     """Every file that lies in the output is there, with the size that its table says; its digest is compared when it is sent."""
-    wanted = {file.path: file for file in files if file.content is None}
+    wanted = {file.path: file for file in files if file.content is None and file.sha256 is not None}  # an inventory was asked for just now
     too_large = [path for path, file in wanted.items() if file.num_bytes > MAX_FILE_BYTES]
     problems = [f"{path} is above the Hub's {MAX_FILE_BYTES:,} bytes a file" for path in too_large]
     there: dict[str, int] = {}
