@@ -20,7 +20,7 @@ from typing import Any, Final
 from pipelines import faults
 from pipelines.difference import compare
 from pipelines.difference_markdown import difference_markdown
-from pipelines.errors import AccessDenied, CommitUnknown, ConfigError, Conflict, InputChanged, StorageError, VersionConflict
+from pipelines.errors import AccessDenied, CommitUnknown, ConfigError, Conflict, InputChanged, StorageError, StorageFull, VersionConflict
 from pipelines.legible import counted, seconds, size
 from pipelines.publish_files import Edition, File, edition_of
 from pipelines.publish_hub import MAIN, Addition, Hub, Pull, Revision, TooLarge, addition, deletion
@@ -478,9 +478,15 @@ def _source(store: Store, file: File, target: Path) -> bytes | str:
     if store.kind == "local":
         return store.locate(file.path)
     etag = store.info(file.path).etag
-    with target.open("wb") as copy:
-        for start in range(0, file.num_bytes, COPY_BYTES):
-            copy.write(store.read_range(file.path, start, min(start + COPY_BYTES, file.num_bytes), etag=etag))
+    try:
+        with target.open("wb") as copy:
+            for start in range(0, file.num_bytes, COPY_BYTES):
+                copy.write(store.read_range(file.path, start, min(start + COPY_BYTES, file.num_bytes), etag=etag))
+    except OSError as error:
+        raise StorageFull(
+            f"{target.parent}: no room for a copy of {file.path} ({size(file.num_bytes)}), which is sent from there ({error.strerror}); set "
+            f"TMPDIR to a folder that has {size(max(GROUP_BYTES, file.num_bytes))} free"
+        ) from error
     return str(target)
 
 

@@ -125,6 +125,7 @@ def _manifest_bytes(store: Store) -> bytes:
         raise InputError(
             f"{store.locate(MANIFEST)}: it differs from versions/{version}/{MANIFEST}; `shardmill verify {store.uri}` says more"
         )
+    _check_shape(store, MANIFEST, raw, version)
     return raw
 
 
@@ -144,9 +145,13 @@ def _older_manifests(store: Store, version: str) -> dict[str, File]:
         path = f"versions/v{number}/{MANIFEST}"
         if store.exists(path):
             file = found[path] = File.of(path, _read(store, path))
-            for problem in shape_problems(path, file.content or b"", f"v{number}"):
-                raise InputError(f"{store.locate(path)}: {problem.message}; `shardmill verify {store.uri}` says more")
+            _check_shape(store, path, file.content or b"", f"v{number}")
     return found
+
+
+def _check_shape(store: Store, path: str, raw: bytes, version: str) -> None:
+    for problem in shape_problems(path, raw, version):
+        raise InputError(f"{store.locate(path)}: {problem.message}; `shardmill verify {store.uri}` says more")
 
 
 def _files(
@@ -229,7 +234,13 @@ def _side_files(manifest: Mapping[str, Any]) -> Iterator[File]:
 
 def has_dropped_texts(manifest: Mapping[str, Any]) -> bool:
     """Whether the drop tables also carry the input's columns, and so the texts that filters took out."""
-    return bool(manifest["config"]["output"].get("dropped"))
+    return bool(_output_of(manifest).get("dropped"))
+
+
+def _output_of(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The pipeline's section `output`."""
+    found = manifest["config"].get("output")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _inventory(store: Store, manifest: Mapping[str, Any]) -> Iterator[File]:
@@ -257,7 +268,7 @@ def data_globs(paths: Sequence[str]) -> list[str]:
 
 def location(store: Store, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Where the output lies, for whoever reads the repo: its URI, and what of its storage_options is no secret."""
-    options = dict(store.options or manifest["config"]["output"].get("storage_options") or {})
+    options = dict(store.options or _output_of(manifest).get("storage_options") or {})
     return {"uri": redact_uri(store.uri), "storage_options": public_options(options)}
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import http.server
 import threading
+import uuid
 
 import pytest
 from publications import REPO, make_outputs, published
 
+from pipelines import publish as publishing
 from pipelines.cli import main
-from pipelines.errors import AccessDenied, ConfigError, StorageError
+from pipelines.errors import AccessDenied, ConfigError, StorageError, StorageFull
 from pipelines.hub_endpoint import THE_HUB, hub_endpoint
+from pipelines.publish_files import File
 from pipelines.published import open_finished
-from pipelines.storage import HubStore
+from pipelines.storage import HubStore, open_store
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +111,19 @@ def test_a_token_that_ends_meanwhile_is_told_and_a_new_one_goes_on(hub, made, mo
     monkeypatch.setenv("HF_TOKEN", hub.token())
     assert published(made).changed
     assert max(hub.uploads.values()) == 1
+
+
+def test_a_temporary_folder_that_is_full_is_told(monkeypatch, tmp_path):
+    """Large objects of a store that is no folder are copied there before they are sent."""
+    store = open_store(f"memory://{uuid.uuid4().hex}")
+    store.create("data/large.parquet", b"x" * 50)
+
+    class Full:
+        def __init__(self, *_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(publishing, "IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(publishing.Path, "open", Full)
+    file = File("data/large.parquet", 50, None)
+    with pytest.raises(StorageFull, match=r"data/large.parquet .*No space left on device.* TMPDIR"), publishing._sources(store, [file]):
+        pass
