@@ -8,19 +8,16 @@ a second publisher, or a process that died an hour ago are the same case: anothe
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from pipelines import faults
 from pipelines.difference import compare
 from pipelines.difference_markdown import difference_markdown
-from pipelines.errors import AccessDenied, CommitUnknown, ConfigError, Conflict, InputChanged, StorageError, StorageFull, VersionConflict
+from pipelines.errors import AccessDenied, CommitUnknown, ConfigError, Conflict, StorageError, VersionConflict
 from pipelines.legible import counted, seconds, size
 from pipelines.publish_files import Edition, File, edition_of
 from pipelines.publish_hub import MAIN, Addition, Hub, Pull, Revision, TooLarge, addition, deletion
@@ -36,17 +33,13 @@ from pipelines.publish_plan import (
     is_untagged,
     todo_of,
 )
+from pipelines.publish_sources import each_once, groups, sources
 from pipelines.published import PUBLISHED, parse_published, published_problems
 from pipelines.settings_publish import PublishConfig
-from pipelines.storage import Store, open_store
+from pipelines.storage import open_store
 from pipelines.version import MANIFEST
 
 MAX_ROUNDS: Final = 12
-GROUP_BYTES: Final = 2 << 30
-GROUP_FILES: Final = 25
-IN_MEMORY_BYTES: Final = 10 << 20
-"""The Hub keeps files above this in LFS or Xet whatever they are; smaller ones may go with the commit itself."""
-COPY_BYTES: Final = 16 << 20
 PROGRESS_BYTES: Final = 256 << 20
 """Sent so far, before how long the rest takes can be told from it."""
 
@@ -405,7 +398,7 @@ class Publisher:
     def _commit(self, revision: str, parent: str, todo: Todo) -> str:
         operations: list[Any] = [deletion(path) for path in todo.delete]
         left = todo.bytes
-        for group in _groups(todo.add):
+        for group in groups(todo.add):
             operations += self._send(group, revision)
             left -= sum(file.num_bytes for file in group)
             if self._sent_bytes >= PROGRESS_BYTES:
@@ -418,9 +411,9 @@ class Publisher:
 
     def _send(self, files: Sequence[File], revision: str) -> list[Addition]:
         """Send some files; afterwards only their digests are needed, and the content of small ones."""
-        with _sources(self._edition.store, files) as sources:
-            additions = [addition(file.path, source) for file, source in zip(files, sources, strict=True)]
-            for some in _each_once(files, additions):
+        with sources(self._edition.store, files) as found:
+            additions = [addition(file.path, source) for file, source in zip(files, found, strict=True)]
+            for some in each_once(files, additions):
                 self._hub.upload(some, revision)
             self._sent_bytes += sum(file.num_bytes for file in files)
             for file, sent in zip(files, additions, strict=True):
@@ -434,64 +427,3 @@ class Publisher:
             return ""
         rate = self._sent_bytes / spent
         return f", {size(self._sent_bytes)} sent at {size(int(rate))}/s, about {seconds(left_bytes / rate)} left"
-
-
-def _each_once(files: Sequence[File], additions: Sequence[Addition]) -> Iterator[list[Addition]]:
-    """Additions in two steps: those of equal content after the first of them, so that their bytes are not sent again."""
-    first: dict[str | None, int] = {}
-    for number, file in enumerate(files):
-        first.setdefault(file.sha256 or file.path, number)
-    chosen = set(first.values())
-    yield [one for number, one in enumerate(additions) if number in chosen]
-    again = [one for number, one in enumerate(additions) if number not in chosen]
-    if again:
-        yield again
-
-
-def _groups(files: Sequence[File]) -> Iterator[list[File]]:
-    """Files that are sent together: what they need of disk space is bounded."""
-    group: list[File] = []
-    for file in files:
-        if group and (len(group) >= GROUP_FILES or sum(other.num_bytes for other in group) + file.num_bytes > GROUP_BYTES):
-            yield group
-            group = []
-        group.append(file)
-    if group:
-        yield group
-
-
-@contextmanager
-def _sources(store: Store, files: Sequence[File]) -> Iterator[list[bytes | str]]:
-    """What the client sends: content, or paths on this machine; large objects of other stores are copied to a temporary folder."""
-    folder = Path(tempfile.mkdtemp(prefix="shardmill-publish-"))
-    try:
-        yield [_source(store, file, folder / str(number)) for number, file in enumerate(files)]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _source(store: Store, file: File, target: Path) -> bytes | str:
-    if file.content is not None:
-        return file.content
-    if file.num_bytes <= IN_MEMORY_BYTES:
-        return _checked(store, file, store.read(file.path))
-    if store.kind == "local":
-        return store.locate(file.path)
-    etag = store.info(file.path).etag
-    try:
-        with target.open("wb") as copy:
-            for start in range(0, file.num_bytes, COPY_BYTES):
-                copy.write(store.read_range(file.path, start, min(start + COPY_BYTES, file.num_bytes), etag=etag))
-    except OSError as error:
-        raise StorageFull(
-            f"{target.parent}: no room for a copy of {file.path} ({size(file.num_bytes)}), which is sent from there ({error.strerror}); set "
-            f"TMPDIR to a folder that has {size(max(GROUP_BYTES, file.num_bytes))} free"
-        ) from error
-    return str(target)
-
-
-def _checked(store: Store, file: File, content: bytes) -> bytes:
-    if len(content) != file.num_bytes:
-        raise InputChanged(f"{store.locate(file.path)}: it has {len(content)} bytes, expected {file.num_bytes}: it was changed meanwhile")
-    check_sent(file, hashlib.sha256(content).hexdigest())
-    return content

@@ -10,7 +10,7 @@ import uuid
 import pytest
 from publications import REPO, make_outputs, published
 
-from pipelines import publish as publishing
+from pipelines import publish_sources
 from pipelines.cli import main
 from pipelines.errors import AccessDenied, ConfigError, StorageError, StorageFull
 from pipelines.hub_endpoint import THE_HUB, hub_endpoint
@@ -122,8 +122,8 @@ def test_a_temporary_folder_that_is_full_is_told(monkeypatch, tmp_path):
         def __init__(self, *_):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(publishing, "IN_MEMORY_BYTES", 10)
-    monkeypatch.setattr(publishing.Path, "open", Full)
+    monkeypatch.setattr(publish_sources, "IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(publish_sources.Path, "open", Full)
     file = File("data/large.parquet", 50, None)
-    with pytest.raises(StorageFull, match=r"data/large.parquet .*No space left on device.* TMPDIR"), publishing._sources(store, [file]):
+    with pytest.raises(StorageFull, match=r"data/large.parquet .*No space left on device.* TMPDIR"), publish_sources.sources(store, [file]):
         pass
