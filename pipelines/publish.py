@@ -348,8 +348,11 @@ class Publisher:
         """The pull request of this version: an earlier try's, or a new one."""
         title = self._title(state)
         found = self._hub.find_pull(title)
-        if found is not None:
+        if found is not None and not found.has_conflicts:
             return found
+        if found is not None:
+            self._hub.set_status(found, "closed", "main has changed the same files meanwhile; a new pull request follows")
+            self._changed = True
         made = self._hub.open_pull(title, self._difference(state))
         faults.point("publish.pull-opened")
         first = self._hub.find_pull(title)

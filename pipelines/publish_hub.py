@@ -95,12 +95,17 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """A pull request."""
+    """A pull request.
+
+    Attributes:
+        has_conflicts: Whether `main` has changed so that nobody can merge it.
+    """
 
     number: int
     title: str
     status: PullStatus
     url: str
+    has_conflicts: bool = False
 
     @property
     def ref(self) -> str:
@@ -317,7 +322,8 @@ class Hub:
         self._once(f"merge pull request {pull.number}", lambda: self._api.merge_pull_request(self.repo_id, pull.number, repo_type=KIND))
 
     def _as_pull(self, details: Any) -> Pull:
-        return Pull(int(details.num), str(details.title), details.status, f"{self.url}/discussions/{details.num}")
+        url = f"{self.url}/discussions/{details.num}"
+        return Pull(int(details.num), str(details.title), details.status, url, bool(details.conflicting_files))
 
     # --- asking
 

@@ -90,6 +90,18 @@ def test_a_card_that_people_changed_in_a_pull_request_stays(hub, made):
     assert repo.tree("v2")["README.md"].endswith(b"Our note.\n")
 
 
+def test_a_pull_request_that_nobody_can_merge_any_more_gives_way_to_a_new_one(hub, made):
+    published(made[0])
+    first = published(made[1], create_pr=True)
+    repo = hub.repo(REPO)
+    repo.seed({"README.md": repo.tree()["README.md"] + b"\nOur note.\n"})
+    again = published(made[1], create_pr=True)
+    assert again.changed
+    assert repo.pulls[first.pull.number].status == "closed"
+    repo.merge(again.pull.number, "a person")
+    assert whole(repo.tree()) == "v2"
+
+
 @pytest.mark.parametrize("per_commit", [5, 100])
 def test_what_a_gitignore_names_is_published_all_the_same(hub, made, monkeypatch, per_commit):
     """The Hub leaves out, without a word, what a .gitignore in the repo names."""
