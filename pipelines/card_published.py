@@ -69,7 +69,7 @@ def published_card(
         preview_path: Of the preview; None: there is none.
         include_data: Whether the shards are in the repo.
         location_uri: The output that it was published from; there the data are that are not in the repo.
-        older: Manifests of the versions that were published before it, the oldest first.
+        older: Manifests of the versions before it, the oldest first; not all of them need have been published.
     """
     place = _Place(repo_id, include_data, preview_path, redact_uri(location_uri))
     configs = [Config("default", "train", globs)] if include_data else []
@@ -170,7 +170,7 @@ def _where_tables_are(manifest: Mapping[str, Any], place: _Place) -> str:
 
 
 def _versions(manifest: Mapping[str, Any], older: Sequence[Mapping[str, Any]], place: _Place) -> Iterator[str]:
-    yield from ("## Versions", "", "Each version is a tag of this repo, and never changes.", "")
+    yield from ("## Versions", "", "Each version that was published is a tag of this repo, and never changes.", "")
     yield from ("| version | made at | documents | tokens |", "|---|---|--:|--:|")
     known = [*older, manifest]
     yield from (_version_line(version) for version in reversed(known[-MAX_VERSIONS:]))
@@ -181,7 +181,7 @@ def _versions(manifest: Mapping[str, Any], older: Sequence[Mapping[str, Any]], p
         yield from ("", f"It goes on from the version whose manifest has the SHA-256 {parents}.")
     if older:
         before, now = place.at(older[-1]["version"]), place.at(manifest["version"])
-        yield from ("", "What changed:", "", "```", f"shardmill diff {before} {now}", "```")
+        yield from ("", "What changed, where both are tags:", "", "```", f"shardmill diff {before} {now}", "```")
 
 
 def _version_line(manifest: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from pipelines.cli_publish import COMMANDS as PUBLISHING
 from pipelines.cli_run import COMMANDS as RUNNING
 from pipelines.cli_takedown import COMMANDS as TAKING_OUT
 from pipelines.errors import ConfigError, ShardmillError, shown
-from pipelines.redaction import redact_uri
+from pipelines.redaction import redact_environment, redact_uri
 
 INTERRUPTED = 130
 
@@ -96,7 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _failed(error: Exception, status: int, session: Session) -> int:
     if session.debug:
-        traceback.print_exception(error)
+        # What a client says of itself, below our errors, may name signed addresses.
+        click.echo(redact_environment(redact_uri("".join(traceback.format_exception(error)))), nl=False, err=True)
     if isinstance(error, ConfigError):
         click.echo(redact_uri(error.message), err=True)  # each line begins with file:line, which editors and terminals can follow
     elif isinstance(error, ShardmillError):

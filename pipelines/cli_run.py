@@ -56,12 +56,16 @@ def run(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bool
     from pipelines.run import run as run_pipeline  # noqa: PLC0415
 
     config = load(file, overrides)
-    check_publishing(config)
+    if limit is None:
+        check_publishing(config)
     with terminable(), _watching(quiet=quiet) as watch:
         result = run_pipeline(config, limit=limit, watch=watch)
     _tell(config, result, as_json=as_json)
-    with terminable():
-        publish_result(config, result.manifest["version"])
+    if limit is None:
+        with terminable():
+            publish_result(config, result.manifest["version"])
+    elif config.publish is not None:
+        click.echo(f"With --limit nothing is published; to publish it all the same: shardmill publish {config.output.uri}", err=True)
 
 
 def _tell(config: PipelineConfig, result: RunResult, *, as_json: bool) -> None:

@@ -143,8 +143,9 @@ def _written(documents: pa.Table, runs: list[tuple[str, int, int]]) -> bytes:
     sink = pa.BufferOutputStream()
     options = {"compression": "zstd", "write_page_index": True, "write_page_checksum": True}
     with pq.ParquetWriter(sink, documents.schema, **options) as writer:
-        # One chunk a column: pages are cut within chunks, and chunks must not show in the bytes.
-        writer.write_table(documents.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+        if documents.num_rows:  # `datasets` cannot read a row group without rows
+            # One chunk a column: pages are cut within chunks, and chunks must not show in the bytes.
+            writer.write_table(documents.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
         writer.add_key_value_metadata({KEY: json.dumps(_joined(runs), ensure_ascii=False, separators=(",", ":"))})
     content: bytes = sink.getvalue().to_pybytes()
     return content

@@ -8,21 +8,18 @@ a second publisher, or a process that died an hour ago are the same case: anothe
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from pipelines import faults
 from pipelines.difference import compare
 from pipelines.difference_markdown import difference_markdown
-from pipelines.errors import AccessDenied, CommitUnknown, ConfigError, Conflict, InputChanged, StorageError, VersionConflict
+from pipelines.errors import AccessDenied, CommitUnknown, ConfigError, Conflict, StorageError, VersionConflict
 from pipelines.legible import counted, seconds, size
-from pipelines.publish_files import PUBLISHED, Edition, File, edition_of
+from pipelines.publish_files import Edition, File, edition_of
 from pipelines.publish_hub import MAIN, Addition, Hub, Pull, Revision, TooLarge, addition, deletion
 from pipelines.publish_plan import (
     State,
@@ -33,18 +30,16 @@ from pipelines.publish_plan import (
     check_sent,
     check_tag,
     check_unused,
+    is_untagged,
     todo_of,
 )
+from pipelines.publish_sources import each_once, groups, sources
+from pipelines.published import PUBLISHED, parse_published, published_problems
 from pipelines.settings_publish import PublishConfig
-from pipelines.storage import Store, open_store
+from pipelines.storage import open_store
 from pipelines.version import MANIFEST
 
 MAX_ROUNDS: Final = 12
-GROUP_BYTES: Final = 2 << 30
-GROUP_FILES: Final = 25
-IN_MEMORY_BYTES: Final = 10 << 20
-"""The Hub keeps files above this in LFS or Xet whatever they are; smaller ones may go with the commit itself."""
-COPY_BYTES: Final = 16 << 20
 PROGRESS_BYTES: Final = 256 << 20
 """Sent so far, before how long the rest takes can be told from it."""
 
@@ -105,17 +100,24 @@ def publish(uri: str, settings: PublishConfig, storage_options: dict[str, Any] |
 
 
 def preview_of(uri: str, settings: PublishConfig, storage_options: dict[str, Any] | None = None) -> str:
-    """What `publish` would do, in a line; requests are made, nothing is written."""
+    """What `publish` would do, in a line; requests are made, nothing is written.
+
+    Raises:
+        ShardmillError: As `publish`, where it would send nothing.
+    """
     hub = Hub(settings.repo_id)
     edition = edition_of(open_store(uri, storage_options), settings)
-    hub.whoami()
-    if hub.is_private() is None:
-        state = State(Revision("", {}), None, None)
-    else:
-        state = state_of(hub)
+    state, tags = _writable_state(hub, settings), {}
+    if state is not None:
+        tags = hub.tags()
         check_publishable(edition, state)
-    todo = todo_of(edition, state.revision.files, state)
-    return announcement(edition, todo) if todo else f"{settings.repo_id}: {edition.version} is published; there is nothing to do"
+        _check_tag(hub, edition, tags)
+    todo = todo_of(edition, {} if state is None else state.revision.files)
+    if todo:
+        return announcement(edition, todo)
+    if edition.version not in tags:
+        return f"{settings.repo_id}: {edition.version} is published, but for its tag, which is to be set"
+    return f"{settings.repo_id}: {edition.version} is published; there is nothing to do"
 
 
 def check_repo(settings: PublishConfig) -> None:
@@ -125,16 +127,23 @@ def check_repo(settings: PublishConfig) -> None:
         ConfigError: The repo holds something else, or is public where it must be private.
         AccessDenied: There is no token, or it may not write there.
     """
-    hub = Hub(settings.repo_id)
+    state = _writable_state(Hub(settings.repo_id), settings)
+    if state is not None:
+        check_unused(settings.repo_id, state)
+
+
+def _writable_state(hub: Hub, settings: PublishConfig) -> State | None:
+    """What `main` of a repo holds that may be written; None: there is none yet, and it may be made."""
     names = hub.whoami()
     if _is_there(hub, settings):
         hub.check_write()
-        check_unused(settings.repo_id, state_of(hub))
-    elif settings.repo_id.partition("/")[0] not in names:
+        return state_of(hub)
+    if settings.repo_id.partition("/")[0] not in names:
         raise AccessDenied(
             f"{settings.repo_id}: there is no such repo, and its owner is none of yours ({', '.join(names)}), so it cannot be created; "
             "correct publish.repo_id, or use a token of that owner"
         )
+    return None
 
 
 def _is_there(hub: Hub, settings: PublishConfig) -> bool:
@@ -150,8 +159,27 @@ def _is_there(hub: Hub, settings: PublishConfig) -> bool:
 def state_of(hub: Hub) -> State:
     """What `main` holds."""
     revision = hub.revision(MAIN)
-    raw, published = (hub.read(name, revision.commit) if name in revision.files else None for name in (MANIFEST, PUBLISHED))
-    return State(revision, raw, published)
+    return State(revision, _manifest(hub, revision))
+
+
+def _manifest(hub: Hub, revision: Revision) -> bytes | None:
+    """The manifest of what a revision holds; where somebody deleted it, its copy in the folder of the version."""
+    if MANIFEST in revision.files:
+        return hub.read(MANIFEST, revision.commit)
+    told = hub.read(PUBLISHED, revision.commit) if PUBLISHED in revision.files else None
+    if told is None or published_problems(told):
+        return None
+    about = parse_published(told)
+    path = f"versions/{about.version}/{MANIFEST}"
+    found = hub.read(path, revision.commit) if path in revision.files else None
+    return found if found is not None and hashlib.sha256(found).hexdigest() == about.manifest_sha256 else None
+
+
+def _check_tag(hub: Hub, edition: Edition, tags: Mapping[str, str]) -> None:
+    """A tag of this version's name must be on this version."""
+    commit = tags.get(edition.version)
+    if commit is not None:
+        check_tag(edition, hub.read(MANIFEST, commit))
 
 
 class Publisher:
@@ -170,14 +198,15 @@ class Publisher:
     def publish(self) -> Published:
         """See the function of this name."""
         self._open_repo()
-        for _ in range(MAX_ROUNDS):
-            state = state_of(self._hub)
+        for number in range(1, MAX_ROUNDS + 1):
+            state, tags = state_of(self._hub), self._hub.tags()
             check_publishable(self._edition, state)
-            self._check_tag()
-            todo = self._todo(state.revision, state)
+            _check_tag(self._hub, self._edition, tags)
+            todo = self._todo(state.revision)
             if not todo:
-                return self._finish(state)
+                return self._finish(state, tags)
             self._announce(todo, state)
+            self._tag_older(state, tags)
             try:
                 if self._edition.settings.create_pr:
                     return self._propose(state)
@@ -186,6 +215,7 @@ class Publisher:
                 self._note(f"{self._hub.repo_id}: main has moved meanwhile; looking again")
             except CommitUnknown as error:
                 self._note(f"{error.message}; looking again")
+                self._hub.pause(number)
             except TooLarge as error:
                 self._cut_smaller(todo, error)
         raise VersionConflict(
@@ -193,8 +223,8 @@ class Publisher:
             "there that is not whole; publish again"
         )
 
-    def _todo(self, held: Revision, state: State) -> Todo:
-        return todo_of(self._edition, held.files, state, self._files_per_commit)
+    def _todo(self, held: Revision) -> Todo:
+        return todo_of(self._edition, held.files, self._files_per_commit)
 
     def _cut_smaller(self, todo: Todo, error: TooLarge) -> None:
         """A Hub that takes less than others: commits of half as many files from here on."""
@@ -213,12 +243,6 @@ class Publisher:
             self._note(f"{self._hub.repo_id}: the repo is public, so everybody can read what is published there")
         self._hub.check_write()
 
-    def _check_tag(self) -> None:
-        """A tag of this version's name must be on this version."""
-        commit = self._hub.tags().get(self._edition.version)
-        if commit is not None:
-            check_tag(self._edition, self._hub.read(MANIFEST, commit))
-
     def _announce(self, todo: Todo, state: State) -> None:
         if not self._is_announced:
             self._note(announcement(self._edition, todo))
@@ -226,14 +250,31 @@ class Publisher:
                 self._note(line)
         self._is_announced = True
 
-    def _finish(self, state: State) -> Published:
-        """`main` holds the version: give it its tag."""
-        if self._edition.version not in self._hub.tags():
-            self._hub.tag(self._edition.version, state.revision.commit)
-            self._check_tag()
+    def _tag_older(self, state: State, tags: Mapping[str, str]) -> None:
+        """Tag the version that `main` leaves, if whoever moved `main` to it died, or a person merged it: later nobody would."""
+        version = is_untagged(self._edition, state, tags)
+        if version is not None:
+            self._note(f"{self._hub.repo_id}: {version} has no tag yet; setting it")
+            self._hub.tag(version, state.revision.commit)
+
+    def _finish(self, state: State, tags: Mapping[str, str]) -> Published:
+        """`main` holds the version: give it its tag; one without the data moves to the commit that has them."""
+        version, tagged = self._edition.version, tags.get(self._edition.version)
+        if tagged is not None and tagged != state.revision.commit and self._lacks_data(tagged):
+            self._note(f"{self._hub.repo_id}: the tag {version} moves to the commit that holds the data")
+            self._hub.untag(version)
+            tagged = None
+        if tagged is None:
+            self._hub.tag(version, state.revision.commit)
+            _check_tag(self._hub, self._edition, self._hub.tags())
             self._changed = True
         faults.point("publish.tagged")
         return self._published(state.revision.commit, None)
+
+    def _lacks_data(self, commit: str) -> bool:
+        """Whether a commit of this version was published without the data that are wanted now."""
+        told = self._hub.read(PUBLISHED, commit) if self._edition.settings.include_data else None
+        return told is not None and not published_problems(told) and not parse_published(told).include_data
 
     def _published(self, commit: str, pull: Pull | None) -> Published:
         edition = self._edition
@@ -255,7 +296,7 @@ class Publisher:
             return
         pull = self._pull(state)
         with self._still_open(pull):
-            self._stage(pull, state)
+            self._stage(pull)
             self._open(pull)
             faults.point("publish.staged")
             if state_of(self._hub).digest != state.digest:
@@ -275,7 +316,7 @@ class Publisher:
         """A pull request that another publisher, or a person, merges or closes meanwhile refuses everything: `main` is looked at again."""
         try:
             yield
-        except (Conflict, CommitUnknown):
+        except (Conflict, CommitUnknown, TooLarge):
             raise
         except StorageError as error:
             if self._hub.pull(pull.number).status in ("open", "draft"):
@@ -286,7 +327,7 @@ class Publisher:
         """A pull request with the version, for people to merge."""
         pull = self._pull(state)
         with self._still_open(pull):
-            self._stage(pull, state)
+            self._stage(pull)
             self._open(pull)
             commit = self._hub.revision(pull.ref).commit
         faults.point("publish.proposed")
@@ -310,8 +351,11 @@ class Publisher:
         """The pull request of this version: an earlier try's, or a new one."""
         title = self._title(state)
         found = self._hub.find_pull(title)
-        if found is not None:
+        if found is not None and not found.has_conflicts:
             return found
+        if found is not None:
+            self._hub.set_status(found, "closed", "main has changed the same files meanwhile; a new pull request follows")
+            self._changed = True
         made = self._hub.open_pull(title, self._difference(state))
         faults.point("publish.pull-opened")
         first = self._hub.find_pull(title)
@@ -320,11 +364,11 @@ class Publisher:
         self._hub.set_status(made, "closed", f"pull request {first.number} is the same, and was first")
         return first
 
-    def _stage(self, pull: Pull, state: State) -> None:
+    def _stage(self, pull: Pull) -> None:
         """Fill a pull request until it holds everything."""
-        for _ in range(MAX_ROUNDS):
+        for number in range(1, MAX_ROUNDS + 1):
             held = self._hub.revision(pull.ref)
-            todo = self._todo(held, state)
+            todo = self._todo(held)
             if not todo:
                 return
             self._changed = True
@@ -334,6 +378,7 @@ class Publisher:
                 self._note(f"{self._hub.repo_id}: somebody else fills pull request {pull.number}; looking again")
             except CommitUnknown as error:
                 self._note(f"{error.message}; looking again")
+                self._hub.pause(number)
         raise VersionConflict(f"{self._hub.repo_id}: pull request {pull.number} moved {MAX_ROUNDS} times in a row; publish again")
 
     def _fill(self, pull: Pull, parent: str, todo: Todo) -> None:
@@ -359,7 +404,7 @@ class Publisher:
     def _commit(self, revision: str, parent: str, todo: Todo) -> str:
         operations: list[Any] = [deletion(path) for path in todo.delete]
         left = todo.bytes
-        for group in _groups(todo.add):
+        for group in groups(todo.add):
             operations += self._send(group, revision)
             left -= sum(file.num_bytes for file in group)
             if self._sent_bytes >= PROGRESS_BYTES:
@@ -372,9 +417,9 @@ class Publisher:
 
     def _send(self, files: Sequence[File], revision: str) -> list[Addition]:
         """Send some files; afterwards only their digests are needed, and the content of small ones."""
-        with _sources(self._edition.store, files) as sources:
-            additions = [addition(file.path, source) for file, source in zip(files, sources, strict=True)]
-            for some in _each_once(files, additions):
+        with sources(self._edition.store, files) as found:
+            additions = [addition(file.path, source) for file, source in zip(files, found, strict=True)]
+            for some in each_once(files, additions):
                 self._hub.upload(some, revision)
             self._sent_bytes += sum(file.num_bytes for file in files)
             for file, sent in zip(files, additions, strict=True):
@@ -388,58 +433,3 @@ class Publisher:
             return ""
         rate = self._sent_bytes / spent
         return f", {size(self._sent_bytes)} sent at {size(int(rate))}/s, about {seconds(left_bytes / rate)} left"
-
-
-def _each_once(files: Sequence[File], additions: Sequence[Addition]) -> Iterator[list[Addition]]:
-    """Additions in two steps: those of equal content after the first of them, so that their bytes are not sent again."""
-    first: dict[str | None, int] = {}
-    for number, file in enumerate(files):
-        first.setdefault(file.sha256 or file.path, number)
-    chosen = set(first.values())
-    yield [one for number, one in enumerate(additions) if number in chosen]
-    again = [one for number, one in enumerate(additions) if number not in chosen]
-    if again:
-        yield again
-
-
-def _groups(files: Sequence[File]) -> Iterator[list[File]]:
-    """Files that are sent together: what they need of disk space is bounded."""
-    group: list[File] = []
-    for file in files:
-        if group and (len(group) >= GROUP_FILES or sum(other.num_bytes for other in group) + file.num_bytes > GROUP_BYTES):
-            yield group
-            group = []
-        group.append(file)
-    if group:
-        yield group
-
-
-@contextmanager
-def _sources(store: Store, files: Sequence[File]) -> Iterator[list[bytes | str]]:
-    """What the client sends: content, or paths on this machine; large objects of other stores are copied to a temporary folder."""
-    folder = Path(tempfile.mkdtemp(prefix="shardmill-publish-"))
-    try:
-        yield [_source(store, file, folder / str(number)) for number, file in enumerate(files)]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _source(store: Store, file: File, target: Path) -> bytes | str:
-    if file.content is not None:
-        return file.content
-    if file.num_bytes <= IN_MEMORY_BYTES:
-        return _checked(store, file, store.read(file.path))
-    if store.kind == "local":
-        return store.locate(file.path)
-    etag = store.info(file.path).etag
-    with target.open("wb") as copy:
-        for start in range(0, file.num_bytes, COPY_BYTES):
-            copy.write(store.read_range(file.path, start, min(start + COPY_BYTES, file.num_bytes), etag=etag))
-    return str(target)
-
-
-def _checked(store: Store, file: File, content: bytes) -> bytes:
-    if len(content) != file.num_bytes:
-        raise InputChanged(f"{store.locate(file.path)}: it has {len(content)} bytes, expected {file.num_bytes}: it was changed meanwhile")
-    check_sent(file, hashlib.sha256(content).hexdigest())
-    return content

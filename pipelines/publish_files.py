@@ -22,18 +22,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.card_published import published_card
-from pipelines.errors import InputError, NotFound, shown
+from pipelines.errors import ConfigError, InputError, NotFound, shown
 from pipelines.preview import preview, preview_path
-from pipelines.published import public_options
+from pipelines.published import PUBLISH_VERSION, PUBLISHED, public_options
 from pipelines.redaction import redact_uri
 from pipelines.settings_publish import PublishConfig
 from pipelines.shard_globs import MAX_LISTED, data_patterns
-from pipelines.storage import Store
+from pipelines.storage import Store, is_hub_dataset
 from pipelines.verify_manifest import is_shard, shape_problems
 from pipelines.version import CARD, MANIFEST
 
-PUBLISHED: Final = "published.json"
-PUBLISH_VERSION: Final = 1
 SHARDS: Final = "shards.parquet"
 MAX_FILE_BYTES: Final = 50 * 10**9
 """The Hub refuses larger files (LESSONS.md, its last section); it recommends 20 GB at most."""
@@ -93,8 +91,11 @@ def edition_of(store: Store, settings: PublishConfig) -> Edition:
 
     Raises:
         NotFound: Nothing is finished there.
+        ConfigError: That is no output, but what was published from one.
         InputError: The output is not as its manifest says: a file is missing, or of another size.
     """
+    if is_hub_dataset(store.uri):
+        raise ConfigError(f"{store.uri}: expected an output, found a repo of the Hub; give the output that it was published from")
     raw = _manifest_bytes(store)
     manifest: dict[str, Any] = orjson.loads(raw)
     version = str(manifest["version"])
@@ -124,6 +125,7 @@ def _manifest_bytes(store: Store) -> bytes:
         raise InputError(
             f"{store.locate(MANIFEST)}: it differs from versions/{version}/{MANIFEST}; `shardmill verify {store.uri}` says more"
         )
+    _check_shape(store, MANIFEST, raw, version)
     return raw
 
 
@@ -143,9 +145,13 @@ def _older_manifests(store: Store, version: str) -> dict[str, File]:
         path = f"versions/v{number}/{MANIFEST}"
         if store.exists(path):
             file = found[path] = File.of(path, _read(store, path))
-            for problem in shape_problems(path, file.content or b"", f"v{number}"):
-                raise InputError(f"{store.locate(path)}: {problem.message}; `shardmill verify {store.uri}` says more")
+            _check_shape(store, path, file.content or b"", f"v{number}")
     return found
+
+
+def _check_shape(store: Store, path: str, raw: bytes, version: str) -> None:
+    for problem in shape_problems(path, raw, version):
+        raise InputError(f"{store.locate(path)}: {problem.message}; `shardmill verify {store.uri}` says more")
 
 
 def _files(
@@ -228,7 +234,13 @@ def _side_files(manifest: Mapping[str, Any]) -> Iterator[File]:
 
 def has_dropped_texts(manifest: Mapping[str, Any]) -> bool:
     """Whether the drop tables also carry the input's columns, and so the texts that filters took out."""
-    return bool(manifest["config"]["output"].get("dropped"))
+    return bool(_output_of(manifest).get("dropped"))
+
+
+def _output_of(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The pipeline's section `output`."""
+    found = manifest["config"].get("output")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _inventory(store: Store, manifest: Mapping[str, Any]) -> Iterator[File]:
@@ -256,7 +268,7 @@ def data_globs(paths: Sequence[str]) -> list[str]:
 
 def location(store: Store, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Where the output lies, for whoever reads the repo: its URI, and what of its storage_options is no secret."""
-    options = dict(store.options or manifest["config"]["output"].get("storage_options") or {})
+    options = dict(store.options or _output_of(manifest).get("storage_options") or {})
     return {"uri": redact_uri(store.uri), "storage_options": public_options(options)}
 
 
@@ -281,7 +293,7 @@ def published_json(
 
 def _check_sizes(store: Store, files: Iterable[File]) -> None:
     """Every file that lies in the output is there, with the size that its table says; its digest is compared when it is sent."""
-    wanted = {file.path: file for file in files if file.content is None}
+    wanted = {file.path: file for file in files if file.content is None and file.sha256 is not None}  # an inventory was asked for just now
     too_large = [path for path, file in wanted.items() if file.num_bytes > MAX_FILE_BYTES]
     problems = [f"{path} is above the Hub's {MAX_FILE_BYTES:,} bytes a file" for path in too_large]
     there: dict[str, int] = {}

@@ -7,7 +7,7 @@ is `CommitUnknown`, and who asked looks at what is there now. Endpoint and token
 
 from __future__ import annotations
 
-import os
+import contextlib
 import random
 import tempfile
 import time
@@ -29,6 +29,7 @@ from pipelines.errors import (
     Unavailable,
     shown,
 )
+from pipelines.hub_endpoint import hub_endpoint
 from pipelines.legible import seconds as seconds_text
 from pipelines.redaction import REDACTED, redact_environment, redact_uri
 
@@ -48,6 +49,8 @@ CAP_SECONDS: Final = 30.0
 MAX_WAIT_SECONDS: Final = 7200.0
 """A wait that the Hub asks for is cut here: its windows are 5 minutes and an hour."""
 MAX_WAITS: Final = 500
+LONGEST_UNASKED_SECONDS: Final = 300.0
+"""Where the Hub says only that it is too busy: its shorter window."""
 BUSY: Final = 429
 PASSING: Final = frozenset({408, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 DENIED: Final = frozenset({401, 403})
@@ -58,6 +61,9 @@ MAX_PULLS: Final = 200
 NUM_THREADS: Final = 4
 AT_ONCE: Final = 16
 """Publishers that may open theirs at the same moment and are told apart."""
+
+IGNORES_NOTHING: Final = "# everything that is published is wanted\n"
+"""Instead of a .gitignore that somebody has in the repo: the Hub would leave out the files that it names, without a word."""
 
 wait: Callable[[float], None] = time.sleep
 """Tests put something faster here."""
@@ -89,12 +95,17 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """A pull request."""
+    """A pull request.
+
+    Attributes:
+        has_conflicts: Whether `main` has changed so that nobody can merge it.
+    """
 
     number: int
     title: str
     status: PullStatus
     url: str
+    has_conflicts: bool = False
 
     @property
     def ref(self) -> str:
@@ -102,7 +113,7 @@ class Pull:
         return f"refs/pr/{self.number}"
 
 
-class TooLarge(Exception):
+class TooLarge(StorageError):
     """The Hub takes no commit of so many files or bytes: nothing of it happened."""
 
 
@@ -141,7 +152,12 @@ class Hub:
             raise AccessDenied(
                 f"{self.repo_id}: there is no token for {self.endpoint}; set HF_TOKEN to one that may write, or run `hf auth login`"
             )
-        found = self._ask("whoami", self._api.whoami)
+        return self._ask("whoami", self._names)
+
+    def _names(self) -> list[str]:
+        found: Any = self._api.whoami()
+        if not isinstance(found, dict) or "name" not in found:
+            raise ValueError(f"its answer names no user: {shown(found)}")
         return [str(found["name"]), *(str(org["name"]) for org in found.get("orgs") or ())]
 
     def is_private(self) -> bool | None:
@@ -210,11 +226,14 @@ class Hub:
     # --- sending
 
     def upload(self, additions: Sequence[Addition], revision: str) -> None:
-        """Send the bytes of large files that the Hub does not have yet; small ones go with the commit. Nothing becomes visible."""
+        """Send the bytes of large files that the Hub does not have yet, and forget them; nothing becomes visible.
+
+        Small files are kept: they go with the commit.
+        """
         self._ask(
             "upload",
             lambda: self._api.preupload_lfs_files(
-                self.repo_id, additions, repo_type=KIND, revision=revision, free_memory=False, num_threads=NUM_THREADS
+                self.repo_id, additions, repo_type=KIND, revision=revision, num_threads=NUM_THREADS, gitignore_content=IGNORES_NOTHING
             ),
         )
 
@@ -243,6 +262,11 @@ class Hub:
     def tag(self, name: str, commit: str) -> None:
         """Name a commit; nothing if the tag is there, wherever it points."""
         self._ask(f"tag {name}", lambda: self._api.create_tag(self.repo_id, tag=name, revision=commit, repo_type=KIND, exist_ok=True))
+
+    def untag(self, name: str) -> None:
+        """Remove a tag; nothing if it is not there."""
+        with contextlib.suppress(NotFound):
+            self._ask(f"tag {name}", lambda: self._api.delete_tag(self.repo_id, tag=name, repo_type=KIND))
 
     # --- pull requests
 
@@ -298,9 +322,14 @@ class Hub:
         self._once(f"merge pull request {pull.number}", lambda: self._api.merge_pull_request(self.repo_id, pull.number, repo_type=KIND))
 
     def _as_pull(self, details: Any) -> Pull:
-        return Pull(int(details.num), str(details.title), details.status, f"{self.url}/discussions/{details.num}")
+        url = f"{self.url}/discussions/{details.num}"
+        return Pull(int(details.num), str(details.title), details.status, url, bool(details.conflicting_files))
 
     # --- asking
+
+    def pause(self, failures: int) -> None:
+        """Wait before another try, the longer the more have failed."""
+        wait(random.random() * min(CAP_SECONDS, BASE_SECONDS * 2.0**failures))  # noqa: S311
 
     def _ask(self, what: str, request: Callable[[], T]) -> T:
         """The answer to a request that may be repeated."""
@@ -330,11 +359,12 @@ class Hub:
                 failures += 1
                 if not may_pass or failures >= TRIES:
                     raise self._named(what, error) from error
-                wait(random.random() * min(CAP_SECONDS, BASE_SECONDS * 2.0**failures))  # noqa: S311
+                self.pause(failures)
 
     def _wait(self, what: str, error: BaseException, waits: int) -> None:
         wanted = wait_seconds(error)
-        pause = min(MAX_WAIT_SECONDS, wanted if wanted is not None else min(300.0, 2.0**waits))
+        # One that is not kept, such as 0 again and again, is not believed: each wait is longer than the one before.
+        pause = min(MAX_WAIT_SECONDS, max(wanted or 0.0, min(LONGEST_UNASKED_SECONDS, 2.0 ** (waits - 1 if wanted is not None else waits))))
         self.note(f"{self.repo_id}: the Hub asks to wait {seconds_text(pause)} before: {what}")
         wait(pause)
 
@@ -363,7 +393,11 @@ class Hub:
             return Unavailable(f"{subject}: no usable answer from {self.endpoint} until the retries ended ({found}); {remedy}")
         if "xet-write-token" in str(error):
             return StorageError(f"{subject}: {self.endpoint} has no Xet storage ({found}); set HF_HUB_DISABLE_XET=1, which uploads by LFS")
-        if status or isinstance(error, (OSError, RuntimeError, ValueError)):
+        if kind == "UnicodeEncodeError":
+            return AccessDenied(f"{subject}: the token holds characters that no token has; set HF_TOKEN to one that may write here")
+        if not status and isinstance(error, (LookupError, TypeError, AttributeError, ValueError)):
+            return StorageError(f"{subject}: what {self.endpoint} answers is not as the Hub's ({found}); check HF_ENDPOINT")
+        if status or isinstance(error, (OSError, RuntimeError)):
             return StorageError(f"{subject}: {self.endpoint} refused it ({found})")
         return error
 
@@ -391,7 +425,7 @@ def _client() -> HfApi:
     logging.set_verbosity(40)  # of errors
     disable_progress_bars()
     # False: no token at all, where None would read one from a file.
-    return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=get_token() or False, library_name="shardmill")
+    return HfApi(endpoint=hub_endpoint(), token=get_token() or False, library_name="shardmill")
 
 
 def _causes(error: BaseException) -> list[BaseException]:
@@ -420,7 +454,7 @@ def wait_seconds(error: BaseException) -> float | None:
         if headers is None:
             continue
         after = str(headers.get("retry-after", "")).strip()
-        if after.isdigit():
+        if after.isdecimal():
             return float(after)
         if after and headers.get("date"):
             try:
@@ -428,7 +462,7 @@ def wait_seconds(error: BaseException) -> float | None:
             except (TypeError, ValueError):
                 return None
         window = str(headers.get("ratelimit", "")).rpartition("t=")[2]
-        if window.isdigit():
+        if window.isdecimal():
             return float(window) + 1
     return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,8 +16,9 @@ import orjson
 
 from pipelines.errors import ConfigError, InputError, VersionConflict, shown
 from pipelines.legible import counted, seconds, size
-from pipelines.publish_files import PUBLISHED, Edition, File
+from pipelines.publish_files import Edition, File
 from pipelines.publish_hub import Entry, Revision
+from pipelines.published import OWN, PUBLISHED
 from pipelines.version import CARD, MANIFEST
 
 FILES_PER_COMMIT: Final = 100
@@ -26,8 +27,6 @@ BYTES_PER_COMMIT: Final = 50 * 10**9
 """So that a try that dies has not sent much in vain: what a commit of a pull request holds is not even looked at again."""
 COMMITS_PER_HOUR: Final = 128
 MAX_REPO_FILES: Final = 100_000
-OWN: Final = re.compile(r"(data|tokens|preview|versions|_shardmill)/.*|README\.md|manifest\.json|shards\.parquet|published\.json")
-"""Files of a repo that a version may replace; all others are somebody's, and stay."""
 LINEAGE: Final = re.compile(r"versions/v[1-9][0-9]*/manifest\.json")
 HARMLESS: Final = frozenset({".gitattributes", ".gitignore"})
 MAX_SHOWN: Final = 5
@@ -38,13 +37,11 @@ class State:
     """What `main` of a repo holds.
 
     Attributes:
-        raw: The manifest that is there; None: no version was ever published here.
-        published: published.json, as it is there.
+        raw: The manifest of the version that is there; None: no version was ever published here.
     """
 
     revision: Revision
     raw: bytes | None
-    published: bytes | None
 
     @property
     def digest(self) -> str | None:
@@ -153,17 +150,16 @@ def _descends(edition: Edition, digest: str, version: str) -> bool:
     return edition.lineage.get(version) == digest or digest in edition.manifest["parents"]
 
 
-def todo_of(edition: Edition, held: Mapping[str, Entry], state: State, files_per_commit: int | None = None) -> Todo:
-    """What a branch that holds some files needs, to hold the version.
+def todo_of(edition: Edition, held: Mapping[str, Entry], files_per_commit: int | None = None) -> Todo:
+    """What a branch that holds some files needs, to hold the version; a card that people changed since it came there stays as it is.
 
     Args:
         edition: The version. A small file of the output that the Hub keeps outside LFS is read, to compare it.
         held: Files of the branch.
-        state: Of `main`: a card that people changed since this very version was published stays as it is.
         files_per_commit: Fewer than `FILES_PER_COMMIT`, for a Hub that takes fewer.
     """
     wanted = edition.files
-    is_same = state.digest == edition.digest and state.published == wanted[PUBLISHED].content
+    is_same = all(is_held(edition, wanted[path], held.get(path)) for path in (MANIFEST, PUBLISHED))
     kept = {CARD} if is_same and CARD in held else set()
     add = [file for path, file in wanted.items() if path not in kept and not is_held(edition, file, held.get(path))]
     delete = [path for path in held if path not in wanted and OWN.fullmatch(path) and not LINEAGE.fullmatch(path)]
@@ -191,6 +187,12 @@ def _order(file: File) -> tuple[bool, bool, str]:
     return ("/" not in file.path, file.content is not None, file.path)
 
 
+def is_untagged(edition: Edition, state: State, tags: Collection[str]) -> str | None:
+    """The version that `main` holds, if it is an older one of this output that never got its tag; None if nothing is amiss."""
+    held = None if state.manifest is None else str(state.manifest.get("version"))
+    return held if held is not None and held not in tags and edition.lineage.get(held) == state.digest else None
+
+
 def check_limits(edition: Edition, todo: Todo, state: State) -> list[str]:
     """What a person should know of the Hub's limits before anything is sent."""
     files = len({*state.revision.files, *edition.files} - set(todo.delete))
@@ -202,10 +204,12 @@ def check_limits(edition: Edition, todo: Todo, state: State) -> list[str]:
 
 def announcement(edition: Edition, todo: Todo) -> str:
     """What will be done, and how long the Hub's limits make it take."""
+    is_proposed = edition.settings.create_pr
     commits = todo.num_commits
     hours = (commits - 1) // COMMITS_PER_HOUR
     wait = f"; at {COMMITS_PER_HOUR} commits an hour it takes at least {seconds(3600.0 * hours)}" if hours else ""
     staged = "" if commits == 1 else ", staged in a pull request that is merged when it is whole"
+    staged = " of a pull request for a person to merge" if is_proposed else staged
     return (
         f"{edition.settings.repo_id}: {edition.version}: {counted(len(todo.add), 'file')} to add ({size(todo.bytes)}), "
         f"{counted(len(todo.delete), 'file')} to delete, in {counted(commits, 'commit')}{staged}{wait}"

@@ -28,6 +28,8 @@ PUBLISHED: Final = "published.json"
 PUBLISH_VERSION: Final = 1
 VERSION: Final = re.compile(r"v[1-9][0-9]*")
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+OWN: Final = re.compile(r"(data|tokens|preview|versions|_shardmill)/.*|README\.md|manifest\.json|shards\.parquet|published\.json")
+"""Files of a repo that belong to what is published; all others are somebody's, and stay."""
 FOLDERS: Final = ("data", "tokens")
 SIDE_TABLES: Final = ("dropped", "duplicates", "quarantine")
 INVENTORIES: Final = "_shardmill/inventories"

@@ -9,13 +9,13 @@ in no attribute, pickle or message here. Nothing of huggingface_hub is imported 
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from pipelines.errors import AccessDenied, ConfigError, InputChanged, InputError, NotFound, ShardmillError, StorageError, shown
+from pipelines.hub_endpoint import hub_endpoint
 from pipelines.redaction import redact_uri
 from pipelines.storage_contract import ObjectInfo, Store, StoreKind, checked_path, checked_range, ends_early, folder_prefix
 from pipelines.storage_readonly import UnwritableStore
@@ -109,10 +109,8 @@ class HubStore(UnwritableStore):
         return str(found.sha)
 
     def _endpoint(self) -> str:
-        """The Hub's address at this moment: huggingface_hub reads HF_ENDPOINT only when it is imported."""
-        from huggingface_hub import constants  # noqa: PLC0415
-
-        return str(self.options.get("endpoint") or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+        """The Hub's address at this moment."""
+        return hub_endpoint(self.options.get("endpoint"))
 
     # Requests
 
@@ -265,7 +263,7 @@ class HubStore(UnwritableStore):
     def _pages(self, url: str | None, subject: str) -> Iterator[Mapping[str, Any]]:
         while url is not None:
             answer = self._get(url, subject, {})
-            entries = answer.json()
+            entries = self._asked(subject, answer.json)
             if not isinstance(entries, list) or not all(isinstance(entry, dict) and {"path", "type"} <= {*entry} for entry in entries):
                 raise StorageError(f"{subject}: the Hub's answer is no list of files; check HF_ENDPOINT")
             yield from entries
@@ -309,4 +307,8 @@ def _named(error: Exception, subject: str, store: HubStore) -> ShardmillError | 
         return AccessDenied(f"{where}: the Hub has turned this repo off; its page says why")
     if isinstance(error, hub.HfHubHTTPError) and error.response.status_code in (401, 403):
         return AccessDenied(f"{where}: access denied (status {error.response.status_code}); {TOKEN_REMEDY}")
+    if isinstance(error, UnicodeEncodeError):
+        return AccessDenied(f"{where}: the token holds characters that no token has; {TOKEN_REMEDY}")
+    if isinstance(error, (LookupError, TypeError, AttributeError, ValueError)):
+        return StorageError(f"{where}: the answer is not as the Hub's ({shown(error)}); check HF_ENDPOINT")
     return None

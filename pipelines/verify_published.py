@@ -1,4 +1,4 @@
-"""A published version in its repo: what the Hub holds is what published.json and the manifest say, and nothing else.
+"""A published version in its repo: what the Hub holds of it is what published.json and the manifest say, and nothing else.
 
 Owns the layout of a repo (one version at its root, its preview, and how it points to the output) as a reader expects it. That the version
 itself keeps its promises is checked by everything else, on the same store.
@@ -15,7 +15,7 @@ import orjson
 
 from pipelines.checks import Checks, Problem
 from pipelines.errors import LocationUnreadable, NotFound, StorageError, shown
-from pipelines.published import PUBLISHED, PublishedStore
+from pipelines.published import OWN, PUBLISHED, PublishedStore
 from pipelines.redaction import redact_uri, secret_paths
 from pipelines.verify_card import CARD, card_configs, paths_of
 from pipelines.verify_manifest import MANIFEST, TABLES, VERSION, Finished, is_shard
@@ -25,6 +25,7 @@ SHARDS: Final = "shards.parquet"
 BY_THE_HUB: Final = ".gitattributes"
 ALWAYS: Final = (BY_THE_HUB, CARD, MANIFEST, PUBLISHED, SHARDS)
 PREVIEW: Final = "preview"
+MAX_SHOWN: Final = 5
 MAX_UNFINISHED: Final = 20
 """Versions between a version and its parent that runs began and gave up, at most."""
 
@@ -34,7 +35,7 @@ def check_published(finished: Finished, store: PublishedStore, checks: Checks) -
     proven = f"{PUBLISHED} is of {finished.version}, and of the manifest that is here"
     checks.judge("published", _told_problems(finished, store), proven)
     checks.judge("root table", _root_problems(finished, store), f"{SHARDS} is {finished.folder}/{SHARDS}, byte for byte")
-    checks.judge("repository", _repository_problems(finished, store), f"commit {store.hub.commit} holds what belongs to the version")
+    checks.judge("repository", _repository_problems(finished, store), _proven(store))
     if not store.told.include_data:
         checks.judge("location", _unreachable(finished, store), f"{store.told.location} is where the files are that the repo has not")
     _check_lineage(finished, store, checks)
@@ -85,6 +86,18 @@ def _digest(store: PublishedStore, path: str) -> str | None:
 # --- which files the repo has
 
 
+def _proven(store: PublishedStore) -> str:
+    proven = f"commit {store.hub.commit} holds what belongs to the version"
+    others = [info.path for info in store.hub.list() if _is_of_others(info.path)]
+    more = "" if len(others) <= MAX_SHOWN else f" and {len(others) - MAX_SHOWN} more"
+    return f"{proven}; not of it are {', '.join(map(shown, others[:MAX_SHOWN]))}{more}" if others else proven
+
+
+def _is_of_others(path: str) -> bool:
+    """Whether a file is no part of what is published: publishing leaves it alone, and no split of the card names it."""
+    return OWN.fullmatch(path) is None and path != BY_THE_HUB
+
+
 def _repository_problems(finished: Finished, store: PublishedStore) -> Iterator[Problem]:
     found = {info.path: info.size for info in store.hub.list()}
     for path, size in found.items():
@@ -107,7 +120,7 @@ def _stray(finished: Finished, store: PublishedStore, path: str) -> str | None:
     """Why a file is not of the version; None where it is, or where another check judges it."""
     told = store.told
     first, _, rest = path.partition("/")
-    if path in ALWAYS or (told.preview is not None and path == told.preview["path"]):
+    if _is_of_others(path) or path in ALWAYS or (told.preview is not None and path == told.preview["path"]):
         return None
     if first == PREVIEW:
         return f"it is no preview of {finished.version}, as {PUBLISHED} tells it"

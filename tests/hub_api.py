@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from fnmatch import fnmatch
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode
 
@@ -206,16 +207,17 @@ class Api:
 
     def preupload(self, request: Request, repo: str, revision: str) -> Reply:
         found, _ = self.state.writable(request, repo, may_propose=request.flag("create_pr") or revision.startswith("refs/pr/"))
-        files = found.commit_at(revision).files
-        return answer(
-            {"files": [self._upload_mode(found, revision, file, files.get(file["path"])) for file in json.loads(request.body)["files"]]}
-        )
+        files, wanted = found.commit_at(revision).files, json.loads(request.body)
+        there = files[".gitignore"].data.decode() if ".gitignore" in files else ""
+        ignored = [line for line in wanted.get("gitIgnore", there).splitlines() if line and not line.startswith("#")]
+        return answer({"files": [self._upload_mode(found, revision, file, files.get(file["path"]), ignored) for file in wanted["files"]]})
 
-    def _upload_mode(self, repo: Repo, revision: str, file: dict[str, Any], old: Blob | None) -> dict[str, Any]:
+    def _upload_mode(self, repo: Repo, revision: str, file: dict[str, Any], old: Blob | None, ignored: list[str]) -> dict[str, Any]:
         is_binary = b"\0" in base64.b64decode(file["sample"])
         is_lfs = file["size"] >= self.state.settings.lfs_bytes or is_binary or repo.is_lfs_path(file["path"], revision)
         known = {"oid": old.sha256 or old.oid} if old else {}
-        return {"path": file["path"], "uploadMode": "lfs" if is_lfs else "regular", "shouldIgnore": False, **known}
+        is_ignored = any(fnmatch(file["path"], line) for line in ignored)  # only patterns of whole paths are understood
+        return {"path": file["path"], "uploadMode": "lfs" if is_lfs else "regular", "shouldIgnore": is_ignored, **known}
 
     def commit(self, request: Request, repo: str, revision: str) -> Reply:
         found, user = self.state.writable(request, repo, may_propose=request.flag("create_pr") or revision.startswith("refs/pr/"))

@@ -92,6 +92,16 @@ def test_a_run_publishes_what_it_made_and_official_clients_read_it(hub, pipeline
     assert "num_chars < 150" in told.stdout
 
 
+def test_a_run_of_some_documents_is_not_published(hub, pipeline, tmp_path):
+    """It was to try something: the whole dataset on the Hub must not give way to it."""
+    done = shardmill(hub, "run", pipeline(), "--limit", 20, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "With --limit nothing is published" in done.stderr
+    assert not hub.repos
+    assert shardmill(hub, "publish", tmp_path / "out").returncode == 0
+    assert whole(hub.repo(REPO).tree()) == "v1"
+
+
 def test_without_data_the_preview_is_what_load_dataset_reads_and_the_rest_is_where_the_output_is(hub, pipeline, tmp_path):
     done = shardmill(hub, "run", pipeline(preview_documents=20), "--quiet", "--json")
     assert done.returncode == 0, done.stderr

@@ -59,7 +59,7 @@ ON_THE_HUB: dict[str, Damage] = {
     "published is cut off": ("published.json", lambda data: data[:-9]),
     "published of a later kind": ("published.json", lambda data: edited(data, publish_version=2)),
     "published with a password": ("published.json", lambda data: edited(data, location={"uri": "s3://me:pw@bucket/x"})),
-    "something else": ("notes/todo.txt", lambda _: b"?"),
+    "something else": ("_shardmill/todo.txt", lambda _: b"?"),
     "another version's table": ("versions/v0/shards.parquet", lambda _: b"PAR1"),
     "stray in the version": (f"{FOLDER}/notes.txt", lambda _: b"?"),
 }
@@ -111,6 +111,17 @@ def test_damage_to_the_data_is_found_and_named_wherever_they_are(hub: Hub, outpu
     found = verify(URI)
     assert not found.ok
     assert any(path in failure for failure in failures(found)), failures(found)
+
+
+def test_files_of_others_are_told_and_no_damage(hub: Hub, output: Store) -> None:
+    """A licence or a picture that a person added: publishing leaves it there, so it is no stray."""
+    publish(hub, output, include_data=True)
+    hub.repo("org/name").seed({"LICENSE": b"ours", **{f"images/{number}.png": b"\x89" for number in range(9)}})
+    found = verify(URI)
+    assert found.ok, failures(found)
+    [told] = [check.message for check in found.checks if check.name == "repository"]
+    assert "not of it are LICENSE, images/0.png" in told
+    assert "and 5 more" in told
 
 
 def test_data_in_a_repo_that_is_said_to_have_none_are_found(hub: Hub, output: Store) -> None:
