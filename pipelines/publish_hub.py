@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
@@ -29,6 +28,7 @@ from pipelines.errors import (
     Unavailable,
     shown,
 )
+from pipelines.hub_answers import may_pass, never_reached, status_of, wait_seconds
 from pipelines.hub_endpoint import hub_endpoint
 from pipelines.legible import seconds as seconds_text
 from pipelines.redaction import REDACTED, redact_environment, redact_uri
@@ -52,7 +52,6 @@ MAX_WAITS: Final = 500
 LONGEST_UNASKED_SECONDS: Final = 300.0
 """Where the Hub says only that it is too busy: its shorter window."""
 BUSY: Final = 429
-PASSING: Final = frozenset({408, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 DENIED: Final = frozenset({401, 403})
 STALE: Final = 412
 TOO_LARGE: Final = 413
@@ -353,11 +352,11 @@ class Hub:
                     self._wait(what, error, waits)
                     if is_refused_by_429:
                         continue
-                may_pass = _passes(error)
-                if (may_pass or is_busy) and not is_repeatable and not _never_reached(error):
+                is_passing = may_pass(error)
+                if (is_passing or is_busy) and not is_repeatable and not never_reached(error):
                     raise CommitUnknown(f"{self.repo_id}: {what}: no answer came ({_words(error)}); it may have happened") from error
                 failures += 1
-                if not may_pass or failures >= TRIES:
+                if not is_passing or failures >= TRIES:
                     raise self._named(what, error) from error
                 self.pause(failures)
 
@@ -388,7 +387,7 @@ class Hub:
             return Conflict(f"{subject}: {found}")
         if kind == "OfflineModeIsEnabled":
             return Unavailable(f"{subject}: the Hub is turned off by HF_HUB_OFFLINE; unset it")
-        if _passes(error):
+        if may_pass(error):
             remedy = "check the network, then run again"
             return Unavailable(f"{subject}: no usable answer from {self.endpoint} until the retries ended ({found}); {remedy}")
         if "xet-write-token" in str(error):
@@ -426,65 +425,6 @@ def _client() -> HfApi:
     disable_progress_bars()
     # False: no token at all, where None would read one from a file.
     return HfApi(endpoint=hub_endpoint(), token=get_token() or False, library_name="shardmill")
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error and what caused it: the client wraps failed uploads."""
-    found: list[BaseException] = []
-    current: BaseException | None = error
-    while current is not None and current not in found:
-        found.append(current)
-        current = current.__cause__
-    return found
-
-
-def status_of(error: BaseException) -> int:
-    """The HTTP status of an error or of what caused it; 0 if none has one."""
-    for one in _causes(error):
-        status = getattr(getattr(one, "response", None), "status_code", None)
-        if isinstance(status, int):
-            return status
-    return 0
-
-
-def wait_seconds(error: BaseException) -> float | None:
-    """How long the Hub asks to wait: `Retry-After` in seconds or as a date, or its own `ratelimit`; None if it says nothing."""
-    for one in _causes(error):
-        headers = getattr(getattr(one, "response", None), "headers", None)
-        if headers is None:
-            continue
-        after = str(headers.get("retry-after", "")).strip()
-        if after.isdecimal():
-            return float(after)
-        if after and headers.get("date"):
-            try:
-                return max(0.0, (parsedate_to_datetime(after) - parsedate_to_datetime(headers["date"])).total_seconds())
-            except (TypeError, ValueError):
-                return None
-        window = str(headers.get("ratelimit", "")).rpartition("t=")[2]
-        if window.isdecimal():
-            return float(window) + 1
-    return None
-
-
-def _passes(error: BaseException) -> bool:
-    """Whether an error may pass by itself."""
-    status = status_of(error)
-    if status or type(error).__name__ == "OfflineModeIsEnabled":
-        return status in PASSING
-    return any(_is_of_network(one) for one in _causes(error))
-
-
-def _is_of_network(error: BaseException) -> bool:
-    return isinstance(error, (ConnectionError, TimeoutError)) or any(
-        base.__module__.startswith(("httpx", "httpcore")) and base.__name__ == "TransportError" for base in type(error).__mro__
-    )
-
-
-def _never_reached(error: BaseException) -> bool:
-    """Whether the request was never sent, so that it cannot have had an effect."""
-    kinds = {base.__name__ for one in _causes(error) for base in type(one).__mro__}
-    return bool(kinds & {"ConnectError", "ConnectTimeout", "PoolTimeout"})
 
 
 def _words(error: BaseException) -> str:
