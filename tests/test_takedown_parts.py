@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -96,8 +97,14 @@ class Listed:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.sets(st.integers(0, 71)), st.sampled_from([1, 3, 1 << 20]), st.randoms())
-def test_rows_of_the_input_and_of_the_shards(rows, lost, buckets, draw):
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=8),
+    st.sets(st.integers(0, 71)),
+    st.sampled_from([1, 3, 1 << 20]),
+    st.sampled_from([1, 4, 99]),
+    st.randoms(),
+)
+def test_rows_of_the_input_and_of_the_shards(rows, lost, buckets, most, draw):
     """The k-th row that is not lost is the k-th row of the shards, however the lost ones are ordered and cut."""
     total = sum(rows)
     gone = [number for number in lost if number < total]
@@ -108,7 +115,10 @@ def test_rows_of_the_input_and_of_the_shards(rows, lost, buckets, draw):
     places = Places(Listed(rows), lambda: iter(pieces))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(takedown_places, "NUM_BUCKETS", buckets)
+        patch.setattr(takedown_places, "MAX_LOST", most)
         assert places.numbers_at(np.arange(len(kept))).tolist() == kept
+        some = draw.sample(range(len(kept)), len(kept) // 2)
+        assert places.numbers_at(np.array(some, np.int64)).tolist() == [kept[rank] for rank in some]
     numbers = np.array(draw.sample(range(total), total), np.int64)
     ranks, is_lost = places.ranks_of(numbers)
     assert is_lost.tolist() == [number in lost for number in numbers.tolist()]
@@ -118,6 +128,17 @@ def test_rows_of_the_input_and_of_the_shards(rows, lost, buckets, draw):
     keys = key_bytes(places.keys_of(numbers))
     assert places.numbers_of(keys).tolist() == numbers.tolist()
     assert places.numbers_of(np.array([b"\xff" * 16, identity.uri_prefix("/f0") + b"\x7f" * 6], "S16")).tolist() == [-1, -1]
+
+
+def test_a_million_ranks_at_once():
+    """What it takes grows with the ranks, not with their square: each is in a range of rows of its own."""
+    rows = 1 << 21
+    lost = np.arange(0, rows, 2)
+    plain = Places(Listed([rows]), lambda: iter(()))
+    places = Places(Listed([rows]), lambda: iter([plain.keys_of(lost)]))
+    started = time.process_time()
+    assert (places.numbers_at(np.arange(rows // 2)) == np.arange(1, rows, 2)).all()
+    assert time.process_time() - started < 20
 
 
 # --- names
