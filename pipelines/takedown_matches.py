@@ -283,8 +283,8 @@ def _ids_of_keys(base: Base, wanted: Wanted) -> dict[int, str]:
     _, is_lost = base.places.ranks_of(numbers[known])
     known = known[~is_lost]
     assert base.own_ids is not None
-    values, places = InputRows(base).column(base.own_ids, numbers[known])
-    found = dict(zip(wanted.key_names[known[places]].tolist(), identity.plain_ids(values).to_pylist(), strict=True))
+    ids, places = InputRows(base).column(base.own_ids, numbers[known], identity.plain_ids)
+    found = dict(zip(wanted.key_names[known[places]].tolist(), ids.to_pylist(), strict=True))
     for at in wanted.key_names[known].tolist():
         if found.get(at) is None:
             raise InputError(

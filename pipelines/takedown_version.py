@@ -220,11 +220,11 @@ class Making:
         """The users' ids, also where only the input has them."""
         if self._base.own_ids is None or self._base.id_column is not None:
             return ids
-        values, places = InputRows(self._base).column(self._base.own_ids, self._matches.found.numbers)
+        found, places = InputRows(self._base).column(self._base.own_ids, self._matches.found.numbers, identity.plain_ids)
         known = pa.nulls(len(ids), pa.string())
         mask = np.zeros(len(ids), np.bool_)
         mask[places] = True
-        return pc.replace_with_mask(known, pa.array(mask), identity.plain_ids(values).take(pa.array(np.argsort(places))))
+        return pc.replace_with_mask(known, pa.array(mask), found.take(pa.array(np.argsort(places))))
 
     # --- tombstones
 
@@ -252,9 +252,8 @@ class Making:
         """Hashes of texts as they came in; not of a document that was lost as a copy of one that stays, which has the same text."""
         rows = InputRows(self._base)
         order = np.argsort(numbers, kind="stable")
-        texts, places = rows.column(rows.text_column, numbers[order])
+        hashes, places = rows.column(rows.text_column, numbers[order], content_hashes)
         places = order[places]
-        hashes = content_hashes(pc.cast(texts, pa.large_string()))
         by_place = np.full(len(numbers), -1, np.int64)
         by_place[places] = np.arange(len(places))
         keys = key_bytes(self._base.places.keys_of(numbers))

@@ -8,16 +8,21 @@ import time
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from takedowns import corpus, made
 
-from pipelines import identity, shard_globs, takedown_places
+from pipelines import identity, shard_globs, takedown_input, takedown_places
 from pipelines.errors import ConfigError
 from pipelines.recall import key_bytes
 from pipelines.shard_globs import data_patterns
+from pipelines.storage import open_store
+from pipelines.takedown_base import Base
 from pipelines.takedown_ids import read_wanted, wanted_of
+from pipelines.takedown_input import InputRows
 from pipelines.takedown_places import Places
 from pipelines.takedown_rewrite import new_paths
 
@@ -187,3 +192,18 @@ def test_new_names_keep_folders_and_numbers():
     made = new_paths(old, "v3", "cc")
     assert made == ["data/v3/lang=en/part-00003-cc.parquet", "data/v3/lang=en/part-00004-cc.parquet", "data/v3/1/part-05001-cc.parquet"]
     assert json.dumps(new_paths(old, "v3", "cc")) == json.dumps(made)
+
+
+# --- the input again
+
+
+def test_texts_of_the_input_are_not_held(shm_path, monkeypatch):
+    """What is told of each is, some rows at a time; a million texts would not fit."""
+    monkeypatch.setattr(takedown_input, "BATCH_BYTES", 1)
+    made(shm_path)
+    rows = InputRows(Base.current(open_store(str(shm_path / "out"))))
+    told = []
+    lengths, places = rows.column("text", np.array([70, 3, 44]), lambda texts: told.append(len(texts)) or pc.binary_length(texts))
+    texts = [corpus(60, "ab"[number // 60])[number % 60]["text"] for number in (70, 3, 44)]
+    assert {place: length for place, length in zip(places.tolist(), lengths.to_pylist(), strict=True)} == dict(enumerate(map(len, texts)))
+    assert max(told) == 1
