@@ -18,6 +18,7 @@ from pipelines import faults
 from pipelines.card import card
 from pipelines.commit import digest
 from pipelines.errors import InputError, NotFound
+from pipelines.gc import collect, needed
 from pipelines.history import tombstones_of as struck_in
 from pipelines.history_adding import strike
 from pipelines.lease import Lease
@@ -28,6 +29,7 @@ from pipelines.report import report
 from pipelines.results import to_bytes
 from pipelines.storage import Store, open_store
 from pipelines.takedown_base import Base
+from pipelines.takedown_covered import covered
 from pipelines.takedown_ids import Wanted
 from pipelines.takedown_kin import Kin, kept_instead, orphans
 from pipelines.takedown_matches import Matches, find
@@ -100,6 +102,8 @@ def takedown(
         _finish_swap(store, lease)
         done = _nothing(store) if wanted is None else _take_out(store, wanted, reason, lease)
         removed = purge(store, lease.confirm) if purge_versions else None
+        if removed is None:  # a takedown that died may have left files of a version that was given up now
+            collect(store, keep=needed(store), confirm=lease.confirm)
         holding = holding_versions(store, str(done.version))
     return Takedown(**{**vars(done), "purged": removed, "holding": tuple(holding)})
 
@@ -159,9 +163,10 @@ def _is_needed(store: Store, matches: Matches) -> bool:
     """Whether there is anything to take out, to blank, or to keep from coming back."""
     if len(matches.found) or matches.blanks:
         return True
-    struck = load_tombstones(store)
     lost = key_bytes(matches.lost["doc_key"].combine_chunks())
-    return not np.isin(lost, struck.doc_keys).all() or plan_digest(matches.base.manifest, struck.digest) is None
+    if not np.isin(lost, load_tombstones(store).doc_keys).all():
+        return True
+    return plan_digest(matches.base.manifest, covered(matches).digest) is None
 
 
 def _swap(store: Store, number: int, final: bytes) -> None:

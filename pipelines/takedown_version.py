@@ -33,6 +33,7 @@ from pipelines.rows import DROPPED, Ints
 from pipelines.shard_globs import data_patterns
 from pipelines.storage import Store
 from pipelines.takedown_counts import profile_left, tokens_left
+from pipelines.takedown_covered import covered
 from pipelines.takedown_input import InputRows
 from pipelines.takedown_kin import Kin
 from pipelines.takedown_matches import Matches
@@ -46,7 +47,6 @@ from pipelines.tombstones import (
     TOMBSTONES,
     add_tombstones,
     content_hashes,
-    load_tombstones,
     takedown_name,
     takedown_settings,
 )
@@ -299,7 +299,7 @@ class Making:
 
     def _entry(self, name: str, left: int) -> dict[str, Any]:
         going = len(self._matches.found)
-        settings = takedown_settings(going, self._matches.wanted.sha256, self._reason, load_tombstones(self._store))
+        settings = takedown_settings(going, self._matches.wanted.sha256, self._reason, covered(self._matches))
         seconds = round(time.process_time() - self._started, 3)
         return {"name": name, "type": TAKEDOWN, "settings": settings, "rows_in": left + going, "rows_out": left, "seconds": seconds}
 
