@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.recall import key_bytes
 from pipelines.rows import Mask
 from pipelines.takedown_matches import Matches
 from pipelines.tombstones import ANY_ETAG, Tombstones, load_tombstones

@@ -205,5 +205,5 @@ def test_texts_of_the_input_are_not_held(shm_path, monkeypatch):
     told = []
     lengths, places = rows.column("text", np.array([70, 3, 44]), lambda texts: told.append(len(texts)) or pc.binary_length(texts))
     texts = [corpus(60, "ab"[number // 60])[number % 60]["text"] for number in (70, 3, 44)]
-    assert {place: length for place, length in zip(places.tolist(), lengths.to_pylist(), strict=True)} == dict(enumerate(map(len, texts)))
+    assert dict(zip(places.tolist(), lengths.to_pylist(), strict=True)) == dict(enumerate(map(len, texts)))
     assert max(told) == 1
