@@ -29,11 +29,12 @@ from pipelines.pack import shard_form
 from pipelines.recall import key_bytes
 from pipelines.redaction import redact_uri
 from pipelines.results import Packed, Tables, output_summary, shards_table
-from pipelines.rows import DROPPED, Ints
+from pipelines.rows import DROPPED, Ints, Mask
 from pipelines.shard_globs import data_patterns
 from pipelines.storage import Store
 from pipelines.takedown_counts import profile_left, tokens_left
 from pipelines.takedown_covered import covered
+from pipelines.takedown_ids import Keys
 from pipelines.takedown_input import InputRows
 from pipelines.takedown_kin import Kin
 from pipelines.takedown_matches import Matches
@@ -249,18 +250,34 @@ class Making:
         return pa.array([self._base.inventory.identity(file)[1] for file in codes.tolist()], pa.string()).take(pa.array(position))
 
     def _contents(self, numbers: Ints) -> tuple[pa.FixedSizeBinaryArray, int]:
-        """Hashes of texts as they came in; not of a document that was lost as a copy of one that stays, which has the same text."""
-        rows = InputRows(self._base)
-        order = np.argsort(numbers, kind="stable")
-        hashes, places = rows.column(rows.text_column, numbers[order], content_hashes)
-        places = order[places]
-        by_place = np.full(len(numbers), -1, np.int64)
-        by_place[places] = np.arange(len(places))
+        """Hashes of texts as they came in, and of how many documents in the data there is none."""
+        hashes, is_read = self._read(numbers)
+        unread = int(np.count_nonzero(~is_read[: len(self._matches.found)]))
         keys = key_bytes(self._base.places.keys_of(numbers))
-        is_copy = np.isin(keys, self._instead.keys)
-        wanted = np.where(is_copy, -1, by_place)
-        unread = int((by_place[: len(self._matches.found)] < 0).sum())
-        return hashes.take(pa.array(wanted, mask=wanted < 0)), unread
+        return pc.if_else(pa.array(self._is_text_that_stays(keys, hashes)), pa.scalar(None, hashes.type), hashes), unread
+
+    def _read(self, numbers: Ints) -> tuple[pa.FixedSizeBinaryArray, Mask]:
+        """Hashes of texts as they came in, null where there is none, and which of the rows could be read."""
+        rows = InputRows(self._base)
+        distinct, position = np.unique(numbers, return_inverse=True)
+        hashes, places = rows.column(rows.text_column, distinct, content_hashes)
+        at = np.full(len(distinct), -1, np.int64)
+        at[places] = np.arange(len(places))
+        chosen = at[position]
+        return hashes.take(pa.array(chosen, mask=chosen < 0)), chosen >= 0
+
+    def _is_text_that_stays(self, keys: Keys, hashes: pa.FixedSizeBinaryArray) -> Mask:
+        """Which documents were lost as copies of ones that stay, and have their text, so that their hash must not be struck.
+
+        Where what stays cannot be read, its text may be the same.
+        """
+        instead = self._instead
+        found: Mask = np.isin(keys, instead.keys)
+        copies = np.flatnonzero(found)
+        kept, _ = self._read(self._base.places.numbers_of(instead.kept[np.searchsorted(instead.keys, keys[copies])]))
+        is_same = pc.fill_null(pc.equal(kept, hashes.take(pa.array(copies))), True)
+        found[copies] = is_same.to_numpy(zero_copy_only=False)
+        return found
 
     # --- the manifest
 

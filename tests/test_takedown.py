@@ -448,3 +448,18 @@ def test_a_whole_recipe(shm_path):
     assert taken == [("a.jsonl.gz", 6, "a6"), ("b.jsonl", 13, "b13")]
     assert (shm_path / "out" / now.manifest["learned"][0]["path"]).exists()
     assert run(made_of, limit=90).was_finished
+
+
+def test_a_near_copy_of_one_that_stays_does_not_come_back(shm_path):
+    """Named after it was removed, it is known by its text, which is another; an exact copy is known by its place alone, or both went."""
+    text = " ".join(f"word{number}" for number in range(80))
+    rows = [
+        {"id": name, "text": text + end, "lang": "en"} for name, end in (("kept", ""), ("same", ""), ("near", " more"), ("near-2", " and"))
+    ]
+    write_parquet(shm_path / "in" / "f.parquet", rows)
+    made(shm_path, operators := [{"type": "minhash_dedup"}])
+    done = take(shm_path, ["near", "near-2", "same"])
+    assert len(done.instead.keys) == 3
+    write_parquet(shm_path / "in" / "f.parquet", [*rows[2:], {"id": "new", "text": "a text that is new here", "lang": "en"}, rows[0]])
+    run(config(shm_path, operators))
+    assert kept_ids(after(shm_path)) == ["new", "kept"]
