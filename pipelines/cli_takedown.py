@@ -159,6 +159,8 @@ def lines(done: Takedown) -> Iterator[str]:
         size = f"{done.purged.objects:,} objects, {done.purged.bytes / 1e6:,.1f} MB"
         gone = f" of {', '.join(done.purged.versions)}" if done.purged.versions else ""
         yield f"Purged all{gone} but the manifests, and every intermediate: {size}."
+    elif not done.holding and done.is_dry:
+        yield f"{done.uri}: no version but {done.base} holds documents; --purge would remove intermediates at most."
     elif done.holding:
         would = "would still hold" if done.is_dry else "still holds" if len(done.holding) == 1 else "still hold"
         yield f"{', '.join(done.holding)} {would} documents; `shardmill takedown {done.uri} --purge` removes all but the current version."

@@ -107,12 +107,23 @@ def compare_documents(old: Finished, new: Finished, examples: int = EXAMPLES) ->
         new: Another one, of the same output or not.
         examples: How many documents to name, of each kind.
     """
-    because: list[str] = []
+    because = [said for one in (old, new) if (said := _purged(one)) is not None]
+    if because:
+        return DocumentsDifference(None, tuple(because), None, (), (), (), None)
     shards = _tried(because, lambda: compare_shards(old, new))
     found = _tried(because, lambda: _by_key(old, new, examples, shards))
     if found is None:
         found = _tried(because, lambda: _by_id(old, new, examples, shards, tuple(because)))
     return DocumentsDifference(None, tuple(dict.fromkeys(because)), None, (), (), (), shards) if found is None else found
+
+
+def _purged(finished: Finished) -> str | None:
+    """What is said of a version of which only the manifest is left; None if it is whole."""
+    try:
+        is_purged = not finished.is_current and finished.store.exists(f"{finished.folder}/purged.json")
+    except UNREACHABLE:  # what is out of reach is told where it is looked for
+        return None
+    return None if not is_purged else f"{finished.version} was purged when documents were taken out; only its manifest is left."
 
 
 def _tried(because: list[str], look: Callable[[], T]) -> T | None:

@@ -22,13 +22,13 @@ from pipelines.gc import collect, needed
 from pipelines.history import tombstones_of as struck_in
 from pipelines.history_adding import strike
 from pipelines.lease import Lease
-from pipelines.purge import Purged, holding_versions, purge
+from pipelines.purge import Purged, check_struck, holding_versions, purge
 from pipelines.recall import key_bytes, struck_keys
 from pipelines.redaction import redact_uri
 from pipelines.report import report
 from pipelines.results import to_bytes
 from pipelines.storage import Store, open_store
-from pipelines.takedown_base import Base
+from pipelines.takedown_base import Base, read_manifest
 from pipelines.takedown_covered import covered
 from pipelines.takedown_ids import Wanted
 from pipelines.takedown_kin import Kin, kept_instead, orphans
@@ -91,10 +91,12 @@ def takedown(
 
     Raises:
         InputError: Nothing that is named is in the output, or a document cannot be told from others.
+        NotFound: Nothing is finished there.
         LeaseHeld: A run, or another takedown, is writing the output.
         ShardmillError: Anything else that stopped it; the same takedown again goes on.
     """
     store = open_store(uri, storage_options)
+    read_manifest(store)
     if dry_run:
         return _foreseen(store, wanted)
     store.check()
@@ -109,14 +111,13 @@ def takedown(
 
 
 def _nothing(store: Store) -> Takedown:
-    found = current_manifest(store)
-    if found is None:
-        raise NotFound(f"{store.uri}: no manifest.json: nothing is finished here; run the pipeline, or check the address")
-    return Takedown(store.uri, found[0]["version"], version=found[0]["version"])
+    name = str(orjson.loads(read_manifest(store))["version"])
+    return Takedown(store.uri, name, version=name)
 
 
 def _foreseen(store: Store, wanted: Wanted | None) -> Takedown:
     if wanted is None:
+        check_struck(store)
         done = _nothing(store)
         return Takedown(store.uri, done.base, holding=tuple(holding_versions(store, done.base)), is_dry=True)
     matches, of_taken, instead = _found(store, wanted)

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -17,16 +18,19 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.errors import InputError, NotFound
+from pipelines.errors import InputError, NotFound, shown
 from pipelines.inventory import Inventory
 from pipelines.objectfile import opened_parquet
 from pipelines.rows import Ints
 from pipelines.storage import Store
 from pipelines.takedown_places import Places
 from pipelines.unit import MADE_ID
+from pipelines.verify_manifest import shape_problems
 from pipelines.version import MANIFEST
 
 BATCH_ROWS: Final = 1 << 17
+MAX_PROBLEMS: Final = 5
+"""Of a manifest that is damaged, told at most."""
 LOST_TABLES: Final = ("dropped", "quarantine")
 
 
@@ -51,12 +55,9 @@ class Base:
 
         Raises:
             NotFound: Nothing is finished, or the inventory is not in this copy.
-            InputError: Its table of shards is not the one of its manifest.
+            InputError: Its manifest is damaged, or its table of shards is not the one of that.
         """
-        try:
-            content = store.read(MANIFEST)
-        except NotFound as error:
-            raise NotFound(f"{store.uri}: no manifest.json: nothing is finished here; run the pipeline, or check the address") from error
+        content = read_manifest(store)
         manifest = orjson.loads(content)
         path = f"versions/{manifest['version']}/shards.parquet"
         data = store.read(path)
@@ -177,6 +178,23 @@ class Base:
                 f"{int(self.starts[-1])}, but the ledger says {ledger['rows_in']} in and {ledger['rows_out']} out; "
                 f"`shardmill verify {self.store.uri}` says more"
             )
+
+
+def read_manifest(store: Store) -> bytes:
+    """The current manifest of an output, which has everything that one must have.
+
+    Raises:
+        NotFound: Nothing is finished.
+        InputError: It is damaged.
+    """
+    try:
+        content = store.read(MANIFEST)
+    except NotFound as error:
+        raise NotFound(f"{store.uri}: no manifest.json: nothing is finished here; run the pipeline, or check the address") from error
+    problems = [problem.message for problem in islice(shape_problems(MANIFEST, content, None), MAX_PROBLEMS)]
+    if problems:
+        raise InputError(f"{store.locate(MANIFEST)}: it is no whole manifest: {shown('; '.join(problems))}; restore it from a copy")
+    return content
 
 
 def _inventory(store: Store, manifest: Mapping[str, Any]) -> Inventory:

@@ -103,8 +103,11 @@ class Matches:
 
     @property
     def unmatched(self) -> list[str]:
-        """Names that name nothing."""
-        nothing = np.flatnonzero((self.counts == 0) & (self.lost_counts == 0))
+        """Names that name nothing; a doc_key of what an id names as well is none of them."""
+        is_named = (self.counts > 0) | (self.lost_counts > 0)
+        known = np.concatenate([key_bytes(self.keys), key_bytes(self.lost["doc_key"].combine_chunks())])
+        is_named[self.wanted.key_names[np.isin(self.wanted.keys, known)]] = True
+        nothing = np.flatnonzero(~is_named)
         names: list[str] = self.wanted.names.take(pa.array(nothing)).to_pylist()
         return names
 

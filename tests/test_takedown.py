@@ -13,6 +13,8 @@ from takedowns import SECRET, after, assert_without, config, corpus, holding, ma
 from tokens_made import BOTH, ids_operator
 
 from pipelines import open_dataset
+from pipelines.difference_documents import compare_documents
+from pipelines.difference_versions import open_version
 from pipelines.errors import InputError, NotFound, StorageError
 from pipelines.identity import doc_keys, uri_prefix
 from pipelines.pack import shard_form
@@ -81,6 +83,16 @@ def test_a_doc_key_takes_out_one_of_several_with_its_id(shm_path):
     assert [row["doc_key"] for row in now.table("dropped") if row["operator"] == "takedown"] == [keys[1]]
     texts = [row["text"] for row in before.rows() if row["id"] == "a10"]
     assert [row["text"] for row in now.rows() if row["id"] == "a10"] == [text for text in texts if text != corpus(60, "a")[21]["text"]]
+
+
+def test_a_document_may_be_named_twice(shm_path):
+    """By its id and its doc_key, in any case of the digits: no name of it is told to name nothing."""
+    before = made(shm_path)
+    lost = next(row for row in before.table("dropped") if row["id"] not in kept_ids(before))
+    keys = [key_of(shm_path, 0, 6).hex(), lost["doc_key"].hex()]
+    names = ["a6", lost["id"], *keys, *(key.upper() for key in keys), "f" * 32]
+    done = take(shm_path, names, dry_run=True)
+    assert (len(done.matches.found), done.matches.unmatched) == (1, ["f" * 32])
 
 
 def test_ids_that_were_made_are_doc_keys(shm_path):
@@ -203,6 +215,19 @@ def test_nothing_is_finished(shm_path):
     (shm_path / "out").mkdir()
     with pytest.raises(NotFound, match="nothing is finished here"):
         take(shm_path, ["x"], dry_run=True)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'"x"', b'{"version": "v1"}'])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_damaged_manifest(shm_path, content, dry_run):
+    """An error that names it, before anything is written."""
+    made(shm_path)
+    (shm_path / "out" / "manifest.json").write_bytes(content)
+    files = sorted((shm_path / "out").rglob("*"))
+    for names in (["a6"], None):
+        with pytest.raises(InputError, match=r"manifest.json: it is no whole manifest: .*restore it"):
+            take(shm_path, names, dry_run=dry_run)
+    assert sorted((shm_path / "out").rglob("*")) == files
 
 
 # --- side tables
@@ -393,10 +418,14 @@ def test_a_purge_comes_later(shm_path):
     made(shm_path)
     with pytest.raises(InputError, match="nothing was ever taken out"):
         take(shm_path, None, purge_versions=True)
+    with pytest.raises(InputError, match="nothing was ever taken out"):
+        take(shm_path, None, purge_versions=True, dry_run=True)
     take(shm_path, ["a6"])
     assert take(shm_path, None, purge_versions=True, dry_run=True).holding == ("v1",)
     done = take(shm_path, None, purge_versions=True)
     assert (done.version, done.purged.versions, done.holding) == ("v2", ("v1",), ())
+    told = compare_documents(open_version(f"{shm_path / 'out'}@v1").finished, open_version(str(shm_path / "out")).finished)
+    assert (told.counts, told.because) == (None, ("v1 was purged when documents were taken out; only its manifest is left.",))
     after(shm_path)
     take(shm_path, ["a2"], purge_versions=True)
     after(shm_path)

@@ -65,6 +65,7 @@ def test_a_column_of_ids(tmp_path):
         ("ids.txt", b"a\n\xff\n", r"ids.txt:2: this line is no id: it is not UTF-8"),
         ("ids.jsonl", b'"a"\n{"name": 1}\n[', r"(?s)ids.jsonl:2: .*expected a text.*ids.jsonl:3: .*no JSON"),
         ("ids.csv", b"a,b\n1,2\n", "expected a column `id` or `doc_key`"),
+        ("ids.csv", b"id,id\n1,2\n", "expected a column `id` or `doc_key`"),
         ("ids.parquet", b"nonsense", "cannot be read as parquet"),
     ],
 )
