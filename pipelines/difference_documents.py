@@ -107,20 +107,21 @@ def compare_documents(old: Finished, new: Finished, examples: int = EXAMPLES) ->
         new: Another one, of the same output or not.
         examples: How many documents to name, of each kind.
     """
-    because = [said for one in (old, new) if (said := _purged(one)) is not None]
-    if because:
-        return DocumentsDifference(None, tuple(because), None, (), (), (), None)
+    because: list[str] = []
     shards = _tried(because, lambda: compare_shards(old, new))
     found = _tried(because, lambda: _by_key(old, new, examples, shards))
     if found is None:
         found = _tried(because, lambda: _by_id(old, new, examples, shards, tuple(because)))
-    return DocumentsDifference(None, tuple(dict.fromkeys(because)), None, (), (), (), shards) if found is None else found
+    if found is not None:
+        return found
+    purged = [said for one in (old, new) if (said := _purged(one)) is not None]
+    return DocumentsDifference(None, tuple(purged or dict.fromkeys(because)), None, (), (), (), shards)
 
 
 def _purged(finished: Finished) -> str | None:
     """What is said of a version of which only the manifest is left; None if it is whole."""
     try:
-        is_purged = not finished.is_current and finished.store.exists(f"{finished.folder}/purged.json")
+        is_purged = finished.store.exists(f"{finished.folder}/purged.json")
     except UNREACHABLE:  # what is out of reach is told where it is looked for
         return None
     return None if not is_purged else f"{finished.version} was purged when documents were taken out; only its manifest is left."
