@@ -82,7 +82,8 @@ class InputRows:
             except (ShardmillError, OSError) as error:
                 raise StorageError(
                     f"{whole.uri}: it must be read again to tell which of its documents have the ids, since the shards are partitioned or "
-                    f"without ids, and cannot be ({error}); restore the file as it was"
+                    f"without ids, and cannot be ({error}); restore the file as it was, or "
+                    "run the pipeline again, and take them out of the version that it makes"
                 ) from error
 
     def _slices(self, file: int, rows: Ints) -> list[formats.Slice]:
