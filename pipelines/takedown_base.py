@@ -119,6 +119,11 @@ class Base:
         """Rows of the input and of the shards."""
         return Places(self.inventory, self.lost_keys)
 
+    def folders_of(self, numbers: Ints) -> set[str]:
+        """The folders of the files that rows of the input are in."""
+        files = np.unique(self.places.files_of(numbers)).tolist()
+        return {self.inventory.identity(file)[0].rpartition("/")[0] for file in files}
+
     def lost_keys(self) -> Iterator[pa.FixedSizeBinaryArray]:
         """The doc_keys of what the version has lost."""
         for name in LOST_TABLES:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, Final
 
@@ -50,12 +50,14 @@ class Found:
         shards: Position of the shard of each.
         rows: Its row there.
         names: Place of a name that names it.
+        is_mixed: Among rows of one id, in partitioned shards, which is of which file cannot be told, and the files are of several folders.
     """
 
     numbers: Ints
     shards: Ints
     rows: Ints
     names: Ints
+    is_mixed: bool = False
 
     @classmethod
     def of(cls, pieces: Iterable[tuple[Ints, Ints, Ints, Ints]]) -> Found:
@@ -247,7 +249,7 @@ def _own_ids_in_partitions(base: Base, wanted: Wanted) -> Found:
     there, of_shard = _grouped(np.arange(len(shards)), of_shard)
     place = {name: at for at, name in enumerate(names)}
     keys = {text: key for key, text in sorted(asked.items(), reverse=True)}
-    pieces = []
+    pieces, is_mixed = [], False
     for at in np.union1d(of_input, of_shard).tolist():
         text = every.names[at].as_py()
         mine, its = (
@@ -256,7 +258,8 @@ def _own_ids_in_partitions(base: Base, wanted: Wanted) -> Found:
         _check_same(base, text, len(mine), len(its), None if text in place else names[keys[text]])
         name = place[text] if text in place else keys[text]
         pieces.append((mine, shards[its], rows[its], np.full(len(mine), name, np.int64)))
-    return Found.of(pieces)
+        is_mixed = is_mixed or (len(mine) > 1 and len(base.folders_of(mine)) > 1)
+    return replace(Found.of(pieces), is_mixed=is_mixed)
 
 
 def _grouped(values: Ints, groups: Ints) -> tuple[Ints, Ints]:

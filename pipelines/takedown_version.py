@@ -287,10 +287,9 @@ class Making:
         left = old["ledger"]["rows_out"] - going
         described = tables.to_json()
         dropped = {**old["ledger"]["dropped"], **({name: {TAKEN_DOWN: going}} if going else {})}
-        folders = [redact_uri(uri.rpartition("/")[0]) for uri in self._uris(self._files[self._order]).to_pylist()]
         tokens = old.get("tokens")
         if removed is not None:
-            tokens = tokens_left(tokens, removed, pa.array(folders, pa.string()), documents=left)
+            tokens = tokens_left(tokens, removed, self._folders(), documents=left)
         made = {
             **old,
             "version": self._claim.name,
@@ -313,6 +312,13 @@ class Making:
         if "learned" in old:
             made["learned"] = [{**entry, "path": self._moved(entry["path"])} for entry in old["learned"]]
         return made
+
+    def _folders(self) -> pa.StringArray | None:
+        """Folders of the files that the documents came from, in the order of the shards; None where that cannot be told."""
+        if self._matches.found.is_mixed:
+            return None
+        uris = self._uris(self._files[self._order]).to_pylist()
+        return pa.array([redact_uri(uri.rpartition("/")[0]) for uri in uris], pa.string())
 
     def _entry(self, name: str, left: int) -> dict[str, Any]:
         going = len(self._matches.found)

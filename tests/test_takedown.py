@@ -9,14 +9,26 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 from corpora import output_of, write_jsonl, write_parquet
-from takedowns import SECRET, after, assert_without, config, corpus, holding, made, quarantining, take, write_without_ids
+from takedowns import (
+    SECRET,
+    after,
+    assert_without,
+    config,
+    corpus,
+    holding,
+    kept_ids,
+    key_of,
+    made,
+    quarantining,
+    take,
+    write_without_ids,
+)
 from tokens_made import BOTH, ids_operator
 
 from pipelines import open_dataset
 from pipelines.difference_documents import compare_documents
 from pipelines.difference_versions import open_version
 from pipelines.errors import InputError, NotFound, StorageError
-from pipelines.identity import doc_keys, uri_prefix
 from pipelines.pack import shard_form
 from pipelines.run import run
 from pipelines.storage import open_store
@@ -24,17 +36,6 @@ from pipelines.takedown_rewrite import Columns, ShardWork, rewrite_shard, schema
 from pipelines.verify import verify
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
-
-
-def key_of(folder, file, row):
-    import numpy as np
-
-    prefix = uri_prefix(str(folder / "in" / f"f{file}.parquet"))
-    return doc_keys([prefix], np.zeros(1, np.int64), np.array([row]))[0].as_py()
-
-
-def kept_ids(output):
-    return [row["id"] for row in output.rows()]
 
 
 # --- what goes
@@ -83,16 +84,6 @@ def test_a_doc_key_takes_out_one_of_several_with_its_id(shm_path):
     assert [row["doc_key"] for row in now.table("dropped") if row["operator"] == "takedown"] == [keys[1]]
     texts = [row["text"] for row in before.rows() if row["id"] == "a10"]
     assert [row["text"] for row in now.rows() if row["id"] == "a10"] == [text for text in texts if text != corpus(60, "a")[21]["text"]]
-
-
-def test_a_document_may_be_named_twice(shm_path):
-    """By its id and its doc_key, in any case of the digits: no name of it is told to name nothing."""
-    before = made(shm_path)
-    lost = next(row for row in before.table("dropped") if row["id"] not in kept_ids(before))
-    keys = [key_of(shm_path, 0, 6).hex(), lost["doc_key"].hex()]
-    names = ["a6", lost["id"], *keys, *(key.upper() for key in keys), "f" * 32]
-    done = take(shm_path, names, dry_run=True)
-    assert (len(done.matches.found), done.matches.unmatched) == (1, ["f" * 32])
 
 
 def test_ids_that_were_made_are_doc_keys(shm_path):
@@ -215,19 +206,6 @@ def test_nothing_is_finished(shm_path):
     (shm_path / "out").mkdir()
     with pytest.raises(NotFound, match="nothing is finished here"):
         take(shm_path, ["x"], dry_run=True)
-
-
-@pytest.mark.parametrize("content", [b"{", b"[]", b'"x"', b'{"version": "v1"}'])
-@pytest.mark.parametrize("dry_run", [True, False])
-def test_a_damaged_manifest(shm_path, content, dry_run):
-    """An error that names it, before anything is written."""
-    made(shm_path)
-    (shm_path / "out" / "manifest.json").write_bytes(content)
-    files = sorted((shm_path / "out").rglob("*"))
-    for names in (["a6"], None):
-        with pytest.raises(InputError, match=r"manifest.json: it is no whole manifest: .*restore it"):
-            take(shm_path, names, dry_run=dry_run)
-    assert sorted((shm_path / "out").rglob("*")) == files
 
 
 # --- side tables
@@ -477,18 +455,3 @@ def test_a_whole_recipe(shm_path):
     assert taken == [("a.jsonl.gz", 6, "a6"), ("b.jsonl", 13, "b13")]
     assert (shm_path / "out" / now.manifest["learned"][0]["path"]).exists()
     assert run(made_of, limit=90).was_finished
-
-
-def test_a_near_copy_of_one_that_stays_does_not_come_back(shm_path):
-    """Named after it was removed, it is known by its text, which is another; an exact copy is known by its place alone, or both went."""
-    text = " ".join(f"word{number}" for number in range(80))
-    rows = [
-        {"id": name, "text": text + end, "lang": "en"} for name, end in (("kept", ""), ("same", ""), ("near", " more"), ("near-2", " and"))
-    ]
-    write_parquet(shm_path / "in" / "f.parquet", rows)
-    made(shm_path, operators := [{"type": "minhash_dedup"}])
-    done = take(shm_path, ["near", "near-2", "same"])
-    assert len(done.instead.keys) == 3
-    write_parquet(shm_path / "in" / "f.parquet", [*rows[2:], {"id": "new", "text": "a text that is new here", "lang": "en"}, rows[0]])
-    run(config(shm_path, operators))
-    assert kept_ids(after(shm_path)) == ["new", "kept"]
