@@ -22,6 +22,7 @@ from pipelines.gc import collect, needed
 from pipelines.history import tombstones_of as struck_in
 from pipelines.history_adding import strike
 from pipelines.lease import Lease
+from pipelines.legible import legible
 from pipelines.purge import Purged, check_struck, holding_versions, purge
 from pipelines.recall import key_bytes, struck_keys
 from pipelines.redaction import redact_uri
@@ -39,6 +40,7 @@ from pipelines.version import MANIFEST, claim, claims, current_manifest, finish,
 
 MAX_TOLD: Final = 1000
 """Documents, and names, that are told one by one."""
+MAX_CHARS: Final = 200
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def _found(store: Store, wanted: Wanted) -> tuple[Matches, Kin, Kin]:
     base = Base.current(store)
     matches = find(base, wanted)
     if not len(matches.found) and not matches.lost.num_rows:
-        names = ", ".join(wanted.names.to_pylist()[:3])
+        names = legible(", ".join(wanted.names.to_pylist()[:3]), MAX_CHARS)
         raise InputError(
             f"{store.uri}: none of {len(wanted)} ids names a document of {base.manifest['version']}, neither in its shards nor among those "
             f"it dropped or quarantined (the first: {names}); nothing was changed: is it the right output, and the right column of ids?"

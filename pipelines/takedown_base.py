@@ -31,6 +31,8 @@ from pipelines.version import MANIFEST
 BATCH_ROWS: Final = 1 << 17
 MAX_PROBLEMS: Final = 5
 """Of a manifest that is damaged, told at most."""
+SETTINGS: Final = {"input": ("format", "text_column", "id_column"), "output": ("compression",)}
+"""Of the pipeline that made the version, what a takedown goes by."""
 LOST_TABLES: Final = ("dropped", "quarantine")
 
 
@@ -197,9 +199,20 @@ def read_manifest(store: Store) -> bytes:
     except NotFound as error:
         raise NotFound(f"{store.uri}: no manifest.json: nothing is finished here; run the pipeline, or check the address") from error
     problems = [problem.message for problem in islice(shape_problems(MANIFEST, content, None), MAX_PROBLEMS)]
+    problems += [] if problems else _config_problems(orjson.loads(content)["config"])
     if problems:
         raise InputError(f"{store.locate(MANIFEST)}: it is no whole manifest: {shown('; '.join(problems))}; restore it from a copy")
     return content
+
+
+def _config_problems(config: Mapping[str, Any]) -> list[str]:
+    """What is missing of the settings that a takedown goes by."""
+    found = []
+    for section, names in SETTINGS.items():
+        settings = config.get(section)
+        known = settings if isinstance(settings, Mapping) else {}
+        found += [f"config.{section}.{name} is missing" for name in names if name not in known]
+    return found
 
 
 def _inventory(store: Store, manifest: Mapping[str, Any]) -> Inventory:

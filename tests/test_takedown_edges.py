@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from corpora import write_parquet
 from takedowns import after, config, kept_ids, key_of, made, take
@@ -13,11 +15,14 @@ from pipelines.run import run
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'"x"', b'{"version": "v1"}'])
+@pytest.mark.parametrize("content", [b"{", b"[]", b'"x"', b'{"version": "v1"}', None])
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_damaged_manifest(shm_path, content, dry_run):
     """An error that names it, before anything is written."""
     made(shm_path)
+    if content is None:
+        manifest = json.loads((shm_path / "out" / "manifest.json").read_bytes())
+        content = json.dumps({**manifest, "config": {**manifest["config"], "input": 1}}).encode()
     (shm_path / "out" / "manifest.json").write_bytes(content)
     files = sorted((shm_path / "out").rglob("*"))
     for names in (["a6"], None):
