@@ -14,7 +14,8 @@ import click
 from pipelines.cli_authoring import json_option
 from pipelines.cli_output import write_json
 from pipelines.cli_signals import terminable
-from pipelines.errors import ConfigError, shown
+from pipelines.errors import ConfigError
+from pipelines.legible import counted, legible
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +28,7 @@ MAX_LINES: Final = 20
 MAX_TOLD: Final = 1000
 MAX_KEYS: Final = 20
 MAX_REASON_CHARS: Final = 500
+MAX_CHARS: Final = 200
 
 
 @click.command()
@@ -156,9 +158,11 @@ def lines(done: Takedown) -> Iterator[str]:
     if done.matches is not None:
         yield from _documents(done, done.matches)
     if done.purged is not None:
-        size = f"{done.purged.objects:,} objects, {done.purged.bytes / 1e6:,.1f} MB"
+        size = f"{counted(done.purged.objects, 'object')}, {done.purged.bytes / 1e6:,.1f} MB"
         gone = f" of {', '.join(done.purged.versions)}" if done.purged.versions else ""
         yield f"Purged all{gone} but the manifests, and every intermediate: {size}."
+    elif not done.holding and done.is_dry:
+        yield f"{done.uri}: no version but {done.base} holds documents; --purge would remove intermediates at most."
     elif done.holding:
         would = "would still hold" if done.is_dry else "still holds" if len(done.holding) == 1 else "still hold"
         yield f"{', '.join(done.holding)} {would} documents; `shardmill takedown {done.uri} --purge` removes all but the current version."
@@ -172,12 +176,12 @@ def lines(done: Takedown) -> Iterator[str]:
 def _documents(done: Takedown, matches: Matches) -> Iterator[str]:
     going, touched = matches.by_shard(), matches.base.shards.column("bytes").to_numpy()
     size = sum(int(touched[shard]) for shard in going)
-    shards = f"{len(going):,} of {matches.base.shards.num_rows:,} shards ({size / 1e6:,.1f} MB)"
-    documents = f"{len(matches.found):,} documents for {len(matches.wanted):,} ids"
+    shards = f"{len(going):,} of {counted(matches.base.shards.num_rows, 'shard')} ({size / 1e6:,.1f} MB)"
+    documents = f"{counted(len(matches.found), 'document')} for {counted(len(matches.wanted), 'id')}"
     if done.is_dry:
         yield f"{done.uri}: {done.base} holds {documents}, in {shards}; nothing was written."
     elif done.is_new:
-        yield f"{done.uri}: {done.version} is {done.base} without {documents}; {shards} were written anew."
+        yield f"{done.uri}: {done.version} is {done.base} without {documents}; {shards} written anew."
     else:
         yield f"{done.uri}: {done.version} has none of these documents already; there is nothing to do."
     yield from _bounded("has no document here", [(name,) for name in matches.unmatched], len(matches.unmatched))
@@ -192,7 +196,7 @@ def _documents(done: Takedown, matches: Matches) -> Iterator[str]:
     yield from _copies("was removed as a copy of one that stays: name that one, too, if its text has to go", done.instead)
     if done.unread:
         known = "a copy of them is known again by their text as it was here alone"
-        yield f"The input of {done.unread:,} documents can no longer be read: {known}."
+        yield f"The input of {counted(done.unread, 'document')} can no longer be read: {known}."
 
 
 def _copies(what: str, kin: Kin | None) -> Iterator[str]:
@@ -203,7 +207,7 @@ def _copies(what: str, kin: Kin | None) -> Iterator[str]:
 def _bounded(what: str, rows: Sequence[tuple[str, ...]], number: int) -> Iterator[str]:
     """A line for each, and one for the rest."""
     for row in rows[:MAX_LINES]:
-        more = f" ({', '.join(shown(text) for text in row[1:])})" if len(row) > 1 else ""
-        yield f"  {shown(row[0])!r} {what}{more}"
+        more = f" ({', '.join(legible(text, MAX_CHARS) for text in row[1:])})" if len(row) > 1 else ""
+        yield f"  '{legible(row[0], MAX_CHARS)}' {what}{more}"
     if number > MAX_LINES:
         yield f"  and {number - MAX_LINES:,} more, which --json lists as far as {MAX_TOLD:,}"

@@ -112,7 +112,19 @@ def compare_documents(old: Finished, new: Finished, examples: int = EXAMPLES) ->
     found = _tried(because, lambda: _by_key(old, new, examples, shards))
     if found is None:
         found = _tried(because, lambda: _by_id(old, new, examples, shards, tuple(because)))
-    return DocumentsDifference(None, tuple(dict.fromkeys(because)), None, (), (), (), shards) if found is None else found
+    if found is not None:
+        return found
+    purged = [said for one in (old, new) if (said := _purged(one)) is not None]
+    return DocumentsDifference(None, tuple(purged or dict.fromkeys(because)), None, (), (), (), shards)
+
+
+def _purged(finished: Finished) -> str | None:
+    """What is said of a version of which only the manifest is left; None if it is whole."""
+    try:
+        is_purged = finished.store.exists(f"{finished.folder}/purged.json")
+    except UNREACHABLE:  # what is out of reach is told where it is looked for
+        return None
+    return None if not is_purged else f"{finished.version} was purged when documents were taken out; only its manifest is left."
 
 
 def _tried(because: list[str], look: Callable[[], T]) -> T | None:

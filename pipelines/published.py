@@ -35,6 +35,8 @@ SIDE_TABLES: Final = ("dropped", "duplicates", "quarantine")
 INVENTORIES: Final = "_shardmill/inventories"
 OLDER: Final = ("shards.parquet", "token_shards.parquet")
 """Tables of older versions, which say what the files are that the current one does not name."""
+PURGED: Final = "purged.json"
+"""Says that all of a version but its manifest is gone, and why."""
 FOLLOWED: Final = ("s3", "s3a", "file")
 MAX_LOCATION_SECONDS: Final = 30.0
 
@@ -261,7 +263,8 @@ class PublishedStore(UnwritableStore):
             if rest[1] == "dropped" and not self.hub.exists(path):  # not published if it holds texts
                 return True
             is_older = rest[0] != self.told.version and rest[1] in OLDER
-            return not self.told.include_data and (rest[1] in SIDE_TABLES or (is_older and not self.hub.exists(path)))
+            is_there = rest[1] in SIDE_TABLES or rest[1] == PURGED or (is_older and not self.hub.exists(path))
+            return not self.told.include_data and is_there
         if self.told.include_data:
             return False
         return path.startswith(f"{INVENTORIES}/") or (first in FOLDERS and (not rest or self._is_told(rest[0])))

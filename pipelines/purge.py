@@ -51,8 +51,7 @@ def purge(store: Store, confirm: Callable[[], None]) -> Purged:
     found = current_manifest(store)
     if found is None:
         raise NotFound(f"{store.uri}: no manifest.json: nothing is finished here; run the pipeline, or check the address")
-    if not tombstones_of(store):
-        raise InputError(f"{store.uri}: nothing was ever taken out of this output, so no version is purged; name documents with --ids")
+    check_struck(store)
     manifest = found[0]
     confirm()
     for claim in claims(store):
@@ -71,9 +70,14 @@ def purge(store: Store, confirm: Callable[[], None]) -> Purged:
     return Purged(tuple(versions), objects + swept.objects, size + swept.bytes)
 
 
-def purged_versions(store: Store) -> set[str]:
-    """Versions of which only the manifest is left."""
-    return {name for name in _versions(store) if store.exists(f"versions/{name}/{PURGED}")}
+def check_struck(store: Store) -> None:
+    """Check that there is a reason to purge.
+
+    Raises:
+        InputError: Nothing was ever taken out.
+    """
+    if not tombstones_of(store):
+        raise InputError(f"{store.uri}: nothing was ever taken out of this output, so no version is purged; name documents with --ids")
 
 
 def holding_versions(store: Store, current: str) -> list[str]:

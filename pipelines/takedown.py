@@ -18,16 +18,19 @@ from pipelines import faults
 from pipelines.card import card
 from pipelines.commit import digest
 from pipelines.errors import InputError, NotFound
+from pipelines.gc import collect, needed
 from pipelines.history import tombstones_of as struck_in
 from pipelines.history_adding import strike
 from pipelines.lease import Lease
-from pipelines.purge import Purged, holding_versions, purge
+from pipelines.legible import legible
+from pipelines.purge import Purged, check_struck, holding_versions, purge
 from pipelines.recall import key_bytes, struck_keys
 from pipelines.redaction import redact_uri
 from pipelines.report import report
 from pipelines.results import to_bytes
 from pipelines.storage import Store, open_store
-from pipelines.takedown_base import Base
+from pipelines.takedown_base import Base, read_manifest
+from pipelines.takedown_covered import covered
 from pipelines.takedown_ids import Wanted
 from pipelines.takedown_kin import Kin, kept_instead, orphans
 from pipelines.takedown_matches import Matches, find
@@ -37,6 +40,7 @@ from pipelines.version import MANIFEST, claim, claims, current_manifest, finish,
 
 MAX_TOLD: Final = 1000
 """Documents, and names, that are told one by one."""
+MAX_CHARS: Final = 200
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,12 @@ def takedown(
 
     Raises:
         InputError: Nothing that is named is in the output, or a document cannot be told from others.
+        NotFound: Nothing is finished there.
         LeaseHeld: A run, or another takedown, is writing the output.
         ShardmillError: Anything else that stopped it; the same takedown again goes on.
     """
     store = open_store(uri, storage_options)
+    read_manifest(store)
     if dry_run:
         return _foreseen(store, wanted)
     store.check()
@@ -100,19 +106,20 @@ def takedown(
         _finish_swap(store, lease)
         done = _nothing(store) if wanted is None else _take_out(store, wanted, reason, lease)
         removed = purge(store, lease.confirm) if purge_versions else None
+        if removed is None:  # a takedown that died may have left files of a version that was given up now
+            collect(store, keep=needed(store), confirm=lease.confirm)
         holding = holding_versions(store, str(done.version))
     return Takedown(**{**vars(done), "purged": removed, "holding": tuple(holding)})
 
 
 def _nothing(store: Store) -> Takedown:
-    found = current_manifest(store)
-    if found is None:
-        raise NotFound(f"{store.uri}: no manifest.json: nothing is finished here; run the pipeline, or check the address")
-    return Takedown(store.uri, found[0]["version"], version=found[0]["version"])
+    name = str(orjson.loads(read_manifest(store))["version"])
+    return Takedown(store.uri, name, version=name)
 
 
 def _foreseen(store: Store, wanted: Wanted | None) -> Takedown:
     if wanted is None:
+        check_struck(store)
         done = _nothing(store)
         return Takedown(store.uri, done.base, holding=tuple(holding_versions(store, done.base)), is_dry=True)
     matches, of_taken, instead = _found(store, wanted)
@@ -124,7 +131,7 @@ def _found(store: Store, wanted: Wanted) -> tuple[Matches, Kin, Kin]:
     base = Base.current(store)
     matches = find(base, wanted)
     if not len(matches.found) and not matches.lost.num_rows:
-        names = ", ".join(wanted.names.to_pylist()[:3])
+        names = legible(", ".join(wanted.names.to_pylist()[:3]), MAX_CHARS)
         raise InputError(
             f"{store.uri}: none of {len(wanted)} ids names a document of {base.manifest['version']}, neither in its shards nor among those "
             f"it dropped or quarantined (the first: {names}); nothing was changed: is it the right output, and the right column of ids?"
@@ -159,9 +166,10 @@ def _is_needed(store: Store, matches: Matches) -> bool:
     """Whether there is anything to take out, to blank, or to keep from coming back."""
     if len(matches.found) or matches.blanks:
         return True
-    struck = load_tombstones(store)
     lost = key_bytes(matches.lost["doc_key"].combine_chunks())
-    return not np.isin(lost, struck.doc_keys).all() or plan_digest(matches.base.manifest, struck.digest) is None
+    if not np.isin(lost, load_tombstones(store).doc_keys).all():
+        return True
+    return plan_digest(matches.base.manifest, covered(matches).digest) is None
 
 
 def _swap(store: Store, number: int, final: bytes) -> None:

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -17,16 +18,21 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.errors import InputError, NotFound
+from pipelines.errors import InputError, NotFound, shown
 from pipelines.inventory import Inventory
 from pipelines.objectfile import opened_parquet
 from pipelines.rows import Ints
 from pipelines.storage import Store
 from pipelines.takedown_places import Places
 from pipelines.unit import MADE_ID
+from pipelines.verify_manifest import shape_problems
 from pipelines.version import MANIFEST
 
 BATCH_ROWS: Final = 1 << 17
+MAX_PROBLEMS: Final = 5
+"""Of a manifest that is damaged, told at most."""
+SETTINGS: Final = {"input": ("format", "text_column", "id_column"), "output": ("compression",)}
+"""Of the pipeline that made the version, what a takedown goes by."""
 LOST_TABLES: Final = ("dropped", "quarantine")
 
 
@@ -51,12 +57,9 @@ class Base:
 
         Raises:
             NotFound: Nothing is finished, or the inventory is not in this copy.
-            InputError: Its table of shards is not the one of its manifest.
+            InputError: Its manifest is damaged, or its table of shards is not the one of that.
         """
-        try:
-            content = store.read(MANIFEST)
-        except NotFound as error:
-            raise NotFound(f"{store.uri}: no manifest.json: nothing is finished here; run the pipeline, or check the address") from error
+        content = read_manifest(store)
         manifest = orjson.loads(content)
         path = f"versions/{manifest['version']}/shards.parquet"
         data = store.read(path)
@@ -118,6 +121,11 @@ class Base:
         """Rows of the input and of the shards."""
         return Places(self.inventory, self.lost_keys)
 
+    def folders_of(self, numbers: Ints) -> set[str]:
+        """The folders of the files that rows of the input are in."""
+        files = np.unique(self.places.files_of(numbers)).tolist()
+        return {self.inventory.identity(file)[0].rpartition("/")[0] for file in files}
+
     def lost_keys(self) -> Iterator[pa.FixedSizeBinaryArray]:
         """The doc_keys of what the version has lost."""
         for name in LOST_TABLES:
@@ -177,6 +185,34 @@ class Base:
                 f"{int(self.starts[-1])}, but the ledger says {ledger['rows_in']} in and {ledger['rows_out']} out; "
                 f"`shardmill verify {self.store.uri}` says more"
             )
+
+
+def read_manifest(store: Store) -> bytes:
+    """The current manifest of an output, which has everything that one must have.
+
+    Raises:
+        NotFound: Nothing is finished.
+        InputError: It is damaged.
+    """
+    try:
+        content = store.read(MANIFEST)
+    except NotFound as error:
+        raise NotFound(f"{store.uri}: no manifest.json: nothing is finished here; run the pipeline, or check the address") from error
+    problems = [problem.message for problem in islice(shape_problems(MANIFEST, content, None), MAX_PROBLEMS)]
+    problems += [] if problems else _config_problems(orjson.loads(content)["config"])
+    if problems:
+        raise InputError(f"{store.locate(MANIFEST)}: it is no whole manifest: {shown('; '.join(problems))}; restore it from a copy")
+    return content
+
+
+def _config_problems(config: Mapping[str, Any]) -> list[str]:
+    """What is missing of the settings that a takedown goes by."""
+    found = []
+    for section, names in SETTINGS.items():
+        settings = config.get(section)
+        known = settings if isinstance(settings, Mapping) else {}
+        found += [f"config.{section}.{name} is missing" for name in names if name not in known]
+    return found
 
 
 def _inventory(store: Store, manifest: Mapping[str, Any]) -> Inventory:

@@ -1,7 +1,7 @@
 """What a version tells of tokens and lengths, less the documents that go.
 
-Owns the subtraction. Where the column that names a source or language is not in the shards, nobody can say whose the documents were: what
-was told by name then is summed up.
+Owns the subtraction. Where the column that names a source or language is not in the shards, or rows of partitioned shards cannot be told
+apart, nobody can say whose the documents were: what was told by name then is summed up.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pipelines.token_counts import KINDS, OTHER, named, prove_tokens
 Told = Mapping[str, Any]
 
 
-def tokens_left(told: Told | None, removed: Removed, folders: pa.Array, *, documents: int) -> dict[str, Any] | None:
+def tokens_left(told: Told | None, removed: Removed, folders: pa.Array | None, *, documents: int) -> dict[str, Any] | None:
     """Tokens by source and language without some documents; None where none are counted.
 
     Args:
         told: As the version before tells them.
         removed: The documents that go.
-        folders: Those of the files that these came from.
+        folders: Those of the files that these came from; None: that cannot be told.
         documents: How many stay.
 
     Raises:

@@ -169,7 +169,7 @@ def _column(file: Path) -> list[str]:
         table = pq.read_table(file) if file.suffix.lower() == ".parquet" else pa_csv.read_csv(file, convert_options=_as_text(file))
     except pa.ArrowException as error:
         raise ConfigError(f"{file}:1: it cannot be read as {file.suffix[1:]}: {shown(error)}") from error
-    names = [name for name in COLUMNS if name in table.column_names] or (table.column_names if table.num_columns == 1 else [])
+    names = [name for name in COLUMNS if table.column_names.count(name) == 1] or (table.column_names if table.num_columns == 1 else [])
     if not names or pa.types.is_nested(table.schema.field(names[0]).type):
         found = shown(", ".join(f"{field.name} ({field.type})" for field in table.schema))
         raise ConfigError(f"{file}:1: expected a column `id` or `doc_key` of texts or numbers; found: {found}")

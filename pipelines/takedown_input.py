@@ -6,7 +6,7 @@ without it: who asks for one has often deleted the input first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -36,22 +36,27 @@ class InputRows:
         )
         self.text_column = str(settings["text_column"])
 
-    def column(self, name: str, numbers: Ints) -> tuple[pa.Array, Ints]:
-        """Values of a column in some rows, and the places in `numbers` of those that could be read, in the same order."""
-        values: list[pa.Array] = []
+    def column(self, name: str, numbers: Ints, as_told: Callable[[pa.Array], pa.Array]) -> tuple[pa.Array, Ints]:
+        """What is told of a column in some rows, and the places in `numbers` of those that could be read, in the same order.
+
+        Args:
+            name: Of the column.
+            numbers: Of the rows.
+            as_told: Makes of values what is told of each: something small, since it is held for all rows.
+        """
+        values = [as_told(pa.array([], self._base.inventory.schema.field(name).type))]
         places: list[Ints] = [np.empty(0, np.int64)]
         order = np.argsort(numbers, kind="stable")
         files = self._base.places.files_of(numbers[order])
         for file in np.unique(files).tolist():
             mine = order[files == file]
             try:
-                found = list(self._chosen(name, file, numbers[mine]))
+                found = [(some, as_told(read)) for some, read in self._chosen(name, file, numbers[mine])]
             except (ShardmillError, OSError):
                 continue  # gone, changed, or out of reach: whoever asked sees which places are missing
             values += [some for _, some in found]
             places += [mine[at] for at, _ in found]
-        kind = self._base.inventory.schema.field(name).type
-        return pa.concat_arrays(values) if values else pa.array([], kind), np.concatenate(places)
+        return pa.concat_arrays(values), np.concatenate(places)
 
     def _chosen(self, name: str, file: int, numbers: Ints) -> Iterator[tuple[Ints, pa.Array]]:
         """Values in some rows of a file, given sorted, with their places among these."""
@@ -77,7 +82,8 @@ class InputRows:
             except (ShardmillError, OSError) as error:
                 raise StorageError(
                     f"{whole.uri}: it must be read again to tell which of its documents have the ids, since the shards are partitioned or "
-                    f"without ids, and cannot be ({error}); restore the file as it was"
+                    f"without ids, and cannot be ({error}); restore the file as it was, or "
+                    "run the pipeline again, and take them out of the version that it makes"
                 ) from error
 
     def _slices(self, file: int, rows: Ints) -> list[formats.Slice]:

@@ -6,7 +6,7 @@ Owns the search in the table of duplicates. Memory holds the keys of the copies;
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -27,11 +27,13 @@ class Kin:
 
     Attributes:
         keys: doc_keys of all that were found, sorted.
+        kept: doc_keys of the documents that these were removed for, where they are told.
         told: The first `MAX_TOLD` of their rows.
     """
 
     keys: Keys
     told: pa.Table
+    kept: Keys = field(default_factory=lambda: np.empty(0, "S16"))
 
 
 def orphans(base: Base, taken: Keys) -> Kin:
@@ -62,7 +64,8 @@ def kept_instead(base: Base, lost: Keys, taken: Keys) -> Kin:
     numbers = base.places.numbers_of(kept)
     _, is_lost = base.places.ranks_of(numbers)
     stays = rows.filter(pa.array((numbers >= 0) & ~is_lost & ~_among(kept, np.unique(taken))))
-    return Kin(np.unique(key_bytes(stays["doc_key"].combine_chunks())), stays.slice(0, MAX_TOLD))
+    keys, first = np.unique(key_bytes(stays["doc_key"].combine_chunks()), return_index=True)
+    return Kin(keys, stays.slice(0, MAX_TOLD), key_bytes(stays["kept_doc_key"].combine_chunks())[first])
 
 
 def _duplicates(base: Base) -> Iterator[pa.RecordBatch]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, Final
 
@@ -50,12 +50,14 @@ class Found:
         shards: Position of the shard of each.
         rows: Its row there.
         names: Place of a name that names it.
+        is_mixed: Among rows of one id, in partitioned shards, which is of which file cannot be told, and the files are of several folders.
     """
 
     numbers: Ints
     shards: Ints
     rows: Ints
     names: Ints
+    is_mixed: bool = False
 
     @classmethod
     def of(cls, pieces: Iterable[tuple[Ints, Ints, Ints, Ints]]) -> Found:
@@ -103,8 +105,11 @@ class Matches:
 
     @property
     def unmatched(self) -> list[str]:
-        """Names that name nothing."""
-        nothing = np.flatnonzero((self.counts == 0) & (self.lost_counts == 0))
+        """Names that name nothing; a doc_key of what an id names as well is none of them."""
+        is_named = (self.counts > 0) | (self.lost_counts > 0)
+        known = np.concatenate([key_bytes(self.keys), key_bytes(self.lost["doc_key"].combine_chunks())])
+        is_named[self.wanted.key_names[np.isin(self.wanted.keys, known)]] = True
+        nothing = np.flatnonzero(~is_named)
         names: list[str] = self.wanted.names.take(pa.array(nothing)).to_pylist()
         return names
 
@@ -244,7 +249,7 @@ def _own_ids_in_partitions(base: Base, wanted: Wanted) -> Found:
     there, of_shard = _grouped(np.arange(len(shards)), of_shard)
     place = {name: at for at, name in enumerate(names)}
     keys = {text: key for key, text in sorted(asked.items(), reverse=True)}
-    pieces = []
+    pieces, is_mixed = [], False
     for at in np.union1d(of_input, of_shard).tolist():
         text = every.names[at].as_py()
         mine, its = (
@@ -253,7 +258,8 @@ def _own_ids_in_partitions(base: Base, wanted: Wanted) -> Found:
         _check_same(base, text, len(mine), len(its), None if text in place else names[keys[text]])
         name = place[text] if text in place else keys[text]
         pieces.append((mine, shards[its], rows[its], np.full(len(mine), name, np.int64)))
-    return Found.of(pieces)
+        is_mixed = is_mixed or (len(mine) > 1 and len(base.folders_of(mine)) > 1)
+    return replace(Found.of(pieces), is_mixed=is_mixed)
 
 
 def _grouped(values: Ints, groups: Ints) -> tuple[Ints, Ints]:
@@ -283,8 +289,8 @@ def _ids_of_keys(base: Base, wanted: Wanted) -> dict[int, str]:
     _, is_lost = base.places.ranks_of(numbers[known])
     known = known[~is_lost]
     assert base.own_ids is not None
-    values, places = InputRows(base).column(base.own_ids, numbers[known])
-    found = dict(zip(wanted.key_names[known[places]].tolist(), identity.plain_ids(values).to_pylist(), strict=True))
+    ids, places = InputRows(base).column(base.own_ids, numbers[known], identity.plain_ids)
+    found = dict(zip(wanted.key_names[known[places]].tolist(), ids.to_pylist(), strict=True))
     for at in wanted.key_names[known].tolist():
         if found.get(at) is None:
             raise InputError(

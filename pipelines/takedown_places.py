@@ -2,7 +2,7 @@
 
 Packing keeps the inventory's order, so that the k-th row of all shards is the k-th row of the input that is in no such table. Rows of the
 input are numbered in that order. Memory grows with the rows that are asked for, never with those of the input: the tables are streamed, and
-where a row must be searched for, they are counted in buckets of rows first.
+where a row must be searched for, they are counted in buckets of rows first, and a bounded number of buckets is looked at at once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pipelines.rows import Ints, Mask
 from pipelines.takedown_ids import Keys
 
 NUM_BUCKETS: Final = 1 << 20
+MAX_LOST: Final = 1 << 24
+"""Lost rows, of eight bytes, that are looked through at once; more are in several passes over the tables."""
 ROW_BYTES: Final = 6
 
 Lost = Callable[[], Iterator[pa.FixedSizeBinaryArray]]
@@ -108,25 +110,32 @@ class Places:
             lost += np.bincount(numbers // width, minlength=len(lost))
         kept_before = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.minimum(width, self.rows - starts) - lost)])
         bucket = np.searchsorted(kept_before, ranks, side="right") - 1
+        local = ranks - kept_before[bucket]
         found = np.empty(len(ranks), np.int64)
-        for one, numbers in self._lost_in(np.unique(bucket), width).items():
-            mine = bucket == one
-            start = int(starts[one])
-            # The k-th kept row from `start` on: k, and as many more as there are lost rows before it.
-            gaps = numbers - start - np.arange(len(numbers))
-            local = ranks[mine] - kept_before[one]
-            found[mine] = start + local + np.searchsorted(gaps, local, side="right")
+        for buckets in _passes(np.unique(bucket), lost):
+            mine = np.flatnonzero((bucket >= buckets[0]) & (bucket <= buckets[-1]))
+            found[mine] = starts[bucket[mine]] + self._in_buckets(buckets, width, bucket[mine], local[mine])
         return found
 
-    def _lost_in(self, buckets: Ints, width: int) -> dict[int, Ints]:
-        """The lost rows of some buckets, sorted."""
+    def _in_buckets(self, buckets: Ints, width: int, bucket: Ints, local: Ints) -> Ints:
+        """Where in its bucket the k-th kept row is, for each k: k, and as many more as there are lost rows before it."""
         pieces = [numbers[np.isin(numbers // width, buckets)] for numbers in self._lost_numbers()]
         numbers = np.sort(np.concatenate([np.empty(0, np.int64), *pieces]))
-        ends = np.searchsorted(numbers, (buckets + 1) * width)
-        starts = np.searchsorted(numbers, buckets * width)
-        return {bucket: numbers[start:stop] for bucket, start, stop in zip(buckets.tolist(), starts.tolist(), ends.tolist(), strict=True)}
+        first = np.searchsorted(numbers, buckets * width)
+        inside = np.searchsorted(buckets, numbers // width)
+        # Kept rows of its bucket before each lost row; with its bucket in front, all ascend, and one search does for all buckets.
+        gaps = numbers % width - (np.arange(len(numbers)) - first[inside])
+        mine = np.searchsorted(buckets, bucket)
+        before: Ints = np.searchsorted(inside * (width + 1) + gaps, mine * (width + 1) + local, side="right") - first[mine]
+        return local + before
 
     def _lost_numbers(self) -> Iterator[Ints]:
         for keys in self._lost():
             numbers = self.numbers_of(key_bytes(keys))
             yield numbers[numbers >= 0]
+
+
+def _passes(buckets: Ints, lost: Ints) -> list[Ints]:
+    """Buckets, ascending, cut so that few enough lost rows are in each piece; one bucket may have more."""
+    part = np.cumsum(lost[buckets]) // MAX_LOST
+    return np.split(buckets, np.flatnonzero(np.diff(part)) + 1)

@@ -29,10 +29,12 @@ from pipelines.pack import shard_form
 from pipelines.recall import key_bytes
 from pipelines.redaction import redact_uri
 from pipelines.results import Packed, Tables, output_summary, shards_table
-from pipelines.rows import DROPPED, Ints
+from pipelines.rows import DROPPED, Ints, Mask
 from pipelines.shard_globs import data_patterns
 from pipelines.storage import Store
 from pipelines.takedown_counts import profile_left, tokens_left
+from pipelines.takedown_covered import covered
+from pipelines.takedown_ids import Keys
 from pipelines.takedown_input import InputRows
 from pipelines.takedown_kin import Kin
 from pipelines.takedown_matches import Matches
@@ -46,7 +48,6 @@ from pipelines.tombstones import (
     TOMBSTONES,
     add_tombstones,
     content_hashes,
-    load_tombstones,
     takedown_name,
     takedown_settings,
 )
@@ -220,11 +221,11 @@ class Making:
         """The users' ids, also where only the input has them."""
         if self._base.own_ids is None or self._base.id_column is not None:
             return ids
-        values, places = InputRows(self._base).column(self._base.own_ids, self._matches.found.numbers)
+        found, places = InputRows(self._base).column(self._base.own_ids, self._matches.found.numbers, identity.plain_ids)
         known = pa.nulls(len(ids), pa.string())
         mask = np.zeros(len(ids), np.bool_)
         mask[places] = True
-        return pc.replace_with_mask(known, pa.array(mask), identity.plain_ids(values).take(pa.array(np.argsort(places))))
+        return pc.replace_with_mask(known, pa.array(mask), found.take(pa.array(np.argsort(places))))
 
     # --- tombstones
 
@@ -249,19 +250,34 @@ class Making:
         return pa.array([self._base.inventory.identity(file)[1] for file in codes.tolist()], pa.string()).take(pa.array(position))
 
     def _contents(self, numbers: Ints) -> tuple[pa.FixedSizeBinaryArray, int]:
-        """Hashes of texts as they came in; not of a document that was lost as a copy of one that stays, which has the same text."""
-        rows = InputRows(self._base)
-        order = np.argsort(numbers, kind="stable")
-        texts, places = rows.column(rows.text_column, numbers[order])
-        places = order[places]
-        hashes = content_hashes(pc.cast(texts, pa.large_string()))
-        by_place = np.full(len(numbers), -1, np.int64)
-        by_place[places] = np.arange(len(places))
+        """Hashes of texts as they came in, and of how many documents in the data there is none."""
+        hashes, is_read = self._read(numbers)
+        unread = int(np.count_nonzero(~is_read[: len(self._matches.found)]))
         keys = key_bytes(self._base.places.keys_of(numbers))
-        is_copy = np.isin(keys, self._instead.keys)
-        wanted = np.where(is_copy, -1, by_place)
-        unread = int((by_place[: len(self._matches.found)] < 0).sum())
-        return hashes.take(pa.array(wanted, mask=wanted < 0)), unread
+        return pc.if_else(pa.array(self._is_text_that_stays(keys, hashes)), pa.scalar(None, hashes.type), hashes), unread
+
+    def _read(self, numbers: Ints) -> tuple[pa.FixedSizeBinaryArray, Mask]:
+        """Hashes of texts as they came in, null where there is none, and which of the rows could be read."""
+        rows = InputRows(self._base)
+        distinct, position = np.unique(numbers, return_inverse=True)
+        hashes, places = rows.column(rows.text_column, distinct, content_hashes)
+        at = np.full(len(distinct), -1, np.int64)
+        at[places] = np.arange(len(places))
+        chosen = at[position]
+        return hashes.take(pa.array(chosen, mask=chosen < 0)), chosen >= 0
+
+    def _is_text_that_stays(self, keys: Keys, hashes: pa.FixedSizeBinaryArray) -> Mask:
+        """Which documents were lost as copies of ones that stay, and have their text, so that their hash must not be struck.
+
+        Where what stays cannot be read, its text may be the same.
+        """
+        instead = self._instead
+        found: Mask = np.isin(keys, instead.keys)
+        copies = np.flatnonzero(found)
+        kept, _ = self._read(self._base.places.numbers_of(instead.kept[np.searchsorted(instead.keys, keys[copies])]))
+        is_same = pc.fill_null(pc.equal(kept, hashes.take(pa.array(copies))), True)
+        found[copies] = is_same.to_numpy(zero_copy_only=False)
+        return found
 
     # --- the manifest
 
@@ -271,10 +287,9 @@ class Making:
         left = old["ledger"]["rows_out"] - going
         described = tables.to_json()
         dropped = {**old["ledger"]["dropped"], **({name: {TAKEN_DOWN: going}} if going else {})}
-        folders = [redact_uri(uri.rpartition("/")[0]) for uri in self._uris(self._files[self._order]).to_pylist()]
         tokens = old.get("tokens")
         if removed is not None:
-            tokens = tokens_left(tokens, removed, pa.array(folders, pa.string()), documents=left)
+            tokens = tokens_left(tokens, removed, self._folders(), documents=left)
         made = {
             **old,
             "version": self._claim.name,
@@ -298,9 +313,16 @@ class Making:
             made["learned"] = [{**entry, "path": self._moved(entry["path"])} for entry in old["learned"]]
         return made
 
+    def _folders(self) -> pa.StringArray | None:
+        """Folders of the files that the documents came from, in the order of the shards; None where that cannot be told."""
+        if self._matches.found.is_mixed:
+            return None
+        uris = self._uris(self._files[self._order]).to_pylist()
+        return pa.array([redact_uri(uri.rpartition("/")[0]) for uri in uris], pa.string())
+
     def _entry(self, name: str, left: int) -> dict[str, Any]:
         going = len(self._matches.found)
-        settings = takedown_settings(going, self._matches.wanted.sha256, self._reason, load_tombstones(self._store))
+        settings = takedown_settings(going, self._matches.wanted.sha256, self._reason, covered(self._matches))
         seconds = round(time.process_time() - self._started, 3)
         return {"name": name, "type": TAKEDOWN, "settings": settings, "rows_in": left + going, "rows_out": left, "seconds": seconds}
 

@@ -281,7 +281,7 @@ def takedown_settings(documents: int, ids_sha256: str, reason: str | None, tombs
         documents: How many it took out of the version before.
         ids_sha256: Digest of what it was asked to take out.
         reason: Why, in the words of who asked for it.
-        tombstones: All that there are, its own among them: every one of them is out of the version.
+        tombstones: Its own, and all others whose documents are out of the version (`takedown_covered`).
     """
     return {"documents": documents, "ids_sha256": ids_sha256, "reason": reason, "tombstones": tombstones.digest}
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.checks import MAX_PROBLEMS, Checks, Problem
-from pipelines.errors import NotFound, shown
+from pipelines.errors import LocationUnreadable, NotFound, shown
 from pipelines.objectfile import opened_parquet
 from pipelines.verify_file import PARQUET_ERRORS
 from pipelines.verify_ledger import BATCH_ROWS
@@ -36,7 +36,10 @@ SAME: Final = ("name", "run_id", "fingerprints", "config", "input", "schema", "l
 def find_purge(finished: Finished, checks: Checks) -> bool:
     """Whether a version was purged: its manifest stays, all else is gone, and there is nothing to check."""
     path = f"{finished.folder}/{PURGED}"
-    if finished.is_current or not finished.store.exists(path):
+    try:
+        if not finished.store.exists(path):
+            return False
+    except LocationUnreadable:  # told by the checks of what is there
         return False
     try:
         by = orjson.loads(finished.store.read(path))["purged_for"]

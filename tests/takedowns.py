@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from corpora import Output, config_of, custom, finished, output_of, prove, write_parquet
 
 from pipelines.config import PipelineConfig
+from pipelines.identity import doc_keys, uri_prefix
 from pipelines.storage import Store
 from pipelines.takedown import Takedown, takedown
 from pipelines.takedown_ids import wanted_of
@@ -119,3 +121,14 @@ def holding(store: Store, text: str) -> list[str]:
         elif path.startswith("_shardmill/parts/"):
             found.append(path)  # frames are compressed; after a purge there are none
     return found
+
+
+def key_of(folder: Path, file: int, row: int) -> bytes:
+    """doc_key of a row of the corpus."""
+    prefix = uri_prefix(str(folder / "in" / f"f{file}.parquet"))
+    return bytes(doc_keys([prefix], np.zeros(1, np.int64), np.array([row]))[0].as_py())
+
+
+def kept_ids(output: Output) -> list[str]:
+    """Ids of the documents of an output, in order."""
+    return [row["id"] for row in output.rows()]

@@ -9,12 +9,26 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 from corpora import output_of, write_jsonl, write_parquet
-from takedowns import SECRET, after, assert_without, config, corpus, holding, made, quarantining, take, write_without_ids
+from takedowns import (
+    SECRET,
+    after,
+    assert_without,
+    config,
+    corpus,
+    holding,
+    kept_ids,
+    key_of,
+    made,
+    quarantining,
+    take,
+    write_without_ids,
+)
 from tokens_made import BOTH, ids_operator
 
 from pipelines import open_dataset
+from pipelines.difference_documents import compare_documents
+from pipelines.difference_versions import open_version
 from pipelines.errors import InputError, NotFound, StorageError
-from pipelines.identity import doc_keys, uri_prefix
 from pipelines.pack import shard_form
 from pipelines.run import run
 from pipelines.storage import open_store
@@ -22,17 +36,6 @@ from pipelines.takedown_rewrite import Columns, ShardWork, rewrite_shard, schema
 from pipelines.verify import verify
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
-
-
-def key_of(folder, file, row):
-    import numpy as np
-
-    prefix = uri_prefix(str(folder / "in" / f"f{file}.parquet"))
-    return doc_keys([prefix], np.zeros(1, np.int64), np.array([row]))[0].as_py()
-
-
-def kept_ids(output):
-    return [row["id"] for row in output.rows()]
 
 
 # --- what goes
@@ -393,10 +396,14 @@ def test_a_purge_comes_later(shm_path):
     made(shm_path)
     with pytest.raises(InputError, match="nothing was ever taken out"):
         take(shm_path, None, purge_versions=True)
+    with pytest.raises(InputError, match="nothing was ever taken out"):
+        take(shm_path, None, purge_versions=True, dry_run=True)
     take(shm_path, ["a6"])
     assert take(shm_path, None, purge_versions=True, dry_run=True).holding == ("v1",)
     done = take(shm_path, None, purge_versions=True)
     assert (done.version, done.purged.versions, done.holding) == ("v2", ("v1",), ())
+    told = compare_documents(open_version(f"{shm_path / 'out'}@v1").finished, open_version(str(shm_path / "out")).finished)
+    assert (told.counts, told.because) == (None, ("v1 was purged when documents were taken out; only its manifest is left.",))
     after(shm_path)
     take(shm_path, ["a2"], purge_versions=True)
     after(shm_path)

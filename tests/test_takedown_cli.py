@@ -7,7 +7,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpora import output_of
+from corpora import output_of, write_parquet
 from made import rewrite_manifest
 from takedowns import SECRET, after, config, holding, made, take, write_corpus
 
@@ -96,6 +96,19 @@ def test_a_hostile_reason_is_shown_as_it_is(shm_path):
     take(shm_path, ["a6"], reason="</script><b>| `x`\n---\nconfigs: []")
     after(shm_path)
     assert "</script><b>" not in (shm_path / "out" / "versions" / "v2" / "report.html").read_text().replace("<\\/script>", "")
+
+
+def test_ids_that_a_terminal_would_obey(capsys, shm_path):
+    """They are written as codes, in errors as in what is told."""
+    write_parquet(shm_path / "in" / "f.parquet", [{"id": "\x1b[31mred", "text": "a text of some length", "lang": "en"} for _ in range(2)])
+    made(shm_path)
+    file = ids(shm_path, "\x1b[31mnobody")
+    _, err = shell(capsys, "takedown", shm_path / "out", "--ids", file, status=1)
+    (shm_path / "ids.jsonl").write_text('"\\u001b[31mred"\n"\\u001b[31mnobody"\n')
+    said, _ = shell(capsys, "takedown", shm_path / "out", "--ids", shm_path / "ids.jsonl")
+    assert "\x1b" not in err + said
+    assert "\\x1b[31mnobody" in err
+    assert "'\\x1b[31mred' is out of the data already" in said
 
 
 # --- S3

@@ -8,13 +8,14 @@ import signal
 import pytest
 from pipelines_made import contents, orphans, same
 from takedown_children import start
-from takedowns import SECRET, after, holding, made, take
+from takedowns import SECRET, after, config, holding, made, take
 from tokens_made import BOTH, ids_operator
 
 from pipelines import purge
 from pipelines.errors import LeaseHeld
 from pipelines.faults import TAKEDOWN_POINTS
 from pipelines.lease import Lease
+from pipelines.run import run
 from pipelines.storage import open_store
 from pipelines.verify import verify
 from pipelines.version import claims
@@ -127,6 +128,19 @@ def test_another_takedown_after_one_that_died_earlier(folder):
     assert "b30" not in {row["id"] for row in after(folder).rows()}
     take(folder, ["a6"])
     assert {"a6", "b30"}.isdisjoint(row["id"] for row in after(folder).rows())
+
+
+def test_a_run_after_a_takedown_that_nobody_started_again(shm_path):
+    """The version of a later takedown does not claim that the first one's documents are out: the next run makes one without them."""
+    made(shm_path)
+    assert start(shm_path, ["a6"], "takedown.tombstones-written=kill").wait() == -signal.SIGKILL
+    assert take(shm_path, ["b30"]).is_new
+    assert "a6" in {row["id"] for row in after(shm_path).rows()}
+    assert not take(shm_path, ["b30"]).is_new
+    assert not run(config(shm_path)).was_finished
+    assert {"a6", "b30"}.isdisjoint(row["id"] for row in after(shm_path).rows())
+    assert run(config(shm_path)).was_finished
+    assert not take(shm_path, ["a6", "b30"]).is_new
 
 
 def test_two_at_once(folder):

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import time
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from takedowns import corpus, made
 
-from pipelines import identity, shard_globs, takedown_places
+from pipelines import identity, shard_globs, takedown_input, takedown_places
 from pipelines.errors import ConfigError
 from pipelines.recall import key_bytes
 from pipelines.shard_globs import data_patterns
+from pipelines.storage import open_store
+from pipelines.takedown_base import Base
 from pipelines.takedown_ids import read_wanted, wanted_of
+from pipelines.takedown_input import InputRows
 from pipelines.takedown_places import Places
 from pipelines.takedown_rewrite import new_paths
 
@@ -59,6 +65,7 @@ def test_a_column_of_ids(tmp_path):
         ("ids.txt", b"a\n\xff\n", r"ids.txt:2: this line is no id: it is not UTF-8"),
         ("ids.jsonl", b'"a"\n{"name": 1}\n[', r"(?s)ids.jsonl:2: .*expected a text.*ids.jsonl:3: .*no JSON"),
         ("ids.csv", b"a,b\n1,2\n", "expected a column `id` or `doc_key`"),
+        ("ids.csv", b"id,id\n1,2\n", "expected a column `id` or `doc_key`"),
         ("ids.parquet", b"nonsense", "cannot be read as parquet"),
     ],
 )
@@ -96,8 +103,14 @@ class Listed:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.sets(st.integers(0, 71)), st.sampled_from([1, 3, 1 << 20]), st.randoms())
-def test_rows_of_the_input_and_of_the_shards(rows, lost, buckets, draw):
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=8),
+    st.sets(st.integers(0, 71)),
+    st.sampled_from([1, 3, 1 << 20]),
+    st.sampled_from([1, 4, 99]),
+    st.randoms(),
+)
+def test_rows_of_the_input_and_of_the_shards(rows, lost, buckets, most, draw):
     """The k-th row that is not lost is the k-th row of the shards, however the lost ones are ordered and cut."""
     total = sum(rows)
     gone = [number for number in lost if number < total]
@@ -108,7 +121,10 @@ def test_rows_of_the_input_and_of_the_shards(rows, lost, buckets, draw):
     places = Places(Listed(rows), lambda: iter(pieces))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(takedown_places, "NUM_BUCKETS", buckets)
+        patch.setattr(takedown_places, "MAX_LOST", most)
         assert places.numbers_at(np.arange(len(kept))).tolist() == kept
+        some = draw.sample(range(len(kept)), len(kept) // 2)
+        assert places.numbers_at(np.array(some, np.int64)).tolist() == [kept[rank] for rank in some]
     numbers = np.array(draw.sample(range(total), total), np.int64)
     ranks, is_lost = places.ranks_of(numbers)
     assert is_lost.tolist() == [number in lost for number in numbers.tolist()]
@@ -118,6 +134,17 @@ def test_rows_of_the_input_and_of_the_shards(rows, lost, buckets, draw):
     keys = key_bytes(places.keys_of(numbers))
     assert places.numbers_of(keys).tolist() == numbers.tolist()
     assert places.numbers_of(np.array([b"\xff" * 16, identity.uri_prefix("/f0") + b"\x7f" * 6], "S16")).tolist() == [-1, -1]
+
+
+def test_a_million_ranks_at_once():
+    """What it takes grows with the ranks, not with their square: each is in a range of rows of its own."""
+    rows = 1 << 21
+    lost = np.arange(0, rows, 2)
+    plain = Places(Listed([rows]), lambda: iter(()))
+    places = Places(Listed([rows]), lambda: iter([plain.keys_of(lost)]))
+    started = time.process_time()
+    assert (places.numbers_at(np.arange(rows // 2)) == np.arange(1, rows, 2)).all()
+    assert time.process_time() - started < 20
 
 
 # --- names
@@ -166,3 +193,18 @@ def test_new_names_keep_folders_and_numbers():
     made = new_paths(old, "v3", "cc")
     assert made == ["data/v3/lang=en/part-00003-cc.parquet", "data/v3/lang=en/part-00004-cc.parquet", "data/v3/1/part-05001-cc.parquet"]
     assert json.dumps(new_paths(old, "v3", "cc")) == json.dumps(made)
+
+
+# --- the input again
+
+
+def test_texts_of_the_input_are_not_held(shm_path, monkeypatch):
+    """What is told of each is, some rows at a time; a million texts would not fit."""
+    monkeypatch.setattr(takedown_input, "BATCH_BYTES", 1)
+    made(shm_path)
+    rows = InputRows(Base.current(open_store(str(shm_path / "out"))))
+    told = []
+    lengths, places = rows.column("text", np.array([70, 3, 44]), lambda texts: told.append(len(texts)) or pc.binary_length(texts))
+    texts = [corpus(60, "ab"[number // 60])[number % 60]["text"] for number in (70, 3, 44)]
+    assert dict(zip(places.tolist(), lengths.to_pylist(), strict=True)) == dict(enumerate(map(len, texts)))
+    assert max(told) == 1
