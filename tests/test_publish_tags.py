@@ -119,7 +119,7 @@ def test_what_a_gitignore_names_is_published_all_the_same(hub, made, monkeypatch
 def test_a_dry_run_refuses_what_publishing_refuses(hub, made):
     hub.create(REPO)
     with pytest.raises(ConfigError, match="the repo is public"):
-        preview_of(str(made[0]), settings())
+        preview_of(str(made[0]), settings(private=True))
     with pytest.raises(ShardmillError, match="its owner is none of yours"):
         preview_of(str(made[0]), settings("strangers/small"))
     line = preview_of(str(made[0]), settings(private=False, create_pr=True))
