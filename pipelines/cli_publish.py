@@ -36,12 +36,12 @@ def publish(uri: str, *, dry_run: bool, as_json: bool, **options: Any) -> None:
     The repo moves to the version in one commit, or not at all. Started again after whatever happened, it goes on where it was; what is
     published already is not published again. The token is read from HF_TOKEN, or from where `hf auth login` leaves it.
     """
-    from pipelines.publish import preview_of  # noqa: PLC0415
+    from pipelines.publish import foretell  # noqa: PLC0415
     from pipelines.publish import publish as publish_output  # noqa: PLC0415
 
     settings = settings_for(uri, options)
     if dry_run:
-        line = preview_of(uri, settings)
+        line = foretell(uri, settings)
         if as_json:
             write_json({"repo_id": settings.repo_id, "plan": line})
         else:

@@ -99,7 +99,7 @@ def publish(uri: str, settings: PublishConfig, storage_options: dict[str, Any] |
     return Publisher(edition, hub, note).publish()
 
 
-def preview_of(uri: str, settings: PublishConfig, storage_options: dict[str, Any] | None = None) -> str:
+def foretell(uri: str, settings: PublishConfig, storage_options: dict[str, Any] | None = None) -> str:
     """What `publish` would do, in a line; requests are made, nothing is written.
 
     Raises:

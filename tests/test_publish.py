@@ -11,7 +11,7 @@ from publications import REPO, make_outputs, manifest_of, published, settings, w
 
 from pipelines import publish_plan
 from pipelines.errors import AccessDenied, ConfigError, InputError, NotFound, StorageError, Unavailable, VersionConflict
-from pipelines.publish import check_repo, preview_of, publish
+from pipelines.publish import check_repo, foretell, publish
 
 
 @pytest.fixture(scope="module")
@@ -340,7 +340,7 @@ def test_a_commit_is_bounded_in_bytes_too(hub, made, moves, monkeypatch):
 def test_how_many_commits_and_how_long_is_said_beforehand(hub, made, monkeypatch):
     monkeypatch.setattr(publish_plan, "FILES_PER_COMMIT", 1)
     monkeypatch.setattr(publish_plan, "COMMITS_PER_HOUR", 4)
-    line = preview_of(str(made[0]), settings(include_data=True))
+    line = foretell(str(made[0]), settings(include_data=True))
     assert "at 4 commits an hour it takes at least" in line
     assert not hub.repos
     assert manifest_of(made[0])["version"] in line

@@ -9,7 +9,7 @@ from publications import REPO, make_outputs, published, settings, whole
 
 from pipelines import publish_plan
 from pipelines.errors import ConfigError, ShardmillError
-from pipelines.publish import preview_of
+from pipelines.publish import foretell
 
 
 @pytest.fixture(scope="module")
@@ -119,19 +119,19 @@ def test_what_a_gitignore_names_is_published_all_the_same(hub, made, monkeypatch
 def test_a_dry_run_refuses_what_publishing_refuses(hub, made):
     hub.create(REPO)
     with pytest.raises(ConfigError, match="the repo is public"):
-        preview_of(str(made[0]), settings(private=True))
+        foretell(str(made[0]), settings(private=True))
     with pytest.raises(ShardmillError, match="its owner is none of yours"):
-        preview_of(str(made[0]), settings("strangers/small"))
-    line = preview_of(str(made[0]), settings(private=False, create_pr=True))
+        foretell(str(made[0]), settings("strangers/small"))
+    line = foretell(str(made[0]), settings(private=False, create_pr=True))
     assert "of a pull request for a person to merge" in line
     published(made[0], private=False)
     repo = hub.repo(REPO)
-    assert "there is nothing to do" in preview_of(str(made[0]), settings(private=False))
+    assert "there is nothing to do" in foretell(str(made[0]), settings(private=False))
     del repo.tags["v1"]
-    assert "its tag, which is to be set" in preview_of(str(made[0]), settings(private=False))
+    assert "its tag, which is to be set" in foretell(str(made[0]), settings(private=False))
     repo.create_tag("v1", repo.history()[0].oid)
     with pytest.raises(ShardmillError, match="names something else"):
-        preview_of(str(made[0]), settings(private=False))
+        foretell(str(made[0]), settings(private=False))
 
 
 def test_a_repo_is_no_output_to_publish_from(hub, made):
