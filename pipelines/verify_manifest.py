@@ -289,7 +289,7 @@ def shape_problems(path: str, data: bytes, name: str | None) -> Iterator[Problem
             elif not is_right(value):
                 yield Problem(path, f"{place}: found {shown(value)!r}, expected {expected}")
     if manifest.get("manifest_version", MANIFEST_VERSION) != MANIFEST_VERSION:
-        found = f"found {shown(manifest['manifest_version'])!r}, expected {MANIFEST_VERSION}"
+        found = f"found {shown(manifest['manifest_version'])}, expected {MANIFEST_VERSION}"
         yield Problem(path, f"manifest_version: {found}; verify with a shardmill that knows it")
     if name is not None and manifest.get("version", name) != name:
         yield Problem(path, f"version: found {shown(manifest['version'])!r}, expected {name!r}, whose folder it is in")

@@ -89,6 +89,15 @@ def waited_for(condition, seconds=60.0):
         threading.Event().wait(0.01)
 
 
+# Kills at these are tested on an object store, where they leave another thing than on a disk; at the others on a disk. The rest is chaos.
+OF_STORES = frozenset(
+    {
+        *("unit.parts-written", "commit.before-record", "commit.after-record", "pack.before-shard", "pack.after-shard"),
+        *("version.claimed", "version.manifest-written", "gc.deleting"),
+    }
+)
+
+
 # --- kill -9 at every named point
 
 
@@ -113,7 +122,7 @@ def test_everything_happens_in_the_pipeline_of_these_tests(source, undisturbed, 
 
 
 @pytest.mark.parametrize("passing", ["middle", pytest.param("last", marks=pytest.mark.chaos)])
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", [pytest.param(point, marks=pytest.mark.chaos) if point in OF_STORES else point for point in POINTS])
 def test_killed_at_a_point_and_run_again_on_a_local_path(point, passing, runs, undisturbed):
     """kill -9 in the middle of a point's passings, or at its last one; the next run ends as if nothing had been."""
     passings = undisturbed[1][point]
@@ -129,15 +138,6 @@ def coarse_passings(source, tmp_path_factory):
     folder = tmp_path_factory.mktemp("coarse")
     runs = Runs(write_pipeline(folder, source, str(folder / "out"), **COARSE), folder / "runs")
     return Counter(runs.run().points())
-
-
-# Where what a kill leaves in an object store is another thing than on a disk; the rest is chaos.
-OF_STORES = frozenset(
-    {
-        *("unit.parts-written", "commit.before-record", "commit.after-record", "pack.before-shard", "pack.after-shard"),
-        *("version.claimed", "version.manifest-written", "gc.deleting"),
-    }
-)
 
 
 @pytest.mark.parametrize("point", [point if point in OF_STORES else pytest.param(point, marks=pytest.mark.chaos) for point in POINTS])
@@ -182,7 +182,9 @@ NEAR = {"type": "minhash_dedup", "shingle_size": 1, "bands": 20, "rows": 1, "thr
 NEAR_KINDS = {"spread", "partition", "buckets", "verify", "meet", "contract", "links", "star", "label", "cut", "slice", "count", "gather"}
 
 
-@pytest.mark.parametrize("how", [{"keep": "longest"}, {"verify": "exact", "num_duplicates": "copies"}], ids=str)
+@pytest.mark.parametrize(
+    "how", [pytest.param({"keep": "longest"}, marks=pytest.mark.chaos), {"verify": "exact", "num_duplicates": "copies"}], ids=str
+)
 def test_killed_in_the_exchange_of_near_duplicates(how, source, shm_path):
     """kill -9 in jobs of every step, again and again: what is run after that ends with the files and bytes of an undisturbed run."""
     operators = [{"type": "length_filter", "min_chars": 8}, {**NEAR, **how}]
@@ -237,10 +239,10 @@ def lease_is_over(store, seconds=1.0):
     ("point", "kind"),
     [
         ("unit.parts-written@9", "local"),
-        ("version.tables-written", "local"),
+        pytest.param("version.tables-written", "local", marks=pytest.mark.chaos),
         ("version.manifest-written", "local"),
-        ("version.card-written", "local"),
-        ("unit.parts-written@9", "s3"),
+        pytest.param("version.card-written", "local", marks=pytest.mark.chaos),
+        pytest.param("unit.parts-written@9", "s3", marks=pytest.mark.chaos),
         ("version.manifest-written", "s3"),
     ],
 )
@@ -404,7 +406,7 @@ def test_a_finished_output_is_run_again_while_another_version_is_half_made(sourc
 # --- torn files
 
 
-@pytest.mark.parametrize("passing", [3, 14, 25])
+@pytest.mark.parametrize("passing", [pytest.param(3, marks=pytest.mark.chaos), 14, pytest.param(25, marks=pytest.mark.chaos)])
 @pytest.mark.parametrize("cut", ["half", "empty", "zeros"])
 def test_records_are_torn_by_a_crash(cut, passing, runs, undisturbed):
     """Records that a crash left torn are set aside, their work is done again, and the result is the same."""
@@ -451,6 +453,7 @@ def test_a_third_of_all_requests_is_refused(source, undisturbed, tmp_path, s3_se
     assert_as_undisturbed(runs, undisturbed)
 
 
+@pytest.mark.chaos
 def test_killed_in_a_storm_and_run_in_another(source, undisturbed, tmp_path, s3_server, fault_proxy):
     """Refused requests, cut connections, lost answers and a kill together change nothing."""
     fault_proxy.add("refuse", probability=0.1, seed=2)
@@ -496,7 +499,7 @@ def test_splits_are_remembered(runs, undisturbed):
     assert_as_undisturbed(runs, undisturbed)
 
 
-@pytest.mark.parametrize("point", ["run.planned@2", "commit.after-record@20"])
+@pytest.mark.parametrize("point", [pytest.param("run.planned@2", marks=pytest.mark.chaos), "commit.after-record@20"])
 def test_killed_while_units_are_split(point, runs, undisturbed):
     """A kill between the attempts, splits and plans of units that are too large changes nothing."""
     assert runs.start(f"{point}=kill", SHARDMILL_TEST_MOST_ROWS="5").wait() == KILLED

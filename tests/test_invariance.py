@@ -165,7 +165,7 @@ def test_the_order_of_the_list_changes_no_byte(undisturbed):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.chaos), 2])
 def test_workers_change_no_byte(undisturbed, connected, workers, monkeypatch):
     """One and two workers on Ray give the files of a run without Ray."""
     monkeypatch.setattr(drive, "TASKS_A_SLOT", 1)  # as many tasks under way as workers, so that one means one
