@@ -38,15 +38,22 @@ def card(manifest: Mapping[str, Any], globs: Sequence[str] | None = None) -> str
         front_matter(manifest, [Config("default", "train", patterns)], filtered_languages(manifest)),
         summary_lines(manifest),
         _loading(manifest),
+        *account(manifest),
+        _checking(manifest),
+    )
+    return joined(sections)
+
+
+def account(manifest: Mapping[str, Any]) -> tuple[Iterator[str], ...]:
+    """The sections that are the same wherever a card stands: what went in, what became of it, and what came out."""
+    return (
         source_lines(manifest),
         funnel_lines(manifest),
         operator_lines(manifest),
         token_lines(manifest),
         profile_lines(manifest),
         column_lines(manifest),
-        _checking(manifest),
     )
-    return joined(sections)
 
 
 def joined(sections: Iterable[Iterator[str]]) -> str:

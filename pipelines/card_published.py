@@ -10,20 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from pipelines.card import (
-    code,
-    column_lines,
-    fingerprint_line,
-    funnel_lines,
-    joined,
-    learned_lines,
-    operator_lines,
-    profile_lines,
-    source_lines,
-    summary_lines,
-    token_lines,
-    token_shard_lines,
-)
+from pipelines.card import account, code, fingerprint_line, joined, learned_lines, summary_lines, token_shard_lines
 from pipelines.card_front import Config, found_languages, front_matter
 from pipelines.config_places import scheme_of
 from pipelines.legible import count, counted
@@ -80,12 +67,7 @@ def published_card(
         front_matter(manifest, configs, found_languages(manifest), has_viewer=has_viewer),
         summary_lines(manifest),
         _loading(manifest, place),
-        source_lines(manifest),
-        funnel_lines(manifest),
-        operator_lines(manifest),
-        token_lines(manifest),
-        profile_lines(manifest),
-        column_lines(manifest),
+        *account(manifest),
         _checking(manifest, place),
         _versions(manifest, older, place),
         _takedown(manifest, place),

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pipelines.checks import Checks, Problem
 from pipelines.config_yaml import data_of, parse
 from pipelines.errors import NotFound, shown
+from pipelines.storage import Store
 from pipelines.verify_manifest import Finished
 from pipelines.verify_tables import listed
 
@@ -34,13 +35,9 @@ def check_card(finished: Finished, shards: pa.Table, checks: Checks) -> None:
 
 
 def _problems(finished: Finished, shards: pa.Table) -> Iterator[Problem]:
-    try:
-        text = finished.store.read(CARD).decode()
-    except NotFound:
-        yield Problem(CARD, "it is missing; without it load_dataset would read every version and table; restore it from a copy")
-        return
-    except UnicodeDecodeError as error:
-        yield Problem(CARD, f"it is no text: {shown(error)}")
+    text = read_card(finished.store, "it is missing; without it load_dataset would read every version and table; restore it from a copy")
+    if isinstance(text, Problem):
+        yield text
         return
     patterns = data_patterns(text)
     if isinstance(patterns, str):
@@ -51,6 +48,16 @@ def _problems(finished: Finished, shards: pa.Table) -> Iterator[Problem]:
         yield Problem(CARD, f"its data_files {shown(outside[0])!r} are not in data/, where the shards are")
         return
     yield from _compared(finished, shards, patterns)
+
+
+def read_card(store: Store, if_missing: str) -> str | Problem:
+    """The card's text, or why there is none."""
+    try:
+        return store.read(CARD).decode()
+    except NotFound:
+        return Problem(CARD, if_missing)
+    except UnicodeDecodeError as error:
+        return Problem(CARD, f"it is no text: {shown(error)}")
 
 
 def data_patterns(card: str) -> list[str] | str:

@@ -17,7 +17,7 @@ from pipelines.checks import Checks, Problem
 from pipelines.errors import LocationUnreadable, NotFound, StorageError, shown
 from pipelines.published import OWN, PUBLISHED, PublishedStore
 from pipelines.redaction import redact_uri, secret_paths
-from pipelines.verify_card import CARD, card_configs, paths_of
+from pipelines.verify_card import CARD, card_configs, paths_of, read_card
 from pipelines.verify_manifest import MANIFEST, TABLES, VERSION, Finished, is_shard
 from pipelines.verify_tables import read_shards_table, side_files
 
@@ -187,13 +187,9 @@ def check_preview_card(store: PublishedStore, checks: Checks) -> None:
 
 
 def _card_problems(store: PublishedStore, path: str | None) -> Iterator[Problem]:
-    try:
-        text = store.hub.read(CARD).decode()
-    except NotFound:
-        yield Problem(CARD, "it is missing; without it load_dataset would read every table; publish the version again")
-        return
-    except UnicodeDecodeError as error:
-        yield Problem(CARD, f"it is no text: {shown(error)}")
+    text = read_card(store.hub, "it is missing; without it load_dataset would read every table; publish the version again")
+    if isinstance(text, Problem):
+        yield text
         return
     configs = card_configs(text)
     if isinstance(configs, str):
