@@ -135,7 +135,7 @@ def check_repo(settings: PublishConfig) -> None:
 def _writable_state(hub: Hub, settings: PublishConfig) -> State | None:
     """What `main` of a repo holds that may be written; None: there is none yet, and it may be made."""
     names = hub.whoami()
-    if _is_there(hub, settings):
+    if _is_private(hub, settings) is not None:
         hub.check_write()
         return state_of(hub)
     if settings.repo_id.partition("/")[0] not in names:
@@ -146,14 +146,17 @@ def _writable_state(hub: Hub, settings: PublishConfig) -> State | None:
     return None
 
 
-def _is_there(hub: Hub, settings: PublishConfig) -> bool:
-    """Whether the repo is there. A public one is refused where `private: true` is said, not where that is only the default for new ones."""
+def _is_private(hub: Hub, settings: PublishConfig) -> bool | None:
+    """Whether the repo is private; None if there is none.
+
+    A public one is refused where `private: true` is said, not where that is only the default for new ones.
+    """
     is_private = hub.is_private()
     if is_private is False and settings.private and "private" in settings.model_fields_set:
         raise ConfigError(
             f"{settings.repo_id}: the repo is public, but publish.private is true; make it private on the Hub, or say `private: false`"
         )
-    return is_private is not None
+    return is_private
 
 
 def state_of(hub: Hub) -> State:
@@ -237,9 +240,10 @@ class Publisher:
     def _open_repo(self) -> None:
         settings = self._edition.settings
         self._hub.whoami()
-        if not _is_there(self._hub, settings):
+        is_private = _is_private(self._hub, settings)
+        if is_private is None:
             self._hub.create(private=settings.private)
-        elif settings.private and not self._hub.is_private():
+        elif settings.private and not is_private:
             self._note(f"{self._hub.repo_id}: the repo is public, so everybody can read what is published there")
         self._hub.check_write()
 
