@@ -11,10 +11,11 @@ from changing import project  # noqa: E402
 from corpora import no_fsync  # noqa: E402
 from hub_server import hub  # noqa: E402
 from pipelines_made import shm_path  # noqa: E402
+from publications import quick_hub, versions  # noqa: E402
 from ray_servers import connected, ray_cluster  # noqa: E402
 from servers import fault_proxy, s3_server  # noqa: E402
 
-__all__ = ["connected", "fault_proxy", "hub", "no_fsync", "project", "ray_cluster", "s3_server", "shm_path"]
+__all__ = ["connected", "fault_proxy", "hub", "no_fsync", "project", "quick_hub", "ray_cluster", "s3_server", "shm_path", "versions"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -264,16 +264,6 @@ class _HubHandler(_Handler):
         """The Hub's time in the header Date, so that a Retry-After with a date can be understood."""
         return self.server.hub.clock.http_date() if timestamp is None else super().date_time_string(timestamp)
 
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        chunks = []
-        while size := int(self.rfile.readline().partition(b";")[0], 16):
-            chunks.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
-        return b"".join(chunks)
-
     def _cut(self, *, reset: bool = True) -> None:
         """Close the connection, as a gateway does that dies; without `reset` what was sent still arrives."""
         self.close_connection = True

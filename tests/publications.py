@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
+from hub_server import Hub
 from pipelines_made import operators, write_input, write_pipeline
 
 from pipelines.config import load
@@ -31,6 +33,20 @@ def make_outputs(root: Path) -> list[Path]:
     write_pipeline(root / "pipeline", source, str(root / "out"), operators=operators(max_chars=150))
     run(load(pipeline))
     return [root / "first", root / "out"]
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """An output with one version, and the same with two."""
+    return make_outputs(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture
+def quick_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """The Hub, whose clients wait by its clock."""
+    monkeypatch.setattr("pipelines.publish_hub.wait", hub.clock.sleep)
+    hub.skip_waiting(monkeypatch)
+    return hub
 
 
 def settings(repo_id: str = REPO, **changes: Any) -> PublishConfig:

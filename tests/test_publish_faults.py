@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from publications import REPO, make_outputs, published, whole
+from publications import REPO, published, whole
 
 from pipelines import publish_plan
 from pipelines.errors import ShardmillError
@@ -28,19 +28,11 @@ FAULTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """An output with one version, and the same with two."""
-    return make_outputs(tmp_path_factory.mktemp("published"))
-
-
 @pytest.fixture
-def quick(hub, monkeypatch):
-    """The Hub, whose clients wait by its clock."""
-    monkeypatch.setattr("pipelines.publish_hub.wait", hub.clock.sleep)
-    hub.skip_waiting(monkeypatch)
-    hub.settings.multipart_bytes, hub.settings.part_bytes = 4096, 4096
-    return hub
+def in_parts(quick_hub):
+    """The same, which wants even small files in parts."""
+    quick_hub.settings.multipart_bytes, quick_hub.settings.part_bytes = 4096, 4096
+    return quick_hub
 
 
 @dataclass(frozen=True)
@@ -51,37 +43,37 @@ class Publication:
     requests: list[Any]
     first: dict[str, bytes]
 
-    def publish(self, made):
-        return published(made[1], include_data=self.include_data)
+    def publish(self, versions):
+        return published(versions[1], include_data=self.include_data)
 
 
 @pytest.fixture(params=[(100, True), (4, False)], ids=["one commit", "staged"])
-def publication(request, quick, made, monkeypatch):
+def publication(request, in_parts, versions, monkeypatch):
     """With the data in one commit, and without them staged in several."""
     files_per_commit, include_data = request.param
     monkeypatch.setattr(publish_plan, "FILES_PER_COMMIT", files_per_commit)
-    published(made[0], include_data=include_data)
-    first = quick.repo(REPO).tree()
-    begin(quick, first)
-    with quick.count_requests() as requests:
-        published(made[1], include_data=include_data)
+    published(versions[0], include_data=include_data)
+    first = in_parts.repo(REPO).tree()
+    begin(in_parts, first)
+    with in_parts.count_requests() as requests:
+        published(versions[1], include_data=include_data)
     assert len(requests) > 15
     return Publication(include_data, requests, first)
 
 
-def test_a_fault_at_any_request_leaves_exactly_one_version(quick, made, publication):
+def test_a_fault_at_any_request_leaves_exactly_one_version(in_parts, versions, publication):
     """Each request once, with one kind of fault after the other, and each that changes something also with its answer lost."""
     for number, entry in enumerate(publication.requests, 1):
-        publish_with_fault(quick, made, publication, number, FAULTS[list(FAULTS)[number % len(FAULTS)]])
+        publish_with_fault(in_parts, versions, publication, number, FAULTS[list(FAULTS)[number % len(FAULTS)]])
         if entry.method == "POST" and re.search("/(commit|discussions|tag)", entry.path):
-            publish_with_fault(quick, made, publication, number, FAULTS["lost answer"])
+            publish_with_fault(in_parts, versions, publication, number, FAULTS["lost answer"])
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_at_every_request_leaves_exactly_one_version(quick, made, publication, fault):
+def test_every_fault_at_every_request_leaves_exactly_one_version(in_parts, versions, publication, fault):
     for number in range(1, len(publication.requests) + 1):
-        publish_with_fault(quick, made, publication, number, FAULTS[fault])
+        publish_with_fault(in_parts, versions, publication, number, FAULTS[fault])
 
 
 def begin(hub, first):
@@ -92,18 +84,18 @@ def begin(hub, first):
     repo.create_tag("v1", repo.head())
 
 
-def publish_with_fault(hub, made, publication, number, fault):
+def publish_with_fault(hub, versions, publication, number, fault):
     """The second version is published with a fault at one request, and then again."""
     begin(hub, publication.first)
     seen = []
     hub.on_move(lambda _repo, tree: seen.append(whole(tree)))
     try:
         with hub.fail(nth=number, **fault):
-            publication.publish(made)
+            publication.publish(versions)
     except ShardmillError:
-        publication.publish(made)
+        publication.publish(versions)
     else:
-        assert not publication.publish(made).changed
+        assert not publication.publish(versions).changed
     repo = hub.repo(REPO)
     assert seen == ["v2"]
     assert whole(repo.tree("v2")) == "v2"
@@ -112,33 +104,33 @@ def publish_with_fault(hub, made, publication, number, fault):
 
 
 @pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.chaos)])
-def test_where_everything_fails_from_some_request_on_the_next_try_sends_nothing_twice(quick, made, publication, every):
+def test_where_everything_fails_from_some_request_on_the_next_try_sends_nothing_twice(in_parts, versions, publication, every):
     for number in range(1, len(publication.requests) + 1, every):
-        begin(quick, publication.first)
-        before = dict(quick.uploads)
-        with quick.fail("cut", nth=number, times=None), pytest.raises(ShardmillError):
-            publication.publish(made)
-        publication.publish(made)
-        assert all(count - before.get(sha256, 0) <= 1 for sha256, count in quick.uploads.items())
-        assert whole(quick.repo(REPO).tree()) == "v2"
+        begin(in_parts, publication.first)
+        before = dict(in_parts.uploads)
+        with in_parts.fail("cut", nth=number, times=None), pytest.raises(ShardmillError):
+            publication.publish(versions)
+        publication.publish(versions)
+        assert all(count - before.get(sha256, 0) <= 1 for sha256, count in in_parts.uploads.items())
+        assert whole(in_parts.repo(REPO).tree()) == "v2"
 
 
 @pytest.mark.parametrize("create_pr", [False, True])
-def test_a_publisher_that_is_killed_anywhere_is_gone_on_with(quick, made, tmp_path, create_pr):
-    published(made[0], include_data=True)
+def test_a_publisher_that_is_killed_anywhere_is_gone_on_with(in_parts, versions, tmp_path, create_pr):
+    published(versions[0], include_data=True)
     seen = []
-    quick.on_move(lambda _repo, tree: seen.append(whole(tree)))
+    in_parts.on_move(lambda _repo, tree: seen.append(whole(tree)))
     points = [point for point in PUBLISH_POINTS if create_pr or point in ("publish.uploaded", "publish.moved", "publish.tagged")]
     points = [point for point in points if not create_pr or point not in ("publish.staged", "publish.moved", "publish.tagged")]
     for point in points:
-        command = [sys.executable, "-m", "pipelines.cli", "publish", str(made[1]), "--repo", REPO, "--include-data"]
+        command = [sys.executable, "-m", "pipelines.cli", "publish", str(versions[1]), "--repo", REPO, "--include-data"]
         command += ["--create-pr"] if create_pr else []
-        environment = {**os.environ, **quick.environment(), "SHARDMILL_FAULT": f"{point}=kill"}
+        environment = {**os.environ, **in_parts.environment(), "SHARDMILL_FAULT": f"{point}=kill"}
         killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert killed.returncode == -signal.SIGKILL, (point, killed.stderr)
-    done = published(made[1], include_data=True, create_pr=create_pr)
-    repo = quick.repo(REPO)
-    assert max(quick.uploads.values()) == 1
+    done = published(versions[1], include_data=True, create_pr=create_pr)
+    repo = in_parts.repo(REPO)
+    assert max(in_parts.uploads.values()) == 1
     if create_pr:
         assert len(repo.pulls) == 1
         assert whole(repo.tree(f"refs/pr/{done.pull.number}")) == "v2"
