@@ -18,27 +18,27 @@ from pipelines.config_validate import Model, Problems, build, check_keys, found_
 from pipelines.config_yaml import Items, Place, Scalar, Table, Tree, find, parse
 from pipelines.errors import ConfigError, shown
 from pipelines.settings import (
-    CLUSTERS,
-    ClusterConfig,
     ExecutionConfig,
-    InlineCluster,
     InputConfig,
-    LocalCluster,
     OutputConfig,
     PipelineConfig,
     PipelineName,
-    RayCluster,
     history_problems,
     learning_problems,
     name_problems,
     section_problems,
 )
+from pipelines.settings_cluster import CLUSTERS, ClusterConfig, InlineCluster, LocalCluster, RayCluster
+from pipelines.settings_ingest import IngestConfig
 from pipelines.settings_publish import PublishConfig, publish_problems
+from pipelines.settings_schedule import ScheduleConfig
 from pipelines.settings_section import Problem, Section, path_text
+from pipelines.settings_submit import SubmitConfig
 
 __all__ = [
     "ClusterConfig",
     "ExecutionConfig",
+    "IngestConfig",
     "InlineCluster",
     "InputConfig",
     "LocalCluster",
@@ -46,14 +46,13 @@ __all__ = [
     "PipelineConfig",
     "PublishConfig",
     "RayCluster",
+    "ScheduleConfig",
+    "SubmitConfig",
     "json_schema",
     "load",
 ]
 
 KEYS = tuple(name for name, info in PipelineConfig.model_fields.items() if not info.exclude)
-LATER_KEYS = {
-    "schedule": "start `shardmill run` from cron until then",
-}
 
 
 class _Named(Section):
@@ -122,7 +121,6 @@ class _Reader:
             ConfigError: There are problems.
         """
         check_keys(self.root, KEYS, "", self.problems)
-        self._refuse_later_keys()
         name = self._name()
         source, target = self._section("input", InputConfig), self._section("output", OutputConfig)
         execution = self._section("execution", ExecutionConfig, default=ExecutionConfig())
@@ -130,6 +128,9 @@ class _Reader:
         operators = self._operators()
         history = self._history()
         publish = None if self._is_absent("publish") else self._section("publish", PublishConfig)
+        ingest = self._section("ingest", IngestConfig, default=IngestConfig())
+        schedule = None if self._is_absent("schedule") else self._section("schedule", ScheduleConfig)
+        submit = self._section("submit", SubmitConfig, default=SubmitConfig())
         problems = [
             *section_problems(source, target, cluster),
             *history_problems(history, operators, cluster),
@@ -144,6 +145,8 @@ class _Reader:
         assert target is not None
         assert execution is not None
         assert cluster is not None
+        assert ingest is not None
+        assert submit is not None
         return PipelineConfig(
             name=name,
             input=source,
@@ -153,6 +156,9 @@ class _Reader:
             execution=execution,
             cluster=cluster,
             publish=publish,
+            ingest=ingest,
+            schedule=schedule,
+            submit=submit,
             folder=self.folder,
         )
 
@@ -163,11 +169,6 @@ class _Reader:
     def _note_missing(self, key: str) -> None:
         if key not in self.meant:  # a misspelt key is one problem, not two
             self.problems.add(self.root.place, missing_key(key, PipelineConfig.model_fields[key], ""))
-
-    def _refuse_later_keys(self) -> None:
-        for key, until_then in LATER_KEYS.items():
-            if not self._is_absent(key):
-                self.problems.add(self.root.key_places[key], f"{key}: not yet in this build; remove the key ({until_then})")
 
     def _is_absent(self, key: str) -> bool:
         entry = self.root.entries.get(key)

@@ -11,8 +11,12 @@ from typing import Any
 
 from operators.base import Operator
 from pipelines.config_operators import CUSTOM_TYPE, built_in
-from pipelines.settings import ExecutionConfig, InlineCluster, InputConfig, LocalCluster, OutputConfig, PipelineConfig, RayCluster
+from pipelines.settings import ExecutionConfig, InputConfig, OutputConfig, PipelineConfig
+from pipelines.settings_cluster import InlineCluster, LocalCluster, RayCluster
+from pipelines.settings_ingest import IngestConfig
 from pipelines.settings_publish import PublishConfig
+from pipelines.settings_schedule import ScheduleConfig
+from pipelines.settings_submit import SubmitConfig
 
 # `${NAME}` may stand for any scalar; an editor that underlined it would be wrong.
 _REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_]"}
@@ -22,16 +26,22 @@ _SCALARS = ("integer", "number", "boolean")
 def json_schema() -> dict[str, Any]:
     """The JSON schema (2020-12) of a pipeline file: every key and operator with its description, and nothing else allowed."""
     fields = PipelineConfig.model_fields
-    sections = {"input": InputConfig, "output": OutputConfig, "execution": ExecutionConfig, "publish": PublishConfig}
+    optional = {
+        "execution": ExecutionConfig,
+        "publish": PublishConfig,
+        "ingest": IngestConfig,
+        "schedule": ScheduleConfig,
+        "submit": SubmitConfig,
+    }
+    sections = {"input": InputConfig, "output": OutputConfig, **optional}
     declared = PipelineConfig.model_json_schema()["properties"]
     properties: dict[str, Any] = {key: declared[key] for key in ("name", "history")}
     properties |= {key: _model_schema(model) | {"description": fields[key].description} for key, model in sections.items()}
     properties["input"]["properties"]["uri"] = _one_or_many(properties["input"]["properties"]["uri"])
-    for key in ("execution", "publish"):
+    for key in optional:
         properties[key] = _or_null(properties[key])
     properties["operators"] = _operators_schema(fields["operators"].description)
     properties["cluster"] = _cluster_schema(fields["cluster"].description)
-    properties["schedule"] = {"type": "null", "description": fields["schedule"].description}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "shardmill pipeline",

@@ -17,8 +17,12 @@ from pipelines.config_places import is_pattern, local_path, reads_own_output, sc
 from pipelines.config_sizes import PATTERN, parse_size, show_size
 from pipelines.errors import shown
 from pipelines.redaction import redact, redact_settings, secret_paths, variable_for
+from pipelines.settings_cluster import ClusterConfig, InlineCluster, LocalCluster, RayCluster
+from pipelines.settings_ingest import IngestConfig
 from pipelines.settings_publish import PublishConfig, publish_problems
+from pipelines.settings_schedule import ScheduleConfig
 from pipelines.settings_section import Problem, Section, path_text
+from pipelines.settings_submit import SubmitConfig
 
 KIB, MIB = 1024, 1024**2
 MIN_SHARD_BYTES = KIB
@@ -223,35 +227,6 @@ class ExecutionConfig(Section):
             yield Problem(("batch_bytes",), message)
 
 
-class LocalCluster(Section):
-    """Ray on this machine."""
-
-    type: Literal["local"] = "local"
-    num_cpus: int | None = Field(default=None, ge=1, le=4096, description="Cores to use; null: all of them.")
-
-
-class RayCluster(Section):
-    """A Ray cluster that is already there."""
-
-    type: Literal["ray"] = "ray"
-    address: str = Field(
-        default="auto",
-        min_length=1,
-        description="Address of the cluster; auto: the one that this machine is part of.",
-        examples=["auto", "ray://head:10001", "10.0.0.1:6379"],
-    )
-
-
-class InlineCluster(Section):
-    """No Ray: everything in this process, one unit after the other."""
-
-    type: Literal["inline"] = "inline"
-
-
-ClusterConfig = Annotated[LocalCluster | RayCluster | InlineCluster, Field(discriminator="type")]
-CLUSTERS: dict[str, type[LocalCluster | RayCluster | InlineCluster]] = {"local": LocalCluster, "ray": RayCluster, "inline": InlineCluster}
-
-
 class PipelineConfig(BaseModel):
     """A whole pipeline, checked: every operator has its name, and the sections fit each other."""
 
@@ -275,7 +250,11 @@ class PipelineConfig(BaseModel):
         description="Where a finished version is published: a dataset repo on the Hugging Face Hub. null: nowhere.",
         examples=[{"repo_id": "org/quickstart"}],
     )
-    schedule: None = Field(default=None, description="Not yet in this build.")
+    ingest: IngestConfig = Field(default_factory=IngestConfig, description="What `ingest` does with input files that changed or vanished.")
+    schedule: ScheduleConfig | None = Field(
+        default=None, description="When `schedule` ingests; null: never.", examples=[{"cron": "0 3 * * *", "timezone": "Europe/Berlin"}]
+    )
+    submit: SubmitConfig = Field(default_factory=SubmitConfig, description="How `submit` hands the run to a cluster, by kind of cluster.")
     folder: Path = Field(default=Path(), exclude=True, repr=False)
 
     @model_validator(mode="after")
