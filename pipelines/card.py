@@ -63,9 +63,10 @@ def joined(sections: Iterable[Iterator[str]]) -> str:
 
 
 def data_globs(manifest: Mapping[str, Any]) -> list[str]:
-    """The patterns of a version's shards: what a takedown left of those of several plans, or all that one run made."""
-    if "takedown" in manifest:
-        return list(manifest["takedown"]["data_files"])
+    """The patterns of a version's shards: those that a takedown left, those of all versions that it was grown from, or those of one run."""
+    for key in ("takedown", "ingest"):
+        if key in manifest:
+            return list(manifest[key]["data_files"])
     return [data_glob(manifest["version"], manifest["run_id"])]
 
 
