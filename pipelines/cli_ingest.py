@@ -61,9 +61,8 @@ def _ingest(config: PipelineConfig, *, backfill: bool, as_json: bool, quiet: boo
     with terminable(), watching(quiet=quiet) as watch:
         result = take_in(config, backfill=backfill, watch=watch)
     _tell(config, result, as_json=as_json)
-    if result.manifest is not None:
-        with terminable():
-            publish_result(config, result.manifest["version"])
+    with terminable():
+        publish_result(config, result.manifest["version"])
     return result.is_new
 
 
@@ -72,9 +71,7 @@ def _tell(config: PipelineConfig, result: IngestResult, *, as_json: bool) -> Non
 
     manifest = result.manifest
     if as_json:
-        write_json(result.found.to_json() if manifest is None or not result.is_new else manifest)
-    elif manifest is None:
-        click.echo(f"{config.name}: no file is there, and none was ever taken in: nothing to do")
+        write_json(manifest if result.is_new else {"version": manifest["version"], **result.found.to_json()})
     elif not result.is_new:
         click.echo(f"{config.name}: nothing is new since {manifest['version']} ({result.found.known:,} files are known)")
     else:

@@ -3,6 +3,7 @@
 ShardmillError                 exit status 1 unless said otherwise
 ├── ConfigError                2  the pipeline file or the command's words; carries every problem found
 ├── InputError                    the input cannot be used: missing, unreadable, changed
+│   ├── NoFiles                   no file is where the input should be
 │   └── InputChanged              an input is not the object that the inventory listed
 ├── StorageError                  a store refused or failed
 │   ├── NotFound                  there is no such object
@@ -62,6 +63,10 @@ class ConfigError(ShardmillError):
 
 class InputError(ShardmillError):
     """The input cannot be used as it is."""
+
+
+class NoFiles(InputError):
+    """No file is where the input should be."""
 
 
 class InputChanged(InputError):

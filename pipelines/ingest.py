@@ -9,6 +9,7 @@ again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -17,13 +18,14 @@ from cluster.tasks import Executor
 from operators.base import LearningOperator, Operator
 from pipelines.arrivals import MAX_EXAMPLES, Arrivals, arrivals
 from pipelines.config import PipelineConfig
-from pipelines.errors import ConfigError, InputError, VersionConflict, shown
+from pipelines.documents import Listed
+from pipelines.errors import ConfigError, InputError, NoFiles, VersionConflict, shown
 from pipelines.exchange import Limits
 from pipelines.growth import ANEW, Growth
 from pipelines.history import generations_of
 from pipelines.history_planning import group_operators, history_store
 from pipelines.inventory import Inventory, take_inventory
-from pipelines.lineage import FILES, Lineage
+from pipelines.lineage import FILES, Lineage, content_digest
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import Silent, Watch
 from pipelines.recall import read_generations
@@ -45,12 +47,12 @@ class IngestResult:
     """How an ingestion ended.
 
     Attributes:
-        manifest: Of the current version; None if there was nothing to take in, ever.
+        manifest: Of the current version.
         is_new: Whether the ingestion made it.
         found: What the listing had that was new, changed or gone.
     """
 
-    manifest: Mapping[str, Any] | None
+    manifest: Mapping[str, Any]
     is_new: bool
     found: Arrivals
 
@@ -94,8 +96,14 @@ def whats_new(config: PipelineConfig) -> Arrivals:
 
 def found_in(config: PipelineConfig, lineage: Lineage | None) -> Arrivals:
     """The input as it is listed now, compared with what the versions have taken in."""
-    listed = Sources(config.input.storage_options).find(config.input.uri)
-    return arrivals(listed, FILES.empty_table() if lineage is None else lineage.files())
+    sources = Sources(config.input.storage_options)
+    if lineage is None:
+        return arrivals(sources.find(config.input.uri), FILES.empty_table())
+    listed: dict[str, Listed] = {}
+    for pattern in config.input.uri:
+        with suppress(NoFiles):  # its files have vanished, which is for the policy
+            listed |= {file.uri: file for file in sources.find([pattern])}
+    return arrivals([listed[uri] for uri in sorted(listed)], lineage.files())
 
 
 def growing(config: PipelineConfig, store: Store) -> PipelineConfig:
@@ -144,8 +152,6 @@ class Ingestion:
             if not found.new:
                 return IngestResult(before.newest, is_new=False, found=found)
             self._check_alike(config, before)
-        elif before is None and not found.new:
-            return IngestResult(None, is_new=False, found=found)
         else:
             config = self.config
         growth = Growth(None if anew else before, None if before is None else before.sha256, found, self._policies, self.tick)
@@ -169,7 +175,7 @@ class Ingestion:
         take = partial(take_inventory, only=growth.found.new, like=growth.lineage.schema)
         prepared = prepare(config, self.started, take=take)
         _check_ids(config, growth.lineage.schema, prepared.inventory)
-        added = replace(prepared.ingredients, base=growth.parent)
+        added = replace(prepared.ingredients, base=content_digest(growth.lineage.newest))
         return replace(prepared, ingredients=added, own_runs=frozenset(growth.lineage.runs))
 
     # --- what is not new
@@ -257,7 +263,7 @@ class Ingestion:
         manifest = before.newest
         inventory = before.inventory(manifest)
         prepared = prepare(config, self.started, take=lambda *_, **__: inventory)
-        base = manifest["parents"][0] if len(before.manifests) > 1 else None
+        base = content_digest(before.manifests[1]) if len(before.manifests) > 1 else None
         had = manifest["input"].get("history", {}).get("generations", ())
         return replace(prepared, ingredients=replace(prepared.ingredients, base=base), pinned=tuple(had))
 

@@ -14,7 +14,9 @@ from typing import Any, Final, Self
 import orjson
 import pyarrow as pa
 
+from pipelines.commit import digest
 from pipelines.errors import InputError, NotFound
+from pipelines.fingerprint import fingerprint
 from pipelines.inventory import Inventory
 from pipelines.storage import Store
 from pipelines.version import MANIFEST, current_manifest
@@ -102,6 +104,11 @@ class Lineage:
 def runs_of(manifest: Mapping[str, Any]) -> list[str]:
     """The runs that a version accounts for: its own; after a takedown, those of all shards that it went on from."""
     return list(manifest.get("takedown", {}).get("runs", [manifest["run_id"]]))
+
+
+def content_digest(manifest: Mapping[str, Any]) -> str:
+    """Identity of what a version holds, whenever and wherever it was made."""
+    return digest("version", fingerprint(manifest["fingerprints"]), manifest["tables"]["shards"]["sha256"])
 
 
 def base_of(manifest: Mapping[str, Any]) -> str | None:

@@ -119,7 +119,7 @@ class Ingredients:
         made_id: True if the input has no id column and reading makes one.
         history: What earlier runs left, as it was when the run was planned.
         taken_out: Documents that were taken out of the output, if there are any: the run leaves them out.
-        base: SHA-256 of the manifest of the version that this one adds its shards to, if it does.
+        base: Digest of the version that this one adds its shards to, if it does.
     """
 
     config: PipelineConfig
