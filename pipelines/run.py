@@ -40,6 +40,7 @@ from pipelines.progress import KINDS, Silent, Watch
 from pipelines.redaction import redact_uri
 from pipelines.report import report
 from pipelines.results import Packed, Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
+from pipelines.run_metrics import RunMetrics
 from pipelines.stages import Budget, Stages
 from pipelines.storage import Store, open_store
 from pipelines.token_counts import prove_tokens
@@ -131,8 +132,9 @@ def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None
         describe = seen.describe if isinstance(seen, Silent) else str
         with Lease(store, describe) as lease:
             check_tombstones(store, tombstones)
-            engine = Engine(config, prepared, plan, store, lease, seen, limits or Limits(), limit)
-            return RunResult(engine.run(started()), was_finished=False)
+            with RunMetrics(started().metrics, config.name, run_id(plan), seen.note) as metrics:
+                engine = Engine(config, prepared, plan, store, lease, seen, metrics, limits or Limits(), limit)
+                return RunResult(engine.run(started()), was_finished=False)
 
 
 def already(store: Store, plan: Plan) -> dict[str, Any] | None:
@@ -168,6 +170,7 @@ class Engine:
         store: Store,
         lease: Lease,
         watch: Watch,
+        metrics: RunMetrics,
         limits: Limits,
         limit: int | None,
     ) -> None:
@@ -179,6 +182,7 @@ class Engine:
         self._store = store
         self._lease = lease
         self._watch = watch
+        self._metrics = metrics
         self._limits = limits
         self._limit = limit
         self._budget = self._new_budget()
@@ -190,6 +194,7 @@ class Engine:
         if done is None or not has_left_keys:
             self._announce()
             driver = Driver(executor, self._lease, self._place(), self._on_record)
+            self._metrics.follow(driver.tally)
             stages = self._stages(driver)
             done = self._make_version(driver, stages) if done is None else done
             if not has_left_keys:
@@ -233,14 +238,20 @@ class Engine:
         for work in done:
             self._budget.count(log.record(work.key))
         self._watch.phase(self._title(log, works), works, len(done))
+        self._metrics.phase(self._stage_number(log), len(self._plan.stages), works, len(done))
         driver.complete(log, works)
 
     def _title(self, log: CommitLog, works: Sequence[Work]) -> str:
         kind = KINDS.get(works[0].kind, works[0].kind) if works else "units"
-        numbers = [number for number, stage in enumerate(self._plan.stages, 1) if stage.fingerprint == log.stage]
-        return f"stage {numbers[0]} of {len(self._plan.stages)}, {kind}" if numbers else kind
+        number = self._stage_number(log)
+        return f"stage {number} of {len(self._plan.stages)}, {kind}" if number else kind
+
+    def _stage_number(self, log: CommitLog) -> int:
+        """Which stage a log belongs to, from 1; 0 for what comes after all stages."""
+        return next((number for number, stage in enumerate(self._plan.stages, 1) if stage.fingerprint == log.stage), 0)
 
     def _on_record(self, record: Record, work: Work) -> None:
+        self._metrics.record(record, work)
         self._budget.count(record)
         self._watch.record(record, work)
 
