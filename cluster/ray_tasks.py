@@ -20,6 +20,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from cluster.metrics import Metrics, ray_metrics
 from cluster.tasks import Done, Executor, Loss
 
 
@@ -68,6 +69,11 @@ class RayExecutor(Executor):
         while self._tokens and time.monotonic() < deadline:
             self.wait(1.0)
         self._tokens.clear()
+
+    @property
+    def metrics(self) -> Metrics:
+        """Ray's agent on the driver's node, for Prometheus."""
+        return ray_metrics()
 
 
 def _call(function: Callable[[Any], Any], argument: Any) -> Any:

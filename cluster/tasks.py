@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from cluster.metrics import NO_METRICS, Metrics
+
 
 class Loss(StrEnum):
     """Why a task gave no answer."""
@@ -49,6 +51,11 @@ class Executor(ABC):
     @abstractmethod
     def cancel(self) -> None:
         """Give up all tasks under way."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Where the driver's metrics go; nowhere, unless this kind of executor has a place for them."""
+        return NO_METRICS
 
 
 class InlineExecutor(Executor):

@@ -30,7 +30,7 @@ from pipelines.prepare import Prepared, prepare
 from pipelines.progress import Silent, Watch
 from pipelines.recall import read_generations
 from pipelines.redaction import redact_uri
-from pipelines.run import Run, already, executor_for
+from pipelines.run import Run, already, executor_for, tidy
 from pipelines.settings import history_problems
 from pipelines.storage import Sources, Store, open_store
 
@@ -150,6 +150,7 @@ class Ingestion:
             config = with_learned(self.config, before)
             self._leave(before)
             if not found.new:
+                tidy(self.store, config, before.newest["fingerprints"])
                 return IngestResult(before.newest, is_new=False, found=found)
             self._check_alike(config, before)
         else:

@@ -41,6 +41,7 @@ from pipelines.progress import KINDS, Silent, Watch
 from pipelines.redaction import redact_uri
 from pipelines.report import report
 from pipelines.results import Packed, Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
+from pipelines.run_metrics import RunMetrics
 from pipelines.run_units import SPLITS, current_units, read_splits
 from pipelines.stages import Budget, Stages
 from pipelines.storage import Store, open_store
@@ -159,14 +160,15 @@ class Run:
             self.growth.check_schema(plan.output_schema)
         done = already(self.store, plan)
         if done is not None and has_left(self.config, self.store, plan):
-            _tidy(self.store, self.config, plan)
+            tidy(self.store, self.config, plan.fingerprints)
             return RunResult(done, was_finished=True)
         describe = self.watch.describe if isinstance(self.watch, Silent) else str
         with Lease(self.store, describe) as lease:
             check_tombstones(self.store, tombstones)
             if self.growth is not None and done is None:
                 self.growth.check_current(self.store)
-            return RunResult(Engine(self, prepared, plan, lease).run(self.started()), was_finished=False)
+            with RunMetrics(self.started().metrics, self.config.name, run_id(plan), self.watch.note) as metrics:
+                return RunResult(Engine(self, prepared, plan, lease, metrics).run(self.started()), was_finished=False)
 
 
 def already(store: Store, plan: Plan) -> dict[str, Any] | None:
@@ -175,13 +177,13 @@ def already(store: Store, plan: Plan) -> dict[str, Any] | None:
     return found[0] if found is not None and found[0].get("fingerprints") == dict(plan.fingerprints) else None
 
 
-def _tidy(store: Store, config: PipelineConfig, plan: Plan) -> None:
+def tidy(store: Store, config: PipelineConfig, fingerprints: Mapping[str, str]) -> None:
     """Remove what a finished version's run left because it died before it swept, or because intermediates were wanted then.
 
     Another run that is at work will do so itself.
     """
     before = latest_plan(store)
-    was_kept = before is not None and before["fingerprints"] == dict(plan.fingerprints) and before["keep_intermediates"] == "latest"
+    was_kept = before is not None and before["fingerprints"] == dict(fingerprints) and before["keep_intermediates"] == "latest"
     unwanted = was_kept and config.execution.keep_intermediates == "none"
     if not unwanted and not was_cut_short(store):
         return
@@ -194,7 +196,7 @@ def _tidy(store: Store, config: PipelineConfig, plan: Plan) -> None:
 class Engine:
     """The steps of one run under its lease."""
 
-    def __init__(self, run: Run, prepared: Prepared, plan: Plan, lease: Lease) -> None:
+    def __init__(self, run: Run, prepared: Prepared, plan: Plan, lease: Lease, metrics: RunMetrics) -> None:
         self._config = run.config
         self._inventory = prepared.inventory
         self._ingredients = prepared.ingredients
@@ -203,6 +205,7 @@ class Engine:
         self._store = run.store
         self._lease = lease
         self._watch = run.watch
+        self._metrics = metrics
         self._limits = run.limits
         self._limit = run.limit
         self._growth = run.growth
@@ -215,6 +218,7 @@ class Engine:
         if done is None or not has_left_keys:
             self._announce()
             driver = Driver(executor, self._lease, self._place(), self._on_record)
+            self._metrics.follow(driver.tally)
             stages = self._stages(driver)
             done = self._make_version(driver, stages) if done is None else done
             if not has_left_keys:
@@ -258,14 +262,20 @@ class Engine:
         for work in done:
             self._budget.count(log.record(work.key))
         self._watch.phase(self._title(log, works), works, len(done))
+        self._metrics.phase(self._stage_number(log), len(self._plan.stages), works, len(done))
         driver.complete(log, works)
 
     def _title(self, log: CommitLog, works: Sequence[Work]) -> str:
         kind = KINDS.get(works[0].kind, works[0].kind) if works else "units"
-        numbers = [number for number, stage in enumerate(self._plan.stages, 1) if stage.fingerprint == log.stage]
-        return f"stage {numbers[0]} of {len(self._plan.stages)}, {kind}" if numbers else kind
+        number = self._stage_number(log)
+        return f"stage {number} of {len(self._plan.stages)}, {kind}" if number else kind
+
+    def _stage_number(self, log: CommitLog) -> int:
+        """Which stage a log belongs to, from 1; 0 for what comes after all stages."""
+        return next((number for number, stage in enumerate(self._plan.stages, 1) if stage.fingerprint == log.stage), 0)
 
     def _on_record(self, record: Record, work: Work) -> None:
+        self._metrics.record(record, work)
         self._budget.count(record)
         self._watch.record(record, work)
 
