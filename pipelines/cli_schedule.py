@@ -19,6 +19,7 @@ from pipelines.cli_authoring import json_option, pipeline_options
 from pipelines.cli_output import write_json, write_table
 from pipelines.cli_signals import terminable
 from pipelines.errors import ConfigError, LeaseHeld
+from pipelines.legible import counted
 
 if TYPE_CHECKING:
     from pipelines.config import PipelineConfig
@@ -169,7 +170,7 @@ def _ingesting(config: PipelineConfig, *, quiet: bool) -> Act:
         if not result.is_new:
             return Outcome("nothing_new", version)
         output = result.manifest["output"]
-        return Outcome("version", version, f"{output['rows']:,} documents in {output['shards']:,} shards")
+        return Outcome("version", version, f"{counted(output['rows'], 'document')} in {counted(output['shards'], 'shard')}")
 
     return act
 

@@ -28,6 +28,8 @@ PRESENT: Final = timedelta(minutes=10)
 FOLD: Final = timedelta(hours=3)
 """No clock is set back by more (a test looks at all zones); wall times this far behind may come once more."""
 MINUTE: Final = timedelta(minutes=1)
+ONE: Final = re.compile(r"\b(\w+)-\1/[0-9]+", re.IGNORECASE)
+"""A range of one number, with a step."""
 NAME_CHARS: Final = 27
 """Of the 52 characters that an id of a job may have; the rest is the instant and the digest."""
 
@@ -91,7 +93,8 @@ class Schedule:
 
     def _walls(self, begin: datetime) -> Iterator[datetime]:
         """Times of day that match, as a clock would show them that nobody ever sets."""
-        yield from CronSim(self.cron, begin)
+        # cronsim takes 13-13/2 for 13/2, which is 13 to the end.
+        yield from CronSim(ONE.sub(r"\1", self.cron), begin)
 
     def _instants(self, wall: datetime, zone: ZoneInfo) -> list[datetime]:
         """When a wall time ticks: never, once or twice, in order."""

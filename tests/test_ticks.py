@@ -64,29 +64,34 @@ def matches(cron, wall):
 
 @lru_cache(maxsize=1)
 def walk(zone, begin, days):
-    """Every minute later than `begin`: the instant, what the clock shows, what it showed a minute before, whether it comes again."""
-    info, instant, walked = ZoneInfo(zone), begin, []
+    """Every minute later than `begin`, by the minute that is shown: the instant, the wall time, whether it comes again; and gaps."""
+    info, instant, walked, gaps = ZoneInfo(zone), begin, {minute: [] for minute in range(60)}, []
     before = begin.astimezone(info).replace(tzinfo=None, fold=0)
     for _ in range(days * 1440):
         instant += MINUTE
         wall = instant.astimezone(info)
         shown = wall.replace(tzinfo=None, fold=0)
-        walked.append((instant, shown, before, wall.fold))
+        walked[shown.minute].append((instant, shown, wall.fold))
+        if shown - before > MINUTE:
+            gaps.append((instant, [before + MINUTE * number for number in range(1, (shown - before) // MINUTE)]))
         before = shown
-    return walked
+    return walked, gaps
 
 
 def reference(cron, zone, begin, days):
     """What cron does, a minute at a time."""
     by_the_clock = any(cron.split()[position].startswith("*") for position in (0, 1))
+    walked, gaps = walk(zone, begin, days)
     minutes, hours, *_ = parsed(cron)
-    for instant, shown, before, comes_again in walk(zone, begin, days):
-        if shown.minute in minutes and shown.hour in hours and date_matches(cron, shown.date()) and (by_the_clock or not comes_again):
-            yield instant
-        elif not by_the_clock and shown - before > MINUTE:
-            skipped = (before + MINUTE * number for number in range(1, (shown - before) // MINUTE))
-            if any(matches(cron, wall) for wall in skipped):
-                yield instant
+    found = set()
+    for minute in minutes:
+        for instant, shown, comes_again in walked[minute]:
+            if shown.hour in hours and date_matches(cron, shown.date()) and (by_the_clock or not comes_again):
+                found.add(instant)
+    for instant, skipped in gaps:
+        if not by_the_clock and any(matches(cron, wall) for wall in skipped):
+            found.add(instant)
+    return sorted(found)
 
 
 def instants(cron, zone, begin, until):
@@ -100,7 +105,7 @@ def instants(cron, zone, begin, until):
 def test_in_400_days_no_tick_is_missing_and_none_comes_twice(zone):
     """Daily, in the hour that changes, every so often, and by days: the ticks are those of the plain walk."""
     for cron in ("0 3 * * *", "30 2 * * *", "15 1,2 * * *", "*/20 2 * * *", "45 */6 * * *", "0 0 1,15 * 1", "7-59/13 0-3 * * 0"):
-        assert instants(cron, zone, BEGIN, BEGIN + timedelta(days=400)) == list(reference(cron, zone, BEGIN, 400)), cron
+        assert instants(cron, zone, BEGIN, BEGIN + timedelta(days=400)) == reference(cron, zone, BEGIN, 400), cron
 
 
 @pytest.mark.chaos
@@ -186,6 +191,7 @@ def windows(draw):
 @given(cron=crons, window=windows())
 @example(cron="* 3 * * *", window=("Australia/Lord_Howe", [datetime(2026, 10, 3, 15, tzinfo=UTC), datetime(2026, 10, 4, 15, tzinfo=UTC)]))
 @example(cron="* * * * *", window=("Europe/Berlin", [datetime(2026, 10, 24, 12, tzinfo=UTC), datetime(2026, 10, 25, 12, tzinfo=UTC)]))
+@example(cron="0 13-13/2 * * *", window=("UTC", [datetime(2026, 5, 5, tzinfo=UTC), datetime(2026, 5, 6, tzinfo=UTC)]))
 @example(cron="*/30 0 8 * *", window=("America/Santiago", [datetime(2026, 9, 5, 15, tzinfo=UTC), datetime(2026, 9, 8, 15, tzinfo=UTC)]))
 def test_the_ticks_of_any_window_are_those_of_the_plain_walk(cron, window):
     """Around every change of clocks, for any line: the same instants in the same order."""
