@@ -1,6 +1,6 @@
 """Kubernetes with KubeRay: a job is a RayJob, which brings a Ray cluster of its own and takes it down again.
 
-Owns what is asked of the API server, and what its answers mean for a job. Manifests are made in kuberay_manifests.py and kuberay_schedule.py.
+Owns what is asked of the API server, and what its answers mean for a job. Manifests: kuberay_manifests.py and kuberay_schedule.py.
 """
 
 from __future__ import annotations
