@@ -130,4 +130,6 @@ def _is_block(text: str) -> bool:
 
 
 def _comment(why: str, depth: int) -> Iterator[str]:
-    return (f"{'  ' * depth}# {line}".rstrip() for line in why.splitlines())
+    # What is no character to be read has no place in YAML, and here no meaning either.
+    lines = ("".join(char if char.isprintable() else " " for char in line) for line in why.splitlines())
+    return (f"{'  ' * depth}# {line}".rstrip() for line in lines)
