@@ -190,7 +190,7 @@ class KubeRay(Target):
             case 400 | 422:
                 remedy = "change what it names in `submit.kuberay` (`--dry` prints what is sent)"
             case _:
-                remedy = "try again: nothing is done twice"
+                remedy = "check that the cluster answers (`kubectl version`), and try again: nothing is done twice"
         return f"{message}; {remedy}"
 
 
