@@ -65,21 +65,33 @@ class KubeRay(Target):
             made += [first, *schedule[1:]]
         return documents_text(made)
 
+    def check(self, job: Job) -> str:
+        """Ask the cluster whether it would take all of it; nothing is made."""
+        documents = self._documents(job)
+        with self._api("make the job") as api:
+            for document in documents:
+                self._apply(api, document, dryRun="All")
+        made = ", ".join(f"{document['kind']} {document['metadata']['name']}" for document in documents)
+        return f"Kubernetes would take: {made}"
+
+    def prepare(self, job: Job) -> None:
+        """Bring the schedule up to date."""
+        schedule = schedule_documents(self._options, job, folder_files(self._options, job))
+        if schedule:
+            self._check_image()
+            with self._api("make the schedule") as api:
+                for document in schedule:
+                    self._apply(api, document)
+
     def submit(self, job: Job) -> bool:
         """Bring the schedule up to date, then make the job."""
-        if self._options["image"] is None:
-            raise TargetError(
-                "submit.kuberay.image: the image is not given; build one that holds shardmill and its dependencies "
-                "(docs/clusters.md, KubeRay), and name it"
-            )
+        self._check_image()
         files = folder_files(self._options, job)
-        schedule = schedule_documents(self._options, job, files)
         manifest = ray_job(self._options, job, files)
         name = manifest["metadata"]["name"]
         folder = None if files is None else config_map(self._options, name, labels(job, name), files)
+        self.prepare(job)
         with self._api("make the job") as api:
-            for document in schedule:
-                self._apply(api, document)
             return self._make(api, manifest, folder)
 
     def status(self, job_id: str) -> JobStatus:
@@ -115,6 +127,20 @@ class KubeRay(Target):
                     raise
                 return False  # it went meanwhile
             return True
+
+    def _documents(self, job: Job) -> list[dict[str, Any]]:
+        self._check_image()
+        files = folder_files(self._options, job)
+        name = object_name(job.id)
+        folder = [] if files is None else [config_map(self._options, name, labels(job, name), files)]
+        return [*folder, ray_job(self._options, job, files), *schedule_documents(self._options, job, files)]
+
+    def _check_image(self) -> None:
+        if self._options["image"] is None:
+            raise TargetError(
+                "submit.kuberay.image: the image is not given; build one that holds shardmill and its dependencies "
+                "(docs/clusters.md, KubeRay), and name it"
+            )
 
     def _make(self, api: Api, manifest: Mapping[str, Any], folder: Mapping[str, Any] | None) -> bool:
         name = manifest["metadata"]["name"]
@@ -159,8 +185,8 @@ class KubeRay(Target):
                 return None
             raise
 
-    def _apply(self, api: Api, document: Mapping[str, Any]) -> None:
-        api.apply(self._path(document["kind"], document["metadata"]["name"]), plain(document), MANAGER)
+    def _apply(self, api: Api, document: Mapping[str, Any], **query: str) -> None:
+        api.apply(self._path(document["kind"], document["metadata"]["name"]), plain(document), MANAGER, **query)
 
     def _path(self, kind: str, name: str | None = None) -> str:
         path = _PATHS[kind].format(self._options["namespace"])

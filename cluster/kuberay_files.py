@@ -1,12 +1,11 @@
 """The pipeline's folder on its way to Kubernetes: a ConfigMap that head and workers mount.
 
-Owns which files go, how a ConfigMap names them, and where they are found in a pod.
+Owns how a ConfigMap names the files that go along, and where they are found in a pod.
 """
 
 from __future__ import annotations
 
 import base64
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,24 +30,22 @@ class FolderFiles:
 
     @classmethod
     def of(cls, job: Job) -> FolderFiles:
-        """Read the folder of a job: everything but what is hidden, compiled, or an output of shardmill.
+        """Read what of a job's folder goes along.
 
         Raises:
             TargetError: It is larger than a ConfigMap may be, or cannot be read.
         """
         contents: dict[str, bytes] = {}
         total = 0
-        try:
-            for path in _files(job.folder):
-                relative = path.relative_to(job.folder).as_posix()
-                total += path.stat().st_size + len(relative)
+        for name in job.files:
+            path = job.folder / name
+            try:
+                total += path.stat().st_size + len(name)
                 if total > MAX_BYTES or len(contents) >= MAX_FILES:
-                    raise _too_large(job.folder, relative)
-                contents[relative] = path.read_bytes()
-        except OSError as error:
-            raise TargetError(f"{job.folder}: the pipeline's folder cannot be read: {error.strerror}: {error.filename}") from error
-        except UnicodeEncodeError as error:
-            raise TargetError(f"{job.folder}: the name of a file in it is no text; rename it") from error
+                    raise _too_large(job.folder, name)
+                contents[name] = path.read_bytes()
+            except OSError as error:
+                raise TargetError(f"{path}: it goes to the cluster, and cannot be read: {error.strerror}; make it readable") from error
         return cls(contents)
 
     def config_map_data(self) -> dict[str, dict[str, str]]:
@@ -64,8 +61,9 @@ class FolderFiles:
                 text[key] = content.decode()
             except UnicodeDecodeError:
                 binary[key] = base64.b64encode(content).decode()
-        if sum(map(len, (*text.values(), *binary.values()))) > MAX_BYTES:
-            raise _too_large(Path("the pipeline's folder"), next(iter(self.contents)))
+        written = {**text, **binary}
+        if sum(map(len, written.values())) > MAX_BYTES:
+            raise _too_large(Path("the pipeline's folder"), max(self.contents, key=lambda name: len(self.contents[name])))
         return {name: data for name, data in (("data", text), ("binaryData", binary)) if data}
 
     def volume(self, config_map: str) -> dict[str, Any]:
@@ -88,25 +86,9 @@ def mount() -> dict[str, Any]:
     return {"name": "pipeline", "mountPath": MOUNT, "subPath": _INSIDE, "readOnly": True}
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and _is_source(Path(parent, name)))
-        yield from (
-            Path(parent, name)
-            for name in sorted(names)
-            if not name.startswith(".") and not name.endswith(".pyc") and Path(parent, name).is_file()
-        )
-
-
-def _is_source(folder: Path) -> bool:
-    """Whether a folder is written by people: not compiled code, an environment, or an output of shardmill."""
-    made = folder.name in ("__pycache__", "node_modules", "_shardmill")
-    return not (made or (folder / "pyvenv.cfg").is_file() or (folder / "_shardmill").is_dir())
-
-
 def _too_large(folder: Path, at: str) -> TargetError:
     return TargetError(
-        f"{folder}: the pipeline's folder does not fit into a ConfigMap, which holds 1 MiB (reached at {at}); "
-        "keep only the pipeline file and its own modules there, or put the folder into the image and name it in "
+        f"{folder}: the pipeline's folder does not fit into a ConfigMap, which holds 1 MiB (at {at}); "
+        "put large files on the object store and name them by URL, or put the folder into the image and name it in "
         "`submit.kuberay.folder_in_image`, or upload it as a zip file and name that in `submit.kuberay.working_dir`"
     )

@@ -5,16 +5,13 @@ Owns both documents and the entrypoint. Knows nothing of schedules or of how man
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
-from pathlib import PurePosixPath
 from typing import Any, Final
 
-from cluster import kuberay_files
 from cluster.kuberay_files import FolderFiles
-from cluster.kuberay_pods import STOP_SECONDS, Pods, bounds
+from cluster.kuberay_pods import STOP_SECONDS, Pods, bounds, folder_in_pod
 from cluster.kubernetes_names import label_value, literal, object_name
 from cluster.target import Job
 from cluster.yaml_text import Noted, scalar
@@ -58,7 +55,7 @@ def ray_job(options: Mapping[str, Any], job: Job, files: FolderFiles | None) -> 
 def ray_job_spec(options: Mapping[str, Any], job: Job, pods: Pods) -> dict[str, Any]:
     """What a RayJob, or the template of one, says."""
     spec: dict[str, Any] = {
-        "entrypoint": Noted(entrypoint(options, job.arguments, job), "supervised: a driver that is killed is started again, and goes on"),
+        "entrypoint": Noted(entrypoint(options, job), "supervised: a driver that is killed is started again, and goes on"),
         "submissionMode": options["submission_mode"],
         "shutdownAfterJobFinishes": True,
         "ttlSecondsAfterFinished": options["ttl_seconds"],
@@ -75,22 +72,14 @@ def ray_job_spec(options: Mapping[str, Any], job: Job, pods: Pods) -> dict[str, 
     return spec | {"rayClusterSpec": _cluster(options, pods)}
 
 
-def entrypoint(options: Mapping[str, Any], arguments: Sequence[str], job: Job) -> str:
+def entrypoint(options: Mapping[str, Any], job: Job) -> str:
     """The command of the driver, as one line for a shell."""
-    command = ["shardmill", *placed(options, arguments, job)]
     supervisor = ["python", "-m", "cluster.supervise", "--restarts", str(options["restarts"]), "--grace", str(STOP_SECONDS)]
-    line = shlex.join([*supervisor, "--", *command])
+    words = [*supervisor, "--", "shardmill", *job.arguments]
+    folder = folder_in_pod(options)
+    line = shlex.join(words if folder is None else ["env", "-C", folder, *words])  # `cd` would need a shell of its own
     # Otherwise it becomes an argument of a container, which Kubernetes looks through for `$(NAME)`.
     return line if options["submission_mode"] == "HTTPMode" else literal(line)
-
-
-def placed(options: Mapping[str, Any], arguments: Sequence[str], job: Job) -> list[str]:
-    """The arguments with the pipeline's file where it is in a pod."""
-    position = next((number for number, word in enumerate(arguments) if number and os.path.isfile(job.folder / word)), None)  # noqa: PTH113  any word may be asked
-    if position is None or options["working_dir"] is not None:
-        return list(arguments)
-    folder = PurePosixPath(options["folder_in_image"] or kuberay_files.MOUNT)
-    return [*arguments[:position], str(folder / arguments[position]), *arguments[position + 1 :]]
 
 
 def _cluster(options: Mapping[str, Any], pods: Pods) -> dict[str, Any]:

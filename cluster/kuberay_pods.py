@@ -150,6 +150,9 @@ class Pods:
         if self.options["env_from"]:
             container["envFrom"] = [{"secretRef": {"name": name}} for name in self.options["env_from"]]
         container["securityContext"] = _CONTAINER_SECURITY
+        folder = folder_in_pod(self.options)
+        if folder is not None:
+            container["workingDir"] = folder
         if self.volume is not None:
             container["volumeMounts"] = [kuberay_files.mount()]
         return container
@@ -174,6 +177,13 @@ class Pods:
 
 
 _CONTAINER_SECURITY: Final[Mapping[str, Any]] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def folder_in_pod(options: Mapping[str, Any]) -> str | None:
+    """Where pods find the pipeline's folder; None: Ray fetches it, and runs what it runs there."""
+    if options["working_dir"] is not None:
+        return None
+    return str(options["folder_in_image"] or kuberay_files.MOUNT)
 
 
 def bounds(group: Mapping[str, Any]) -> tuple[int, int]:

@@ -6,12 +6,12 @@ that a tick that finds nothing new finds its job done already.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from cluster.kuberay_files import FolderFiles
-from cluster.kuberay_manifests import config_map, described, labels, placed, ray_job_spec
+from cluster.kuberay_manifests import config_map, described, labels, ray_job_spec
 from cluster.kuberay_pods import Pods
 from cluster.kubernetes_cron import kubernetes_cron, starting_deadline
 from cluster.kubernetes_names import MAX_SCHEDULE_NAME, literal, object_name
@@ -30,7 +30,7 @@ def schedule_documents(options: Mapping[str, Any], job: Job, files: FolderFiles 
     """Everything that a pipeline's schedule needs; nothing if it has none.
 
     Raises:
-        TargetError: Kubernetes cannot say when, or where the pipeline is cannot be known.
+        TargetError: Kubernetes cannot say when, or a pod of its own cannot find the pipeline.
     """
     schedule = options["schedule"]
     if schedule is None or options["cronjob"] == "none":
@@ -51,7 +51,7 @@ def schedule_documents(options: Mapping[str, Any], job: Job, files: FolderFiles 
 def _cron_job(options: Mapping[str, Any], job: Job, pods: Pods, name: str, account: str) -> dict[str, Any]:
     schedule = options["schedule"]
     cron = kubernetes_cron(schedule["cron"])
-    command = ["shardmill", *placed(options, _submission(job), job)]
+    command = ["shardmill", *_submission(job)]
     if options["working_dir"] is not None:
         raise TargetError(
             "submit.kuberay.working_dir: a CronJob's pod has no working directory of Ray; put the folder into the image and name it in "
@@ -79,7 +79,7 @@ def _cron_job(options: Mapping[str, Any], job: Job, pods: Pods, name: str, accou
 
 def _ray_cron_job(options: Mapping[str, Any], job: Job, pods: Pods, name: str) -> dict[str, Any]:
     schedule = options["schedule"]
-    ingestion = Job(job.id, job.name, tuple(_ingestion(job)), job.folder, job.environment, job.secrets)
+    ingestion = replace(job, arguments=("ingest", *job.arguments[1:]))
     spec = {
         "schedule": kubernetes_cron(schedule["cron"]),
         "timeZone": schedule["timezone"],
@@ -106,26 +106,5 @@ def _rights(options: Mapping[str, Any], own: Mapping[str, str], name: str) -> It
 
 def _submission(job: Job) -> list[str]:
     """The command's arguments in the pod: the same file and settings; the job has no schedule, which is there already."""
-    return ["submit", _file(job), "--to", "kuberay", "--ingest", *_settings(job.arguments), "--set", "schedule=null"]
-
-
-def _ingestion(job: Job) -> list[str]:
-    return ["ingest", _file(job), *_settings(job.arguments)]
-
-
-def _file(job: Job) -> str:
-    for word in job.arguments[1:]:
-        if os.path.isfile(job.folder / word):  # noqa: PTH113  any word may be asked
-            return word
-    raise TargetError(f"{job.id}: none of its arguments names a file in {job.folder}; a schedule needs the pipeline's file")
-
-
-def _settings(arguments: Sequence[str]) -> list[str]:
-    """The `--set KEY=VALUE` among them."""
-    found: list[str] = []
-    for number, word in enumerate(arguments):
-        if word == "--set" and number + 1 < len(arguments):
-            found += ["--set", arguments[number + 1]]
-        elif word.startswith("--set="):
-            found.append(word)
-    return found
+    file, *settings = job.arguments[1:]
+    return ["submit", file, "--to", "kuberay", "--ingest", *settings, "--set", "schedule=null"]

@@ -67,9 +67,9 @@ class Api:
         """Make an object; `Refused` with status 409 if there is one of this name."""
         return self._json("POST", path, {}, content, "application/json")
 
-    def apply(self, path: str, content: Mapping[str, Any], manager: str) -> dict[str, Any]:
+    def apply(self, path: str, content: Mapping[str, Any], manager: str, **query: str) -> dict[str, Any]:
         """Make an object, or bring it up to date; what others have set in it stays."""
-        return self._json("PATCH", path, {"fieldManager": manager, "force": "true"}, content, "application/apply-patch+yaml")
+        return self._json("PATCH", path, {"fieldManager": manager, "force": "true", **query}, content, "application/apply-patch+yaml")
 
     def delete(self, path: str) -> dict[str, Any]:
         """Have an object deleted, and what it owns in the background."""

@@ -36,7 +36,8 @@ def folder(path: Path, files: Mapping[str, str | bytes] = MappingProxyType({})) 
 def job(path: Path, job_id: str = "crawl-0123abcd", *arguments: str, **more: Any) -> Job:
     """A job over that folder."""
     words = arguments or ("run", "crawl.yaml", "--set", "cluster.type=ray", "--set", "cluster.address=auto")
-    return Job(job_id, "crawl", words, path, **more)
+    files = tuple(sorted(found.relative_to(path).as_posix() for found in path.rglob("*") if found.is_file()))
+    return Job(job_id, "crawl", words, path, **{"files": files, **more})
 
 
 def expanded(text: str, variables: dict[str, str]) -> str:

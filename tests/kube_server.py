@@ -18,7 +18,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 import kube_schemas
 
-REASONS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "AlreadyExists", 422: "Invalid", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
+REASONS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    409: "AlreadyExists",
+    422: "Invalid",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+}
 
 
 @dataclass
@@ -33,9 +43,12 @@ class Kubernetes:
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     failures: list[int] = field(default_factory=list)
     namespaces: set[str] = field(default_factory=lambda: {"default", "corpora"})
-    kinds: set[str] = field(default_factory=lambda: {"configmaps", "serviceaccounts", "roles", "rolebindings", "cronjobs", "rayjobs", "raycronjobs"})
+    kinds: set[str] = field(
+        default_factory=lambda: {"configmaps", "serviceaccounts", "roles", "rolebindings", "cronjobs", "rayjobs", "raycronjobs"}
+    )
     token: str | None = None
     deletes_slowly: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def kind(self, plural: str) -> dict[str, dict[str, Any]]:
         """Objects by name."""
@@ -66,7 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.cluster.requests.append((self.command, parts.path))
         try:
-            status, answer = self._answer(parts.path, query, body)
+            with self.cluster.lock:
+                status, answer = self._answer(parts.path, query, body)
         except _Refuse as refusal:
             status = refusal.args[0]
             answer = {"kind": "Status", "status": "Failure", "code": status, "reason": REASONS[status], "message": refusal.args[1]}
@@ -86,7 +100,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refuse(cluster.failures.pop(0), "etcdserver: leader changed")
         namespace, plural, name, *rest = [*path.partition("/namespaces/")[2].split("/"), "", ""][:4]
         if (self.command, plural) in cluster.forbidden:
-            raise _Refuse(403, f'{plural} is forbidden: User "me" cannot {self.command.lower()} resource "{plural}" in the namespace "{namespace}"')
+            raise _Refuse(
+                403, f'{plural} is forbidden: User "me" cannot {self.command.lower()} resource "{plural}" in the namespace "{namespace}"'
+            )
         if plural == "pods":
             return self._pods(name, query) if not rest[0] else (200, self._log(name, query))
         if plural not in cluster.kinds:
@@ -118,11 +134,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _patch(self, path, plural, name, document, query):
         assert self.headers["Content-Type"] == "application/apply-patch+yaml"
+        dry = query.pop("dryRun", None) == "All"
         assert query == {"fieldManager": "shardmill", "force": "true"}
         assert document["metadata"]["name"] == name
         status = 200 if path in self.cluster.objects else 201
         document["metadata"]["uid"] = str(uuid.uuid4())
-        self.cluster.objects[path] = document
+        if not dry:
+            self.cluster.objects[path] = document
         return status, document
 
     def _delete(self, path, plural, name, document, query):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import replace
 
 import kube_made
 import kube_schemas
@@ -111,12 +112,7 @@ def test_it_is_the_same_every_time(made):
 
 
 def test_the_driver_and_every_worker_find_the_pipelines_folder(made):
-    """The files of the folder stand in head, workers and the schedule's pod under their own paths, and the command names one of them."""
-    (made / ".git").mkdir()
-    (made / ".git" / "config").write_text("x")
-    (made / ".env").write_text("SECRET=1")
-    (made / "out" / "_shardmill").mkdir(parents=True)
-    (made / "out" / "manifest.json").write_text("{}")
+    """The files of the folder stand in head, workers and the schedule's pod under their own paths, and the command runs there."""
     documents = rendered(kube_made.options(DAILY), kube_made.job(made))
     of_job, of_schedule = by_kind(documents, "ConfigMap")
     (ray_job,), (cron,) = by_kind(documents, "RayJob"), by_kind(documents, "CronJob")
@@ -133,16 +129,16 @@ def test_the_driver_and_every_worker_find_the_pipelines_folder(made):
     pod = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert kube_made.mounted(of_schedule, pod) == expected
     (place,) = pod["containers"][0]["volumeMounts"]
-    assert f"{place['mountPath']}/crawl.yaml" in ray_job["spec"]["entrypoint"].split()
-    assert f"{place['mountPath']}/crawl.yaml" in pod["containers"][0]["command"]
+    assert ray_job["spec"]["entrypoint"].startswith(f"env -C {place['mountPath']} python -m cluster.supervise ")
+    assert pod["containers"][0]["workingDir"] == place["mountPath"]
 
 
 def test_a_folder_elsewhere_does_not_go_along(made):
-    """In the image the file is named where it is; in a working directory by its own name."""
+    """In the image the command runs where it is; in a working directory Ray sees to that."""
     (in_image,) = rendered(kube_made.options(folder_in_image="/opt/crawl"), kube_made.job(made))
-    assert "shardmill run /opt/crawl/crawl.yaml --set" in in_image["spec"]["entrypoint"]
+    assert in_image["spec"]["entrypoint"].startswith("env -C /opt/crawl python -m cluster.supervise ")
     (fetched,) = rendered(kube_made.options(working_dir="https://code/crawl.zip"), kube_made.job(made))
-    assert "shardmill run crawl.yaml --set" in fetched["spec"]["entrypoint"]
+    assert fetched["spec"]["entrypoint"].startswith("python -m cluster.supervise ")
     assert yaml.safe_load(fetched["spec"]["runtimeEnvYAML"]) == {"working_dir": "https://code/crawl.zip"}
     for document in (in_image, fetched):
         assert "volumes" not in document["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
@@ -175,7 +171,12 @@ def test_memory_is_bounded_and_pods_are_not_root(made):
     documents = rendered(kube_made.options(DAILY, **FULL), kube_made.job(made))
     (spec,), (cron,) = ([d["spec"] for d in by_kind(documents, kind)] for kind in ("RayJob", "CronJob"))
     cluster = spec["rayClusterSpec"]
-    holders = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"], cron["jobTemplate"]["spec"], {"template": spec["submitterPodTemplate"]}]
+    holders = [
+        cluster["headGroupSpec"],
+        *cluster["workerGroupSpecs"],
+        cron["jobTemplate"]["spec"],
+        {"template": spec["submitterPodTemplate"]},
+    ]
     for holder in holders:
         pod = holder["template"]["spec"]
         (container,) = pod["containers"]
@@ -201,7 +202,7 @@ def test_the_autoscaler_is_there_when_workers_may_come_and_go(made):
 
 def test_a_tick_submits_an_ingestion_without_a_schedule(made):
     """The CronJob's pod submits the same file with the same settings; its job does not bring the schedule up to date again."""
-    job = kube_made.job(made, "crawl-1", "run", "crawl.yaml", "--limit", "5", "--set", "output.uri=s3://x/a b", "--set=execution.seed=3")
+    job = kube_made.job(made, "crawl-1", "run", "crawl.yaml", "--set", "output.uri=s3://x/a b", "--set", "execution.seed=3")
     (cron,) = by_kind(rendered(kube_made.options(DAILY), job), "CronJob")
     spec = cron["spec"]
     assert (spec["schedule"], spec["timeZone"], spec["concurrencyPolicy"], spec["startingDeadlineSeconds"]) == (
@@ -212,11 +213,11 @@ def test_a_tick_submits_an_ingestion_without_a_schedule(made):
     )
     (container,) = spec["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert container["command"] == [
-        *("shardmill", "submit", "/shardmill/pipeline/crawl.yaml", "--to", "kuberay", "--ingest"),
-        *("--set", "output.uri=s3://x/a b", "--set=execution.seed=3", "--set", "schedule=null"),
+        *("shardmill", "submit", "crawl.yaml", "--to", "kuberay", "--ingest"),
+        *("--set", "output.uri=s3://x/a b", "--set", "execution.seed=3", "--set", "schedule=null"),
     ]
     (by_ray,) = by_kind(rendered(kube_made.options(DAILY, cronjob="ray"), job), "RayCronJob")
-    assert "shardmill ingest /shardmill/pipeline/crawl.yaml --set" in by_ray["spec"]["jobTemplate"]["entrypoint"]
+    assert "shardmill ingest crawl.yaml --set" in by_ray["spec"]["jobTemplate"]["entrypoint"]
     assert not by_kind(rendered(kube_made.options(DAILY, cronjob="none"), job), "CronJob")
 
 
@@ -246,7 +247,27 @@ def test_a_schedule_that_kubernetes_cannot_keep_is_refused(made):
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
-TRICKY = st.sampled_from(["no", "1e3", "0o17", "null", "~", "$(HOME)", "$$(A)", "$x", "a'b\"c", "- a", "#x", "k: v", "\u2028", "\ufeffa", "é\U0001f600", " ", "12:30"])
+TRICKY = st.sampled_from(
+    [
+        "no",
+        "1e3",
+        "0o17",
+        "null",
+        "~",
+        "$(HOME)",
+        "$$(A)",
+        "$x",
+        "a'b\"c",
+        "- a",
+        "#x",
+        "k: v",
+        "\u2028",
+        "\ufeffa",
+        "é\U0001f600",
+        " ",
+        "12:30",
+    ]
+)
 TEXTS = st.one_of(WORDS, TRICKY, st.lists(st.one_of(WORDS, TRICKY), max_size=3).map("\n".join))
 
 
@@ -263,7 +284,7 @@ def test_any_text_reaches_the_driver_as_it_is(words, env, note, job_id, name, mo
     """Arguments and variables come through YAML, Kubernetes' own replacements and two shells unharmed; names are such as Kubernetes takes."""
     folder = kube_made.folder(tmp_path)
     job = kube_made.job(folder, job_id, "run", "crawl.yaml", *words)
-    job = type(job)(job.id, name, job.arguments, folder, env)
+    job = replace(job, name=name, environment=env)
     variables = {"HOME": "wrong", "A": "wrong"}
     options = kube_made.options(submission_mode=mode, annotations={"note": note})
     text = KubeRay.of(options).describe(job)
@@ -273,7 +294,7 @@ def test_any_text_reaches_the_driver_as_it_is(words, env, note, job_id, name, mo
         assert [kube_schemas.problems(document) for document in documents] == [[], []]
     (ray_job,) = by_kind(documents, "RayJob")
     seen = kube_made.driver_words(ray_job["spec"]["entrypoint"], mode, variables)
-    assert seen[seen.index("--") + 1 :] == ["shardmill", "run", "/shardmill/pipeline/crawl.yaml", *words]
+    assert seen[seen.index("--") + 1 :] == ["shardmill", "run", "crawl.yaml", *words]
     (container,) = ray_job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"]
     values = {entry["name"]: kube_made.expanded(entry["value"], variables) for entry in container["env"]}
     assert {key: values[key] for key in env} == env
@@ -289,7 +310,10 @@ PLAIN = st.recursive(
 
 
 @settings(max_examples=150, deadline=None)
-@given(data=st.dictionaries(TEXTS, st.one_of(PLAIN, st.lists(st.dictionaries(TEXTS, PLAIN, min_size=1, max_size=3), max_size=3)), max_size=4), why=WORDS)
+@given(
+    data=st.dictionaries(TEXTS, st.one_of(PLAIN, st.lists(st.dictionaries(TEXTS, PLAIN, min_size=1, max_size=3), max_size=3)), max_size=4),
+    why=WORDS,
+)
 def test_plain_data_reads_back_as_it_was(data, why):
     """YAML that is written is read back the same, by both of PyYAML's readers (YAML 1.1), with a comment at every key and without."""
 
@@ -355,7 +379,21 @@ def test_a_schedule_means_the_same_there(cron, there):
     assert kubernetes_cron(cron) == there
 
 
-@pytest.mark.parametrize("cron", ["@daily", "0 0 L * *", "0 0 * * 5#2", "0 0 * * 6-2", "60 * * * *", "0 0 0 * *", "5/10 * * * *", "0 0 */2 * 1", "0 * * * * *", "0 0 * * ,"])
+@pytest.mark.parametrize(
+    "cron",
+    [
+        "@daily",
+        "0 0 L * *",
+        "0 0 * * 5#2",
+        "0 0 * * 6-2",
+        "60 * * * *",
+        "0 0 0 * *",
+        "5/10 * * * *",
+        "0 0 */2 * 1",
+        "0 * * * * *",
+        "0 0 * * ,",
+    ],
+)
 def test_a_schedule_that_would_mean_something_else_there_is_refused(cron):
     """What Kubernetes does not know, or takes for other ticks, is said before anything is sent."""
     with pytest.raises(TargetError, match=r"schedule\.cron.*cronjob: none"):

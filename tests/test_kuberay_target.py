@@ -77,6 +77,29 @@ def test_the_schedule_is_brought_up_to_date(cluster, job):
     )
 
 
+def test_a_schedule_can_be_brought_up_to_date_alone(cluster, job):
+    """Where the job is there already its schedule is still made anew; without one nothing is asked for."""
+    target(cluster, DAILY).prepare(job)
+    assert list(cluster.kind("cronjobs")) == ["crawl-ingest"]
+    assert not cluster.kind("rayjobs")
+    cluster.requests.clear()
+    target(cluster).prepare(job)
+    assert cluster.requests == []
+
+
+def test_the_cluster_can_be_asked_beforehand(cluster, job):
+    """It says whether it would take everything, and makes nothing."""
+    said = target(cluster, DAILY).check(job)
+    assert said == (
+        "Kubernetes would take: ConfigMap crawl-0123abcd, RayJob crawl-0123abcd, ConfigMap crawl-ingest, ServiceAccount crawl-ingest, "
+        "Role crawl-ingest, RoleBinding crawl-ingest, CronJob crawl-ingest"
+    )
+    assert cluster.objects == {}
+    cluster.forbidden.add(("PATCH", "rayjobs"))
+    with pytest.raises(TargetError, match="rayjobs is forbidden"):
+        target(cluster).check(job)
+
+
 def test_what_a_tick_asks_for_is_what_its_account_may_do(cluster, job):
     """A submission without a schedule needs no other right than those of the role that is made for it."""
     target(cluster, DAILY).submit(job)
@@ -104,7 +127,14 @@ def test_what_a_tick_asks_for_is_what_its_account_may_do(cluster, job):
         ({"jobDeploymentStatus": "Failed", "reason": "DeadlineExceeded"}, JobState.FAILED, None),
         ({"jobDeploymentStatus": "ValidationFailed", "message": "RayJob name …"}, JobState.FAILED, None),
         *(
-            ({"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "message": f"Job entrypoint command failed with exit code {said}, last"}, *found)
+            (
+                {
+                    "jobDeploymentStatus": "Failed",
+                    "jobStatus": "FAILED",
+                    "message": f"Job entrypoint command failed with exit code {said}, last",
+                },
+                *found,
+            )
             for said, *found in [(1, JobState.FAILED, 1), (4, JobState.FAILED, 4), (-9, JobState.FAILED, 137), (3, JobState.SUCCEEDED, 3)]
         ),
     ],
@@ -181,7 +211,10 @@ def test_an_image_is_needed_to_submit_and_not_to_look(cluster, job):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda c: c.forbidden.add(("POST", "rayjobs")), r'cannot post resource "rayjobs".*ask for these rights in the namespace \'default\''),
+        (
+            lambda c: c.forbidden.add(("POST", "rayjobs")),
+            r'cannot post resource "rayjobs".*ask for these rights in the namespace \'default\'',
+        ),
         (lambda c: c.forbidden.add(("PATCH", "cronjobs")), r"cronjobs is forbidden.*--set submit\.kuberay\.cronjob=none"),
         (lambda c: c.namespaces.clear(), r'namespaces "default" not found.*kubectl create namespace default'),
         (lambda c: c.kinds.discard("rayjobs"), r"could not find the requested resource; install the operator KubeRay"),
