@@ -164,7 +164,8 @@ def _kubectl_proxy(context: str | None) -> Iterator[str]:
     if program is None:
         raise TargetError(
             "Kubernetes cannot be reached: this is no pod of a cluster, and there is no `kubectl` on the PATH; install it, or name a "
-            "`kubectl proxy` in `submit.kuberay.api_server`, or where kubectl is: `shardmill submit FILE --to kuberay --dry | kubectl apply -f -`"
+            "`kubectl proxy` in `submit.kuberay.api_server`, or, where kubectl is: "
+            "`shardmill submit FILE --to kuberay --dry | kubectl apply -f -`"
         )
     command = [program, *(["--context", context] if context is not None else []), "proxy", "--port=0", "--address=127.0.0.1"]
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603  no shell

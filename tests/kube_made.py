@@ -52,7 +52,7 @@ def expanded(text: str, variables: dict[str, str]) -> str:
 
 
 def driver_words(entrypoint: str, mode: str, variables: dict[str, str]) -> list[str]:
-    """The words that the driver's shell sees: KubeRay writes the entrypoint into a script of the submitter, Ray's command quotes them again."""
+    """The words that the driver's shell sees: KubeRay puts the entrypoint into the submitter's script; Ray's command quotes them again."""
     if mode == "HTTPMode":
         return shlex.split(entrypoint)
     return shlex.split(shlex.join(shlex.split(expanded(entrypoint, variables))))

@@ -153,7 +153,7 @@ def test_a_folder_that_does_not_fit_is_refused_with_a_way_out(made, content):
 
 
 def test_secrets_are_there_by_reference_alone(made):
-    """Pods that work get secrets from the cluster's own; one that is needed and not named is told, and nothing of this process's goes along."""
+    """Pods that work get secrets from the cluster's own; one that is needed and not named is told."""
     documents = rendered(kube_made.options(DAILY, **FULL), kube_made.job(made))
     (ray_job,), (cron,) = by_kind(documents, "RayJob"), by_kind(documents, "CronJob")
     cluster = ray_job["spec"]["rayClusterSpec"]
@@ -281,7 +281,7 @@ TEXTS = st.one_of(WORDS, TRICKY, st.lists(st.one_of(WORDS, TRICKY), max_size=3).
     mode=st.sampled_from(["K8sJobMode", "HTTPMode", "SidecarMode"]),
 )
 def test_any_text_reaches_the_driver_as_it_is(words, env, note, job_id, name, mode, tmp_path):
-    """Arguments and variables come through YAML, Kubernetes' own replacements and two shells unharmed; names are such as Kubernetes takes."""
+    """Arguments and variables come through YAML, Kubernetes' own replacements and two shells; names are such as Kubernetes takes."""
     folder = kube_made.folder(tmp_path)
     job = kube_made.job(folder, job_id, "run", "crawl.yaml", *words)
     job = replace(job, name=name, environment=env)

@@ -8,6 +8,7 @@ import shutil
 import ssl
 import subprocess
 import threading
+from pathlib import Path
 
 import kube_made
 import pytest
@@ -72,9 +73,7 @@ def test_the_schedule_is_brought_up_to_date(cluster, job):
     assert target(cluster, DAILY | {"cron": "30 4 * * *"}).submit(job) is False
     assert cluster.kind("cronjobs")["crawl-ingest"]["spec"]["schedule"] == "30 4 * * *"
     assert set(cluster.kind("configmaps")) == {NAME, "crawl-ingest"}
-    assert {plural: list(cluster.kind(plural)) for plural in ("roles", "rolebindings", "serviceaccounts")} == dict.fromkeys(
-        ("roles", "rolebindings", "serviceaccounts"), ["crawl-ingest"]
-    )
+    assert [list(cluster.kind(plural)) for plural in ("roles", "rolebindings", "serviceaccounts")] == [["crawl-ingest"]] * 3
 
 
 def test_a_schedule_can_be_brought_up_to_date_alone(cluster, job):
@@ -299,12 +298,12 @@ def test_elsewhere_kubectl_knows_the_cluster(cluster, job, tmp_path, monkeypatch
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TargetError, match=r"no `kubectl` on the PATH.*--dry \| kubectl apply -f -"):
         found.status(NAME)
-    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and _is_our_proxy(pid)]
+    assert not [place for place in Path("/proc").iterdir() if place.name.isdigit() and _is_our_proxy(place)]
 
 
-def _is_our_proxy(pid):
+def _is_our_proxy(place):
     try:
-        with open(f"/proc/{pid}/stat") as stat, open(f"/proc/{pid}/cmdline", "rb") as words:
-            return int(stat.read().rpartition(")")[2].split()[1]) == os.getpid() and b"proxy" in words.read()
+        parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+        return parent == os.getpid() and b"proxy" in (place / "cmdline").read_bytes()
     except OSError:
         return False
