@@ -10,7 +10,7 @@ import kube_made
 import kube_schemas
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cluster.kuberay import KubeRay
@@ -279,6 +279,9 @@ TEXTS = st.one_of(WORDS, TRICKY, st.lists(st.one_of(WORDS, TRICKY), max_size=3).
     job_id=st.one_of(st.from_regex(r"[a-z0-9][a-z0-9-]{0,50}[a-z0-9]", fullmatch=True), TEXTS),
     name=TEXTS,
     mode=st.sampled_from(["K8sJobMode", "HTTPMode", "SidecarMode"]),
+)
+@example(
+    words=["$(HOME)", "a b'"], env={"Ax": "$(HOME) $$(A)", "Bx": "no", "Cx": "1e3"}, note="on", job_id="1", name="é", mode="K8sJobMode"
 )
 def test_any_text_reaches_the_driver_as_it_is(words, env, note, job_id, name, mode, tmp_path):
     """Arguments and variables come through YAML, Kubernetes' own replacements and two shells; names are such as Kubernetes takes."""
