@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pipelines.card_front import Config, filtered_languages, front_matter
 from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, operator_warning_texts, warning_texts
+from pipelines.growth_text import growth_sentences
 from pipelines.legible import MAX_CHARS, count, counted, legible, seconds, share, size
 from pipelines.operator_sources import operator_source
 from pipelines.profile_tables import HEADS as PROFILE_HEADS
@@ -63,9 +64,10 @@ def joined(sections: Iterable[Iterator[str]]) -> str:
 
 
 def data_globs(manifest: Mapping[str, Any]) -> list[str]:
-    """The patterns of a version's shards: what a takedown left of those of several plans, or all that one run made."""
-    if "takedown" in manifest:
-        return list(manifest["takedown"]["data_files"])
+    """The patterns of a version's shards: those that a takedown left, those of all versions that it was grown from, or those of one run."""
+    for key in ("takedown", "ingest"):
+        if key in manifest:
+            return list(manifest[key]["data_files"])
     return [data_glob(manifest["version"], manifest["run_id"])]
 
 
@@ -95,6 +97,9 @@ def summary_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
         f"({share(ledger['rows_out'], ledger['rows_in'])}), {count(dropped)} were dropped, and {count(quarantined)} "
         "could not be processed and are in quarantine."
     )
+    for sentence in growth_sentences(manifest):
+        yield ""
+        yield escaped(sentence, MAX_WARNING_CHARS)
     if not balances(manifest):
         yield ""
         yield "**These numbers do not add up: do not use this version.**"

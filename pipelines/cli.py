@@ -18,6 +18,7 @@ from pipelines.cli_authoring import COMMANDS as AUTHORING
 from pipelines.cli_classifier import COMMANDS as TRAINING
 from pipelines.cli_difference import COMMANDS as COMPARING
 from pipelines.cli_history import COMMANDS as HISTORY
+from pipelines.cli_ingest import COMMANDS as INGESTING
 from pipelines.cli_later import COMMANDS as LATER
 from pipelines.cli_publish import COMMANDS as PUBLISHING
 from pipelines.cli_run import COMMANDS as RUNNING
@@ -72,7 +73,7 @@ def cli() -> None:
     """Turn raw, sharded documents into clean, deduplicated, tokenized datasets that anyone can check."""
 
 
-for _command in (*AUTHORING, *TRAINING, *RUNNING, *COMPARING, *HISTORY, *PUBLISHING, *TAKING_OUT, *HELPING, *LATER):
+for _command in (*AUTHORING, *TRAINING, *RUNNING, *INGESTING, *COMPARING, *HISTORY, *PUBLISHING, *TAKING_OUT, *HELPING, *LATER):
     cli.add_command(_command)
 
 

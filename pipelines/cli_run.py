@@ -59,7 +59,7 @@ def run(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bool
     config = load(file, overrides)
     if limit is None:
         check_publishing(config)
-    with terminable(), _watching(quiet=quiet) as watch:
+    with terminable(), watching(quiet=quiet) as watch:
         result = run_pipeline(config, limit=limit, watch=watch)
     _tell(config, result, as_json=as_json)
     if limit is None:
@@ -80,7 +80,7 @@ def _tell(config: PipelineConfig, result: RunResult, *, as_json: bool) -> None:
         return
     if result.was_finished:
         click.echo(f"{config.name}: {DONE}")
-    render_funnel(result.manifest, _console(sys.stdout))
+    render_funnel(result.manifest, console_on(sys.stdout))
     click.echo(f"{result.manifest['version']} is in {config.output.uri}; check it with: shardmill verify {config.output.uri}")
 
 
@@ -165,19 +165,20 @@ def gc(uri: str, as_json: bool) -> None:
 COMMANDS: list[click.Command] = [plan, run, status, verify, report, gc]
 
 
-def _console(stream: Any) -> Console:
+def console_on(stream: Any) -> Console:
+    """Where tables and progress are written."""
     from rich.console import Console  # noqa: PLC0415
 
     return Console(file=stream, soft_wrap=False)
 
 
 @contextmanager
-def _watching(*, quiet: bool) -> Iterator[Watch]:
+def watching(*, quiet: bool) -> Iterator[Watch]:
     """Progress bars on a terminal, a line a phase in a log."""
     from pipelines.progress import Lines, Silent, Terminal  # noqa: PLC0415
     from pipelines.waits import told_to  # noqa: PLC0415
 
-    console = _console(sys.stderr)
+    console = console_on(sys.stderr)
     watch: Watch = Silent() if quiet else Terminal(console) if console.is_terminal else Lines(console)
     try:
         with told_to(watch.note):

@@ -4,6 +4,8 @@ ShardmillError                 exit status 1 unless said otherwise
 ├── ConfigError                2  the pipeline file or the command's words; carries every problem found
 ├── InputError                    the input cannot be used: missing, unreadable, changed
 │   ├── UnreadableInput           a file is damaged, and the run may not go on without it
+│   ├── NoFiles                   no file is where the input should be
+│   ├── IngestRefused             what is new does not fit what was taken in, or what was has changed
 │   └── InputChanged              an input is not the object that the inventory listed
 │       └── CodeChanged           code or libraries are not those that the plan was made with
 ├── StorageError                  a store refused or failed
@@ -74,6 +76,14 @@ class InputError(ShardmillError):
 
 class UnreadableInput(InputError):
     """A file is damaged, and the run may not go on without it."""
+
+
+class NoFiles(InputError):
+    """No file is where the input should be."""
+
+
+class IngestRefused(InputError):
+    """What is new does not fit what versions have taken in, or what they took in has changed."""
 
 
 class InputChanged(InputError):

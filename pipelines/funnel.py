@@ -15,6 +15,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from pipelines.growth_text import rows_before
 from pipelines.guards import sentences
 from pipelines.legible import amount, count, counted, legible, seconds, share, size
 
@@ -121,7 +122,7 @@ def balances(manifest: Mapping[str, Any]) -> bool:
     return (
         ledger["rows_in"] == ledger["rows_out"] + gone
         and joined
-        and steps[-1].rows_out == ledger["rows_out"] == manifest["output"]["rows"]
+        and steps[-1].rows_out == ledger["rows_out"] == manifest["output"]["rows"] - rows_before(manifest)
         and all(row.quarantined >= 0 for row in steps)
         and sum(row.quarantined for row in steps) == sum(ledger["quarantined"].values())
     )
@@ -225,7 +226,8 @@ def _closing(manifest: Mapping[str, Any]) -> str:
     ]
     if output["tokens"] is not None:
         words.insert(1, counted(output["tokens"], "token"))
-    text = ", ".join(words) + f"; from {counted(source['files'], 'file')}, {size(source['bytes'])}"
+    new = f"{counted(manifest['ledger']['rows_out'], 'new row')} " if rows_before(manifest) else ""
+    text = ", ".join(words) + f"; {new}from {counted(source['files'], 'file')}, {size(source['bytes'])}"
     return text + (f"; {counted(source['unreadable_files'], 'file')} could not be read" if source["unreadable_files"] else "")
 
 

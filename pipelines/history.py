@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -93,7 +93,14 @@ def number_of(path: str) -> int:
     return int(found[2])
 
 
-def take_snapshot(store: Store, own: Words, base: str, operators: Sequence[GroupOperator], pinned: Sequence[str] | None = None) -> Snapshot:
+def take_snapshot(
+    store: Store,
+    own: Words,
+    base: str,
+    operators: Sequence[GroupOperator],
+    pinned: Sequence[str] | None = None,
+    counts: Callable[[Mapping[str, Any]], bool] | None = None,
+) -> Snapshot:
     """What a run deduplicates against: every generation with documents that count, or those that it had when it left its own.
 
     So a finished run that is started again finds the snapshot of its plan, whatever others left meanwhile. Tombstones are those of now: a
@@ -105,6 +112,7 @@ def take_snapshot(store: Store, own: Words, base: str, operators: Sequence[Group
         base: Identity of the run without its history.
         operators: What the run compares documents by.
         pinned: The generations that the run had, if it has finished a version and left no generation yet.
+        counts: Says of a generation that the run did not have whether it counts at all; None: each does.
 
     Raises:
         ConfigError: A generation has no keys of one of the operators, so that not all of its documents could be found.
@@ -112,8 +120,7 @@ def take_snapshot(store: Store, own: Words, base: str, operators: Sequence[Group
     """
     every = load_generations(store, generations_of(store))
     had = next((one.body["history"] for one in reversed(every) if one.body["base"] == base), pinned)
-    if had is not None:
-        every = [one for one in every if one.path in set(had)]
+    every = [one for one in every if (one.path in set(had) if had is not None else counts is None or counts(one.body))]
     masks = counting([one.prefixes for one in every], own)
     counted = [one for one, mask in zip(every, masks, strict=True) if mask.any()]
     for operator, identity in zip(operators, key_identities(operators), strict=True):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +19,7 @@ from pipelines.inventory import Inventory
 from pipelines.plan import Ingredients, Plan, make_plan
 from pipelines.prepare import Prepared
 from pipelines.recall import prefix_words
+from pipelines.redaction import redact_uri
 from pipelines.storage import Store, open_store
 from pipelines.version import current_manifest
 
@@ -32,8 +36,15 @@ def with_history(config: PipelineConfig, prepared: Prepared) -> Prepared:
     own = prefix_words(np.frombuffer(prepared.inventory.prefixes(), np.uint8).reshape(-1, PREFIX_BYTES))
     base = without_history(prepared.ingredients, prepared.inventory)
     output = open_store(config.output.uri, config.output.storage_options)
-    snapshot = take_snapshot(store, own, generation_id(output.uri, base), group_operators(config), finished_with(output, base))
+    pinned = finished_with(output, base) if prepared.pinned is None else prepared.pinned
+    counts = None if prepared.own_runs is None else partial(_counts, redact_uri(output.uri), prepared.own_runs)
+    snapshot = take_snapshot(store, own, generation_id(output.uri, base), group_operators(config), pinned, counts)
     return replace(prepared, ingredients=replace(prepared.ingredients, history=snapshot))
+
+
+def _counts(output: str, runs: frozenset[str], generation: Mapping[str, Any]) -> bool:
+    """Whether the documents of a generation are still there: of those that an output left, as far as its current version has them."""
+    return generation["output"] != output or generation["run_id"] in runs
 
 
 def finished_with(store: Store, base: str) -> list[str] | None:

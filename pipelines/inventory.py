@@ -131,6 +131,11 @@ class Inventory:
         """The first bytes of the doc_keys of every file's documents, `identity.PREFIX_BYTES` a file, in order."""
         return b"".join(identity.uri_prefix(uri) for uri in self.uris.to_pylist())
 
+    def files_table(self) -> pa.Table:
+        """Uri, size and etag of every file, and whether it could be read: what an ingestion knows a file by."""
+        columns = [self._files.column(name) for name in ("uri", "size", "etag")]
+        return pa.table([*columns, pc.is_null(self._files.column("error"))], names=["uri", "size", "etag", "is_read"])
+
     @property
     def unreadable(self) -> list[tuple[str, str, str]]:
         """Files that cannot be read at all: (uri, error, message)."""
@@ -286,7 +291,15 @@ def describe_chunk(sources: Reads, options: ReadOptions, chunk: Chunk) -> Descri
 MapFiles = Callable[[Callable[[Chunk], Described], list[Chunk]], Iterable[Described]]
 
 
-def take_inventory(sources: Reads, patterns: Sequence[str], options: ReadOptions, *, map_files: MapFiles = map) -> Inventory:
+def take_inventory(
+    sources: Reads,
+    patterns: Sequence[str],
+    options: ReadOptions,
+    *,
+    map_files: MapFiles = map,
+    only: Sequence[Listed] | None = None,
+    like: pa.Schema | None = None,
+) -> Inventory:
     """List the input and describe every file.
 
     Args:
@@ -294,17 +307,19 @@ def take_inventory(sources: Reads, patterns: Sequence[str], options: ReadOptions
         patterns: Addresses, globs or folders.
         options: How to understand the files.
         map_files: Applies a function to chunks of files and gives its results in any order. Each chunk reads its footers with threads.
+        only: These files of the listing, which is not made again.
+        like: Columns that documents have even where none of the files has them, before those that only the files have.
 
     Raises:
         InputError: Nothing matches, no file can be read, or none has the text column as a string column.
         StorageError: A store failed.
     """
-    listed = sources.find(patterns)
+    listed = sources.find(patterns) if only is None else only
     if not listed:
         raise InputError(f"{shown(', '.join(patterns))}: no file matches; check input.uri")
     chunks = list(_chunks(listed, options))
     parts = sorted(map_files(partial(describe_chunk, sources, options), chunks), key=lambda part: part.first)
-    return _assembled(listed, parts, options)
+    return _assembled(listed, parts, options, like)
 
 
 def _chunks(listed: Sequence[Listed], options: ReadOptions) -> Iterator[Chunk]:
@@ -321,7 +336,7 @@ def _chunks(listed: Sequence[Listed], options: ReadOptions) -> Iterator[Chunk]:
     yield Chunk(first, tuple(listed[first:]))
 
 
-def _assembled(listed: Sequence[Listed], parts: Sequence[Described], options: ReadOptions) -> Inventory:
+def _assembled(listed: Sequence[Listed], parts: Sequence[Described], options: ReadOptions, like: pa.Schema | None) -> Inventory:
     schemas: dict[pa.Schema, int] = {}
     file_schemas: list[Int32s] = []
     errors: dict[int, tuple[str, str]] = {}
@@ -346,7 +361,7 @@ def _assembled(listed: Sequence[Listed], parts: Sequence[Described], options: Re
     if len(errors) == len(listed):
         uri, (_, message) = listed[0].uri, errors[0]
         raise UnreadableInput(f"none of {len(listed)} input files can be read; the first: {uri}: {message}")
-    schema = _document_schema(tuple(schemas), options)
+    schema = _document_schema(tuple(schemas), options, like)
     return Inventory(files, groups, bounds, tuple(schemas), schema)
 
 
@@ -359,12 +374,12 @@ def _sparse(errors: dict[int, tuple[str, str]], part: int, length: int) -> pa.Ar
     return pc.replace_with_mask(values, pa.array(mask), pa.array([errors[index][part] for index in sorted(errors)], pa.string()))
 
 
-def _document_schema(schemas: Sequence[pa.Schema], options: ReadOptions) -> pa.Schema:
+def _document_schema(schemas: Sequence[pa.Schema], options: ReadOptions, like: pa.Schema | None) -> pa.Schema:
     text = options.text_column
     if not any(schema.get_field_index(text) >= 0 and is_text(schema.field(text).type) for schema in schemas):
         columns = ", ".join(f"{field.name} ({field.type})" for field in unified_schema(schemas, text))
         raise InputError(f"no input file has a string column {text!r}; found: {shown(columns) or 'no columns'}; set input.text_column")
-    unified = unified_schema(schemas, text)
+    unified = unified_schema(schemas if like is None else (like, *schemas), text)
     fields = [field.with_type(writable_type(field.type)) for field in unified if field.name not in options.path_columns]
     return pa.schema([*fields, *(pa.field(name, pa.string()) for name in options.path_columns)])
 

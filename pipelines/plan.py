@@ -119,6 +119,7 @@ class Ingredients:
         made_id: True if the input has no id column and reading makes one.
         history: What earlier runs left, as it was when the run was planned.
         taken_out: Documents that were taken out of the output, if there are any: the run leaves them out.
+        base: Digest of the version that this one adds its shards to, if it does.
     """
 
     config: PipelineConfig
@@ -128,6 +129,7 @@ class Ingredients:
     made_id: bool
     history: Snapshot | None = None
     taken_out: TakenOut | None = None
+    base: str | None = None
 
 
 End = GroupOperator | LearningOperator
@@ -481,9 +483,10 @@ def _uses_seed(config: PipelineConfig) -> bool:
 
 
 def _remembered(made: Ingredients) -> dict[str, str]:
-    """What earlier runs and takedowns left. An empty history is like none."""
+    """What earlier runs and takedowns left, and what is added to. An empty history is like none."""
     history = {} if made.history is None or not made.history.generations else {"history": made.history.digest}
-    return history if made.taken_out is None else {**history, "tombstones": made.taken_out.digest}
+    taken_out = {} if made.taken_out is None else {"tombstones": made.taken_out.digest}
+    return {**history, **taken_out, **({} if made.base is None else {"base": made.base})}
 
 
 def _code(facts: Facts) -> Facts:

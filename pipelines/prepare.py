@@ -6,11 +6,11 @@ Nothing here writes but the store's own probe: a run that cannot work is refused
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
@@ -31,7 +31,7 @@ from pipelines.errors import (
     shown,
 )
 from pipelines.formats import ReadOptions
-from pipelines.inventory import Inventory, take_inventory
+from pipelines.inventory import Inventory, MapFiles, take_inventory
 from pipelines.judging import Judged
 from pipelines.ledger import most_allowed
 from pipelines.operator_warnings import heard, told
@@ -60,14 +60,25 @@ class Prepared:
 
     Attributes:
         warnings: What operators told a user while they were opened, by name; only of those that did.
+        own_runs: Of what this very output left in the history, only what these runs left counts; None: all of it.
+        pinned: The generations that the run had, where it is one that has finished its version; None: that is found out.
     """
 
     inventory: Inventory
     ingredients: Ingredients
     warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    own_runs: frozenset[str] | None = None
+    pinned: Sequence[str] | None = None
 
 
-def prepare(config: PipelineConfig, started: Callable[[], Executor], limit: int | None = None) -> Prepared:
+class Take(Protocol):
+    """Makes the inventory of a run: `take_inventory` of the pipeline's input, or another choice of files."""
+
+    def __call__(self, sources: Sources, patterns: Sequence[str], options: ReadOptions, *, map_files: MapFiles) -> Inventory:
+        """See `take_inventory`."""
+
+
+def prepare(config: PipelineConfig, started: Callable[[], Executor], limit: int | None = None, take: Take = take_inventory) -> Prepared:
     """List the input, digest the assets and open every operator.
 
     Raises:
@@ -78,7 +89,7 @@ def prepare(config: PipelineConfig, started: Callable[[], Executor], limit: int 
     sources = Sources(config.input.storage_options)
     options = ReadOptions(config.input.format, config.input.text_column, config.input.id_column, config.input.path_columns)
     assets = asset_digests(config, sources)
-    inventory = take_inventory(sources, config.input.uri, options, map_files=partial(file_map, started))
+    inventory = take(sources, config.input.uri, options, map_files=partial(file_map, started))
     if limit is not None:
         inventory = inventory.limited(limit)
     _check_unreadable(config, inventory)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pipelines.card import MAX_OPERATORS, settings_text, with_settings
 from pipelines.funnel import MAX_WARNING_CHARS, FunnelRow, balances, by_count, cut_text, funnel_rows, operator_warning_texts, warning_texts
+from pipelines.growth_text import growth_sentences
 from pipelines.legible import count, counted, legible, seconds, share, size
 from pipelines.profile_tables import HEADS as PROFILE_HEADS
 from pipelines.profile_tables import ProfileLine, ProfileTable, profile_sentence, profile_tables
@@ -82,6 +83,7 @@ def _verdict(manifest: Mapping[str, Any]) -> Iterator[str]:
     advice = "" if good else " Do not use this version; run <code>shardmill verify</code> to see what does not hold."
     yield f'<section class="verdict {"good" if good else "bad"}" aria-label="Verdict">'
     yield f"<p><strong>{words}.</strong> {equation if good else equation.replace('=', '≠')}.{advice}</p>"
+    yield from (f"<p>{_text(sentence, MAX_WARNING_CHARS)}</p>" for sentence in growth_sentences(manifest))
     if ledger["rows_in"] == 0:
         yield "<p>The input had no rows.</p>"
     elif ledger["rows_out"] == 0:

@@ -201,12 +201,13 @@ def manifest(
     tokens: Mapping[str, Any] | None = None,
     documents: Mapping[str, Any] | None = None,
     learned: Sequence[Mapping[str, Any]] = (),
+    ingest: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest of a version (DESIGN 10).
 
     `warnings` are those of guards, `history` is what earlier runs left that it was compared with, `warned` what operators told by name,
     `tokens` the tokens by source and language, where the documents have token counts, `documents` the profile of documents whose text is
-    written, `learned` the files that operators learned.
+    written, `learned` the files that operators learned, `ingest` what a version adds to.
     """
     told = warned or {}
     return {
@@ -235,6 +236,7 @@ def manifest(
         "documents": documents,
         "tables": tables.to_json(),
         **({"learned": list(learned)} if learned else {}),
+        **({} if ingest is None else {"ingest": dict(ingest)}),
         "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.output_schema],
         "parents": list(parents),
         "licence": config.output.licence,

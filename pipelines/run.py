@@ -20,7 +20,7 @@ from cluster.tasks import Executor
 from pipelines import faults
 from pipelines.card import card
 from pipelines.chain import bounded
-from pipelines.commit import PLAN, ROOT, CommitLog, Record, TornRecord, epoch_of, latest_plan, sealed, unsealed
+from pipelines.commit import PLAN, CommitLog, Record, epoch_of, latest_plan, sealed
 from pipelines.config import PipelineConfig
 from pipelines.document_profile import prove_profile
 from pipelines.drive import Driver, TooLarge
@@ -28,6 +28,7 @@ from pipelines.errors import ClusterError, LeaseHeld, NotFound, StorageFull
 from pipelines.exchange import Limits
 from pipelines.fingerprint import engine_facts, fingerprint
 from pipelines.gc import collect, needed
+from pipelines.growth import Growth
 from pipelines.history_adding import generation_id
 from pipelines.history_leaving import Leaving
 from pipelines.history_planning import group_operators, has_left, history_of, history_store, without_history
@@ -38,22 +39,23 @@ from pipelines.ledger import Ledger
 from pipelines.legible import size
 from pipelines.machine import full_folder
 from pipelines.operator_warnings import warning_lines
-from pipelines.plan import Ingredients, Plan, Unit, make_plan, plan_units, unit_bytes, with_splits
+from pipelines.plan import Ingredients, Plan, Unit, make_plan
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import KINDS, Silent, Watch
 from pipelines.redaction import redact_uri
 from pipelines.report import report
 from pipelines.results import Packed, Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
+from pipelines.run_units import SPLITS, current_units, read_splits
 from pipelines.runbook import MEMORY, pointer
 from pipelines.stages import Budget, Stages
 from pipelines.storage import Store, open_store
 from pipelines.token_counts import prove_tokens
+from pipelines.tombstones import Tombstones
 from pipelines.tombstones_planning import check_tombstones, with_what_was_left
 from pipelines.version import MANIFEST, Claim, claim, claims, current_manifest, finish, replace_any, swap, write_once
 from pipelines.work import Work
 from pipelines.worker import Place
 
-SPLITS: Final = f"{ROOT}/splits"
 DONE: Final = "this output is finished: the same input, pipeline and code made it; there is nothing to do"
 
 RAY_BYTES: Final = 64 << 20
@@ -138,19 +140,51 @@ def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None
         history_store(config).check()
     with executor_for(config) as started:
         seen.note(f"{config.name}: listing the input")
-        prepared, tombstones = with_what_was_left(config, store, prepare(config, started, limit))
+        return Run(config, store, started, seen, limits or Limits(), limit).finish(prepare(config, started, limit))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run whose input is known: it is planned, and done as far as it is missing.
+
+    Attributes:
+        growth: What the version that it makes adds to, if an ingestion makes it.
+    """
+
+    config: PipelineConfig
+    store: Store
+    started: Started
+    watch: Watch
+    limits: Limits
+    limit: int | None = None
+    growth: Growth | None = None
+
+    def planned(self, prepared: Prepared) -> tuple[Prepared, Plan, Tombstones]:
+        """The same with what earlier runs left, the plan of the run, and what may not come back."""
+        prepared, tombstones = with_what_was_left(self.config, self.store, prepared)
+        return prepared, make_plan(prepared.ingredients, prepared.inventory, ()), tombstones
+
+    def finish(self, prepared: Prepared) -> RunResult:
+        """Do what is missing of the run.
+
+        Raises:
+            ShardmillError: Anything that stops it.
+        """
+        prepared, plan, tombstones = self.planned(prepared)
         for line in warning_lines(prepared.warnings):
-            seen.note(line)
-        plan = make_plan(prepared.ingredients, prepared.inventory, ())
-        done = already(store, plan)
-        if done is not None and has_left(config, store, plan):
-            _tidy(store, config, plan)
+            self.watch.note(line)
+        if self.growth is not None:
+            self.growth.check_schema(plan.output_schema)
+        done = already(self.store, plan)
+        if done is not None and has_left(self.config, self.store, plan):
+            _tidy(self.store, self.config, plan)
             return RunResult(done, was_finished=True)
-        describe = seen.describe if isinstance(seen, Silent) else str
-        with Lease(store, describe) as lease:
-            check_tombstones(store, tombstones)
-            engine = Engine(config, prepared, plan, store, lease, seen, limits or Limits(), limit)
-            return RunResult(engine.run(started()), was_finished=False)
+        describe = self.watch.describe if isinstance(self.watch, Silent) else str
+        with Lease(self.store, describe) as lease:
+            check_tombstones(self.store, tombstones)
+            if self.growth is not None and done is None:
+                self.growth.check_current(self.store)
+            return RunResult(Engine(self, prepared, plan, lease).run(self.started()), was_finished=False)
 
 
 def already(store: Store, plan: Plan) -> dict[str, Any] | None:
@@ -178,27 +212,18 @@ def _tidy(store: Store, config: PipelineConfig, plan: Plan) -> None:
 class Engine:
     """The steps of one run under its lease."""
 
-    def __init__(
-        self,
-        config: PipelineConfig,
-        prepared: Prepared,
-        plan: Plan,
-        store: Store,
-        lease: Lease,
-        watch: Watch,
-        limits: Limits,
-        limit: int | None,
-    ) -> None:
-        self._config = config
+    def __init__(self, run: Run, prepared: Prepared, plan: Plan, lease: Lease) -> None:
+        self._config = run.config
         self._inventory = prepared.inventory
         self._ingredients = prepared.ingredients
         self._warned = prepared.warnings
         self._plan = plan
-        self._store = store
+        self._store = run.store
         self._lease = lease
-        self._watch = watch
-        self._limits = limits
-        self._limit = limit
+        self._watch = run.watch
+        self._limits = run.limits
+        self._limit = run.limit
+        self._growth = run.growth
         self._budget = self._new_budget()
         self._has_split = False
 
@@ -317,6 +342,11 @@ class Engine:
         tables = packing.tables(stages.side_parts)
         faults.point("run.packed")
         ledger, tokens, profile = self._proven(stages, shards, tables)
+        ingest = None
+        if self._growth is not None:
+            shards, token_shards = [*self._growth.shards(), *shards], self._growth.token_shards(token_shards)
+            tokens, profile = self._growth.tokens(tokens), self._growth.profile(profile)
+            ingest = self._growth.manifest_entry(claimed.name, run_id(plan), self._inventory, ledger, shards)
         written = write_once(self._store, f"{claimed.folder}/shards.parquet", shards_table(shards))
         if token_shards is not None:
             write_once(self._store, f"{claimed.folder}/token_shards.parquet", token_shards.table)
@@ -339,6 +369,7 @@ class Engine:
             tokens=tokens,
             documents=profile,
             learned=[file.to_json(claimed.folder) for file in stages.learned],
+            ingest=ingest,
         )
         final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
         write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())
@@ -388,8 +419,7 @@ class Engine:
         self._lease.confirm()
         finish(self._store, claimed)
         made: dict[str, Any] = orjson.loads(final)
-        globs = [f"data/{claimed.name}/**/*-{self._plan.short}.parquet"]
-        swap(self._store, claimed.number, final, card(made, globs).encode())
+        swap(self._store, claimed.number, final, card(made).encode())
         faults.point("version.swapped")
         return made
 
@@ -420,65 +450,6 @@ class Engine:
         """What the finished version does not need any more."""
         keep = [stage.fingerprint for stage in self._plan.stages] if self._config.execution.keep_intermediates == "latest" else []
         collect(self._store, keep=keep, confirm=self._lease.confirm)
-
-
-# --- planning, shared with the `plan` command
-
-
-def read_splits(store: Store, plan: Plan) -> dict[str, str]:
-    """Units that no worker could hold, by key, with what was last heard: they are replaced by their halves.
-
-    A unit of one row counts only while the plan has the stage that died of it: with a mended operator the row is tried again.
-    """
-    stages = {stage.fingerprint for stage in plan.stages}
-    found = {}
-    for info in store.list(SPLITS):
-        try:
-            body = unsealed(store.read(info.path))
-        except TornRecord:
-            continue  # the unit is tried whole again, and split again if need be
-        if not body["stage"] or body["stage"] in stages:
-            found[str(body["unit"])] = str(body["why"])
-    return found
-
-
-def current_units(config: PipelineConfig, inventory: Inventory, splits: Mapping[str, str], log: CommitLog) -> list[Unit]:
-    """The units of a run: those that are committed as they are, the rest cut anew, and the too large ones split."""
-    target = unit_bytes(config.execution.unit_bytes, int(inventory.group_bytes.sum()))
-    units = plan_units(inventory, target)
-    if len(log) and any(unit.key not in log for unit in units):
-        units = plan_units(inventory, target, committed_stretches(inventory, log))
-    return list(with_splits(inventory, units, splits))
-
-
-def committed_stretches(inventory: Inventory, log: CommitLog) -> list[tuple[int, int]]:
-    """Stretches of this inventory that units committed before cover exactly, and whose files have not changed."""
-    ordinals = {inventory.identity(ordinal): ordinal for ordinal in range(inventory.num_files)}
-    found = []
-    for record in log.records(log.keys()):
-        if record.kind == "unit":
-            stretch = _stretch(inventory, ordinals, record.detail["unit"])
-            if stretch is not None:
-                found.append(stretch)
-    return found
-
-
-def _stretch(inventory: Inventory, ordinals: Mapping[tuple[str, str], int], unit: Mapping[str, Any]) -> tuple[int, int] | None:
-    position: int | None = None
-    start = 0
-    for uri, etag, first, stop in unit["files"]:
-        ordinal = ordinals.get((uri, etag))
-        if ordinal is None:
-            return None
-        base = int(inventory.file_first_group[ordinal])
-        if position is None:
-            start = position = base + first
-        if base + first != position:
-            return None
-        position = base + stop
-    if position is None or unit["skip"] or int(inventory.group_rows[start:position].sum()) != unit["rows"]:
-        return None
-    return start, position
 
 
 def plan_facts(config: PipelineConfig, plan: Plan, inventory: Inventory, made: Ingredients) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pipelines.errors import (
     ConfigError,
     GuardBreached,
     HubBusy,
+    IngestRefused,
     InputChanged,
     LeaseHeld,
     LeaseLost,
@@ -58,6 +59,7 @@ INPUT_CHANGED: Final = "the-input-changed-under-a-run"
 VERIFY_FAILS: Final = "verify-fails"
 NO_RAY: Final = "ray-cannot-be-reached"
 CODE_CHANGED: Final = "the-code-changed-during-a-run"
+NOTHING_INGESTED: Final = "an-ingestion-takes-nothing-in"
 DELETABLE: Final = "what-may-be-deleted"
 
 ENTRIES: Final[Mapping[type[BaseException], str | None]] = {
@@ -69,6 +71,7 @@ ENTRIES: Final[Mapping[type[BaseException], str | None]] = {
     CommitUnknown: STORE_THROTTLES,
     GuardBreached: None,  # the message says which operator removed what, and the thresholds are the user's own
     HubBusy: HUB_BUSY,
+    IngestRefused: NOTHING_INGESTED,
     InputChanged: INPUT_CHANGED,
     LeaseHeld: OTHER_RUN,
     LeaseLost: OTHER_RUN,

@@ -250,10 +250,10 @@ class PipelineConfig(BaseModel):
         description="Where a finished version is published: a dataset repo on the Hugging Face Hub. null: nowhere.",
         examples=[{"repo_id": "org/quickstart"}],
     )
-    ingest: IngestConfig = Field(default_factory=IngestConfig, description="What `ingest` does with input files that changed or vanished.")
     schedule: ScheduleConfig | None = Field(
         default=None, description="When `schedule` ingests; null: never.", examples=[{"cron": "0 3 * * *", "timezone": "Europe/Berlin"}]
     )
+    ingest: IngestConfig = Field(default_factory=IngestConfig, description="What `ingest` does with input files that changed or vanished.")
     submit: SubmitConfig = Field(default_factory=SubmitConfig, description="How `submit` hands the run to a cluster, by kind of cluster.")
     folder: Path = Field(default=Path(), exclude=True, repr=False)
 

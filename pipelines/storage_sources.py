@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pipelines.errors import InputChanged, InputError, NotFound, shown
+from pipelines.errors import InputChanged, NoFiles, NotFound, shown
 from pipelines.storage_contract import ObjectInfo, Store
 from pipelines.storage_fsspec import MemoryStore, ReadOnlyStore
 from pipelines.storage_local import LocalStore, local_path
@@ -85,7 +85,7 @@ class Sources:
         `_` are skipped unless the pattern spells the character out.
 
         Raises:
-            InputError: A pattern matched nothing; it names each that did not.
+            NoFiles: A pattern matched nothing; it names each that did not.
         """
         found: dict[str, SourceObject] = {}
         without: list[str] = []
@@ -96,7 +96,7 @@ class Sources:
                 without.append(pattern)
         if without:
             names = ", ".join(shown(pattern) for pattern in without[:5])
-            raise InputError(f"input {names}: no file there; names that begin with '.' or '_' are skipped, and folders need '/' or '/**'")
+            raise NoFiles(f"input {names}: no file there; names that begin with '.' or '_' are skipped, and folders need '/' or '/**'")
         return [found[uri] for uri in sorted(found)]
 
     def info(self, uri: str) -> SourceObject:

@@ -23,7 +23,8 @@ from pipelines.operatorspec import OperatorSpec
 from pipelines.plan import Plan, Stage, make_plan
 from pipelines.prepare import prepare
 from pipelines.results import run_id
-from pipelines.run import already, current_units, executor_for, read_splits
+from pipelines.run import already, executor_for
+from pipelines.run_units import current_units, read_splits
 from pipelines.stages import Stages
 from pipelines.storage import Store, open_store
 from pipelines.tombstones_planning import with_what_was_left

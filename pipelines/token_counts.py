@@ -277,3 +277,40 @@ def prove_tokens(told: Mapping[str, Any], *, documents: int, tokens: int) -> Non
             found = sum(entry[what] for entry in counts.values())
             if found != expected:
                 raise LedgerImbalance(f"the run: {what} by {kind} add up to {found}, the shards hold {expected}")
+
+
+def merged_tokens(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What two versions tell of tokens together, as each stands in its manifest.
+
+    What only one of them counts by language is not told; where the sources are named by different columns, they are summed up.
+    """
+    total = one["total"] + other["total"]
+    found: dict[str, Any] = {**other, "total": total}
+    for kind in KINDS:
+        counts = [told[f"by_{kind}"] for told in (one, other)]
+        is_same = one[f"{kind}_column"] == other[f"{kind}_column"]
+        if None not in counts and is_same:
+            found[f"by_{kind}"] = _merged(*counts)
+        elif kind == "source":
+            documents = sum(entry["documents"] for some in counts for entry in some.values())
+            found |= {"by_source": {OTHER: {"documents": documents, "tokens": total}} if documents else {}}
+        else:
+            found |= {"by_language": None, "language_column": None}
+    return found
+
+
+def _merged(one: Mapping[str, Mapping[str, int]], other: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """Two tables of names, bounded as one is: a name that either has summed up among the others is summed up there, too."""
+    closed = [told for told in (one, other) if OTHER in told]
+    found: dict[str, dict[str, int]] = {}
+    for name, entry in (*one.items(), *other.items()):
+        place = name if all(name in told for told in closed) else OTHER
+        sums = found.setdefault(place, {"documents": 0, "tokens": 0})
+        for key, number in entry.items():
+            sums[key] += number
+    names = sorted((name for name in found if name != OTHER), key=lambda name: (-found[name]["tokens"], name))
+    for name in names[MAX_TOLD:]:
+        rest = found.setdefault(OTHER, {"documents": 0, "tokens": 0})
+        for key, number in found.pop(name).items():
+            rest[key] += number
+    return {name: found[name] for name in sorted(found)}

@@ -179,6 +179,15 @@ class TokenShards:
                     _add(sums, record)
         return cls(sink.getvalue().to_pybytes(), sums["files"], {"formats": list(form.formats), "seed": form.seed, **sums})
 
+    def after(self, before: pa.Table, summary: Mapping[str, Any]) -> Self:
+        """With those of the version before in front: its table, and what stands under its `output`."""
+        sink = pa.BufferOutputStream()
+        with pq.ParquetWriter(sink, TABLE, compression="zstd") as writer:
+            writer.write_table(before.cast(TABLE))
+            writer.write_table(pq.read_table(pa.BufferReader(self.table), use_threads=False))
+        sums = {key: value + summary[key] for key, value in self.summary.items() if key not in ("formats", "seed")}
+        return type(self)(sink.getvalue().to_pybytes(), before.num_rows + self.files, {**self.summary, **sums})
+
     def described(self) -> dict[str, Any]:
         """As it stands under `tables`: files, and the digest of the table."""
         return {"rows": self.files, "sha256": hashlib.sha256(self.table).hexdigest()}

@@ -36,6 +36,8 @@ execution: {unit_bytes: auto, batch_bytes: 16MiB, on_error: quarantine, max_quar
 cluster: {type: local}
 publish: null
 schedule: null
+ingest: {changed: fail, vanished: keep}
+submit: {}
 """
 
 WRONG = {
@@ -196,11 +198,9 @@ WRONG = {
             ),
         ],
     ),
-    "later keys": (
-        MINIMAL + "schedule:\n  cron: '0 3 * * *'\n",
-        [
-            "p.yaml:4: schedule: not yet in this build; remove the key (start `shardmill run` from cron until then)",
-        ],
+    "ingest": (
+        MINIMAL + "ingest: {changed: ignore}\n",
+        ["p.yaml:4: ingest.changed: found 'ignore', expected 'fail', 'keep' or 'rebuild'"],
     ),
     "later format": (
         "name: p\ninput: {uri: x, format: wat}\noutput: {uri: out}",
@@ -290,7 +290,7 @@ WRONG = {
         [
             (
                 "p.yaml:2: found a list, expected a mapping with the keys name, input, operators, output, history, execution, cluster, "
-                "publish, schedule"
+                "publish, schedule, ingest, submit"
             )
         ],
     ),

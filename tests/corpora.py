@@ -203,7 +203,11 @@ def prove(found: Output) -> None:
     ledger = found.manifest["ledger"]
     dropped, quarantine = found.table("dropped"), found.table("quarantine")
     assert ledger["rows_in"] == ledger["rows_out"] + len(dropped) + len(quarantine)
-    assert ledger["rows_out"] == len(found.rows()) == found.manifest["output"]["rows"]
+    grown = found.manifest.get("ingest", {}).get("base") is not None
+    whole = found.manifest["ingest"]["lineage"]["ledger"] if grown else ledger
+    assert whole["rows_out"] == len(found.rows()) == found.manifest["output"]["rows"]
+    own = [path for path in found.shards() if path.startswith(f"data/{found.manifest['version']}/")]
+    assert not grown or ledger["rows_out"] == sum(pq.read_metadata(found.root / path).num_rows for path in own)
     reasons = Counter((row["operator"], row["reason"]) for row in dropped)
     assert reasons == {(name, reason): count for name, told in ledger["dropped"].items() for reason, count in told.items()}
     assert Counter(row["error"] for row in quarantine) == ledger["quarantined"]

@@ -208,6 +208,7 @@ class Runs:
     pipeline: Path
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    ingests: bool = False
     _count: int = 0
 
     def __post_init__(self) -> None:
@@ -230,7 +231,9 @@ class Runs:
             faults["SHARDMILL_FAULT_ONCE"] = str(self.folder / "once")
         settings = {**passed, **self.environment, **faults, **environment}
         target = pipeline or self.pipeline
-        process = server().Process(target=_run, args=(str(target), settings, dict(limits or {}), str(answer), str(trace)), daemon=False)
+        process = server().Process(
+            target=_run, args=(str(target), settings, dict(limits or {}), str(answer), str(trace), self.ingests), daemon=False
+        )
         process.start()
         return Child(process, answer, trace)
 
@@ -269,7 +272,7 @@ def server() -> Any:
     return context
 
 
-def _run(pipeline: str, environment: dict[str, str], limits: dict[str, int], answer: str, trace: str) -> None:
+def _run(pipeline: str, environment: dict[str, str], limits: dict[str, int], answer: str, trace: str, ingests: bool) -> None:
     """A child's whole life: a run as the command does it, its exit status, and an answer in a file."""
     early = [name for name in READS_ENVIRONMENT if name in sys.modules]
     assert not early, f"{early} were imported before the child's environment was set"
@@ -277,13 +280,18 @@ def _run(pipeline: str, environment: dict[str, str], limits: dict[str, int], ans
     from pipelines import faults
     from pipelines.errors import ShardmillError
     from pipelines.exchange import Limits
+    from pipelines.ingest import ingest
     from pipelines.run import run
 
     _trace(faults, trace)
     status, said = 0, {}
     try:
-        result = run(load(Path(pipeline)), limits=Limits(**limits))
-        said = {"was_finished": result.was_finished, "version": result.manifest["version"]}
+        if ingests:
+            taken = ingest(load(Path(pipeline)), limits=Limits(**limits))
+            said = {"was_finished": not taken.is_new, "version": taken.manifest and taken.manifest["version"]}
+        else:
+            result = run(load(Path(pipeline)), limits=Limits(**limits))
+            said = {"was_finished": result.was_finished, "version": result.manifest["version"]}
     except ShardmillError as error:
         status, said = error.exit_status, {"error": type(error).__name__, "message": error.message}
     except BaseException as error:  # noqa: BLE001  the edge of the process

@@ -1,4 +1,4 @@
-"""Tests that provoke what the runbook tells of: each one names the line of an entry that its messages must show, and must lead to the entry."""
+"""Tests that provoke what the runbook tells of: each one names the line of an entry that it shows, and must lead to the entry."""
 
 from __future__ import annotations
 

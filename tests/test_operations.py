@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import os
 import re
 import shutil
@@ -98,7 +99,7 @@ def test_every_line_of_every_entry_is_provoked():
 def test_every_error_leads_somewhere_or_says_it_all():
     """A new class of error is decided about: it has an entry, its base has, or it is one of these, whose message is enough."""
     enough = {"ShardmillError", "ConfigError", "InputError", "StorageError", "NotFound", "Conflict", "LocationUnreadable", "UnsafeStore"}
-    enough |= {"NothingToLearn", "GuardBreached", "NotYet"}
+    enough |= {"NothingToLearn", "GuardBreached", "NotYet", "NoFiles"}
     known = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, errors.ShardmillError)}
     assert {name for name, kind in known.items() if runbook.entry_for(kind("what happened")) is None} == enough
 
@@ -522,6 +523,42 @@ def test_an_operator_that_is_edited_under_a_run(source, shell):
     told = shell("run", made(source, steps))
     assert path.read_text().endswith("# edited")
     return told
+
+
+@provokes("an-ingestion-takes-nothing-in", 0, leads=False)
+def test_nothing_is_new(source, shell):
+    """Which is no failure, and needs no help."""
+    shell("ingest", made(source), status=0)
+    return shell("ingest", made(source), status=3)
+
+
+@provokes("an-ingestion-takes-nothing-in", 1, 2)
+def test_files_that_were_taken_in_changed_and_vanished(source, shell):
+    """One after the other; with the policy that the message names the ingestion goes on."""
+    write_parquet(source / "in" / "b.parquet", documents(40, seed=1), 10)
+    refusing = {"changed": "fail", "vanished": "fail"}
+    shell("ingest", made_with(source, refusing), status=0)
+    write_parquet(source / "in" / "b.parquet", documents(41, seed=1), 10)
+    told = shell("ingest", made_with(source, refusing))
+    (source / "in" / "b.parquet").unlink()
+    told += shell("ingest", made_with(source, refusing))
+    write_parquet(source / "in" / "c.parquet", documents(20, seed=2), 10)
+    shell("ingest", made_with(source, {"vanished": "keep"}), status=0)
+    return told
+
+
+def made_with(source, policies):
+    """A pipeline file with policies for files that changed."""
+    file = made(source)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "ingest": policies}))
+    return file
+
+
+@provokes("an-ingestion-takes-nothing-in", 3)
+def test_new_documents_that_would_not_fit(source, shell):
+    shell("ingest", made(source), status=0)
+    write_parquet(source / "in" / "c.parquet", documents(20, seed=2), 10)
+    return shell("ingest", made(source, output={"partition_by": ["lang"]}))
 
 
 @provokes("ray-cannot-be-reached", 0)

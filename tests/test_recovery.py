@@ -13,7 +13,8 @@ from pipelines.errors import Conflict, InputChanged, LeaseLost, StorageError, Un
 from pipelines.gc import collect
 from pipelines.lease import Lease
 from pipelines.report import report
-from pipelines.run import SPLITS, run
+from pipelines.run import run
+from pipelines.run_units import SPLITS
 from pipelines.storage import open_store
 from pipelines.version import claim, claims
 

@@ -1,0 +1,73 @@
+"""Which units a run has: cut from the inventory, those that are committed as they are, and the halves of those that no worker could hold.
+
+Shared by runs and the `plan` command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pipelines.commit import ROOT, CommitLog, TornRecord, unsealed
+from pipelines.config import PipelineConfig
+from pipelines.inventory import Inventory
+from pipelines.plan import Plan, Unit, plan_units, unit_bytes, with_splits
+from pipelines.storage import Store
+
+SPLITS: Final = f"{ROOT}/splits"
+
+
+def read_splits(store: Store, plan: Plan) -> dict[str, str]:
+    """Units that no worker could hold, by key, with what was last heard: they are replaced by their halves.
+
+    A unit of one row counts only while the plan has the stage that died of it: with a mended operator the row is tried again.
+    """
+    stages = {stage.fingerprint for stage in plan.stages}
+    found = {}
+    for info in store.list(SPLITS):
+        try:
+            body = unsealed(store.read(info.path))
+        except TornRecord:
+            continue  # the unit is tried whole again, and split again if need be
+        if not body["stage"] or body["stage"] in stages:
+            found[str(body["unit"])] = str(body["why"])
+    return found
+
+
+def current_units(config: PipelineConfig, inventory: Inventory, splits: Mapping[str, str], log: CommitLog) -> list[Unit]:
+    """The units of a run: those that are committed as they are, the rest cut anew, and the too large ones split."""
+    target = unit_bytes(config.execution.unit_bytes, int(inventory.group_bytes.sum()))
+    units = plan_units(inventory, target)
+    if len(log) and any(unit.key not in log for unit in units):
+        units = plan_units(inventory, target, committed_stretches(inventory, log))
+    return list(with_splits(inventory, units, splits))
+
+
+def committed_stretches(inventory: Inventory, log: CommitLog) -> list[tuple[int, int]]:
+    """Stretches of this inventory that units committed before cover exactly, and whose files have not changed."""
+    ordinals = {inventory.identity(ordinal): ordinal for ordinal in range(inventory.num_files)}
+    found = []
+    for record in log.records(log.keys()):
+        if record.kind == "unit":
+            stretch = _stretch(inventory, ordinals, record.detail["unit"])
+            if stretch is not None:
+                found.append(stretch)
+    return found
+
+
+def _stretch(inventory: Inventory, ordinals: Mapping[tuple[str, str], int], unit: Mapping[str, Any]) -> tuple[int, int] | None:
+    position: int | None = None
+    start = 0
+    for uri, etag, first, stop in unit["files"]:
+        ordinal = ordinals.get((uri, etag))
+        if ordinal is None:
+            return None
+        base = int(inventory.file_first_group[ordinal])
+        if position is None:
+            start = position = base + first
+        if base + first != position:
+            return None
+        position = base + stop
+    if position is None or unit["skip"] or int(inventory.group_rows[start:position].sum()) != unit["rows"]:
+        return None
+    return start, position
