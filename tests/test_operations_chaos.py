@@ -17,7 +17,7 @@ import pytest
 from corpora import documents, pipeline, write_jsonl
 from pipelines_made import internals, write_input, write_pipeline
 from provocations import provokes
-from ray_servers import QUICK, STORE_BYTES, RayNode, RayServer
+from ray_servers import QUICK, STORE_BYTES, RayNode, RayServer, command
 
 from pipelines.cli import main
 from pipelines.runbook import pointer
@@ -37,9 +37,9 @@ def pipeline_file(tmp_path, shm_path, ray_cluster):
 @contextlib.contextmanager
 def started(file: Path, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """The command in a process of its own; what it prints goes to a file, as in production."""
-    command = [sys.executable, "-m", "pipelines.cli", "run", str(file)]
+    words = [sys.executable, "-m", "pipelines.cli", "run", str(file)]
     with log.open("w") as sink:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=sink, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(words, cwd=ROOT, env={**os.environ, **environment}, stdout=sink, stderr=subprocess.STDOUT)
         try:
             yield process
         finally:
@@ -68,7 +68,9 @@ def test_a_node_that_dies(pipeline_file, ray_cluster, tmp_path, shm_path):
         started(pipeline_file, tmp_path / "log", SHARDMILL_FAULT=f"commit.before-record@2=wait:{wake}") as run,
     ):
         waited_for(lambda: records(shm_path / "out") >= 3 and len(node.workers()) == 1)
+        (held,) = node.workers()
         node.kill()
+        waited_for(lambda: not command(held))  # or it may still commit, and nothing is lost
         wake.touch()
         assert run.wait(120) == 0
     return (tmp_path / "log").read_text()
@@ -124,9 +126,9 @@ def test_ray_does_not_start_where_the_disk_is_full(tmp_path):
         write_jsonl(tmp_path / "in" / "a.jsonl", documents(20))
         file = pipeline(tmp_path / "p.yaml", f"{tmp_path}/in/", tmp_path / "out", cluster={"type": "local", "num_cpus": 1})
         script = FULL.format(full=full, python=sys.executable, file=file)
-        command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
+        words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, env=environment)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=300, cwd=ROOT, env=environment)
     if done.returncode == 77 or "unshare" in done.stderr:
         pytest.skip(f"no small disk may be mounted here: {done.stderr.strip()}")
     assert done.returncode == 0, done
