@@ -23,6 +23,7 @@ from pipelines.cli_later import COMMANDS as LATER
 from pipelines.cli_publish import COMMANDS as PUBLISHING
 from pipelines.cli_run import COMMANDS as RUNNING
 from pipelines.cli_runbook import COMMANDS as HELPING
+from pipelines.cli_schedule import COMMANDS as SCHEDULING
 from pipelines.cli_takedown import COMMANDS as TAKING_OUT
 from pipelines.errors import ConfigError, ShardmillError, shown
 from pipelines.machine import is_of_machine
@@ -73,7 +74,19 @@ def cli() -> None:
     """Turn raw, sharded documents into clean, deduplicated, tokenized datasets that anyone can check."""
 
 
-for _command in (*AUTHORING, *TRAINING, *RUNNING, *INGESTING, *COMPARING, *HISTORY, *PUBLISHING, *TAKING_OUT, *HELPING, *LATER):
+for _command in (
+    *AUTHORING,
+    *TRAINING,
+    *RUNNING,
+    *INGESTING,
+    *SCHEDULING,
+    *COMPARING,
+    *HISTORY,
+    *PUBLISHING,
+    *TAKING_OUT,
+    *HELPING,
+    *LATER,
+):
     cli.add_command(_command)
 
 

@@ -16,7 +16,6 @@ INSTEAD = {
     "logs": "`shardmill status URI` says where a run is and what it waits for",
     "stop": "interrupt the process of `shardmill run`; a later run goes on where it stopped",
     "wait": "`shardmill run FILE` returns when the run is done",
-    "schedule": "start `shardmill run FILE` from cron; a run with nothing to do ends at once",
 }
 
 

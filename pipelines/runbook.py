@@ -60,6 +60,7 @@ VERIFY_FAILS: Final = "verify-fails"
 NO_RAY: Final = "ray-cannot-be-reached"
 CODE_CHANGED: Final = "the-code-changed-during-a-run"
 NOTHING_INGESTED: Final = "an-ingestion-takes-nothing-in"
+TICKS_MISSED: Final = "ticks-were-missed"
 DELETABLE: Final = "what-may-be-deleted"
 
 ENTRIES: Final[Mapping[type[BaseException], str | None]] = {

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -26,6 +27,7 @@ from publications import REPO
 
 from pipelines import errors, runbook, trouble, worker
 from pipelines.cli import main
+from pipelines.cli_schedule import StoreClock
 from pipelines.commit import sealed
 from pipelines.lease import PATH as LEASE
 from pipelines.lease import Holder, Lease
@@ -525,6 +527,49 @@ def test_an_operator_that_is_edited_under_a_run(source, shell):
     return told
 
 
+@pytest.fixture
+def later(monkeypatch):
+    """Seconds by which the clock of schedules is ahead of half past one; it waits for nothing."""
+    ahead = [0.0]
+    monkeypatch.setattr(StoreClock, "now", lambda _clock: datetime(2030, 1, 1, 1, 30, tzinfo=UTC) + timedelta(seconds=ahead[0]))
+    monkeypatch.setattr(StoreClock, "wait", lambda _clock, seconds: ahead.append(ahead.pop() + seconds))
+    return ahead
+
+
+def scheduled(source):
+    """A pipeline file that ingests every hour."""
+    return made_with(source, {"cron": "0 * * * *"}, section="schedule")
+
+
+@provokes("ticks-were-missed", 0, leads=False)
+def test_a_tick_that_fails(source, shell, later):
+    """The message of its work leads to the entry of that; the next tick takes in what this one would have."""
+    (source / "in" / "a.parquet").rename(source / "a.parquet")
+    (source / "in" / "a.parquet").write_bytes(b"PAR1 and no end")
+    shell("schedule", scheduled(source), "--once", status=3)
+    later[0] += 3600
+    told = shell("schedule", scheduled(source), "--once")
+    assert pointer("too-much-is-quarantined") in told
+    (source / "a.parquet").rename(source / "in" / "a.parquet")
+    later[0] += 3600
+    shell("schedule", scheduled(source), "--once", status=0)
+    return told
+
+
+@provokes("ticks-were-missed", 1, leads=False)
+def test_no_tick_is_due(source, shell, later):
+    """Which is no failure, and needs no help."""
+    return shell("schedule", scheduled(source), "--once", status=3)
+
+
+@provokes("ticks-were-missed", 2, 3)
+def test_another_scheduler_is_at_work(source, shell, later):
+    shell("schedule", scheduled(source), "--once", status=3)
+    (folder,) = (source / "out" / "_shardmill" / "schedule").iterdir()
+    with Lease(open_store(str(source / "out")), path=f"_shardmill/schedule/{folder.name}/lease.json"):
+        return shell("schedule", scheduled(source), "--once", status=3)
+
+
 @provokes("an-ingestion-takes-nothing-in", 0, leads=False)
 def test_nothing_is_new(source, shell):
     """Which is no failure, and needs no help."""
@@ -547,10 +592,10 @@ def test_files_that_were_taken_in_changed_and_vanished(source, shell):
     return told
 
 
-def made_with(source, policies):
-    """A pipeline file with policies for files that changed."""
+def made_with(source, settings, section="ingest"):
+    """A pipeline file with one more section."""
     file = made(source)
-    file.write_text(json.dumps({**json.loads(file.read_text()), "ingest": policies}))
+    file.write_text(json.dumps({**json.loads(file.read_text()), section: settings}))
     return file
 
 
