@@ -22,10 +22,14 @@ from pipelines.cli_ingest import COMMANDS as INGESTING
 from pipelines.cli_later import COMMANDS as LATER
 from pipelines.cli_publish import COMMANDS as PUBLISHING
 from pipelines.cli_run import COMMANDS as RUNNING
+from pipelines.cli_runbook import COMMANDS as HELPING
 from pipelines.cli_schedule import COMMANDS as SCHEDULING
 from pipelines.cli_takedown import COMMANDS as TAKING_OUT
 from pipelines.errors import ConfigError, ShardmillError, shown
+from pipelines.machine import is_of_machine
 from pipelines.redaction import redact_environment, redact_uri
+from pipelines.runbook import entry_for, pointer
+from pipelines.waits import told_to
 
 INTERRUPTED = 130
 
@@ -70,7 +74,19 @@ def cli() -> None:
     """Turn raw, sharded documents into clean, deduplicated, tokenized datasets that anyone can check."""
 
 
-for _command in (*AUTHORING, *TRAINING, *RUNNING, *INGESTING, *SCHEDULING, *COMPARING, *HISTORY, *PUBLISHING, *TAKING_OUT, *LATER):
+for _command in (
+    *AUTHORING,
+    *TRAINING,
+    *RUNNING,
+    *INGESTING,
+    *SCHEDULING,
+    *COMPARING,
+    *HISTORY,
+    *PUBLISHING,
+    *TAKING_OUT,
+    *HELPING,
+    *LATER,
+):
     cli.add_command(_command)
 
 
@@ -78,7 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; whatever goes wrong ends here, as one message on standard error."""
     session = Session()
     try:
-        status = cli.main(args=None if arguments is None else list(arguments), prog_name="shardmill", obj=session, standalone_mode=False)
+        with told_to(lambda waiting: click.echo(waiting, err=True)):
+            status = cli.main(
+                args=None if arguments is None else list(arguments), prog_name="shardmill", obj=session, standalone_mode=False
+            )
         sys.stdout.flush()
     except click.Abort:
         click.echo("shardmill: interrupted", err=True)
@@ -104,9 +123,16 @@ def _failed(error: Exception, status: int, session: Session) -> int:
         click.echo(redact_uri(error.message), err=True)  # each line begins with file:line, which editors and terminals can follow
     elif isinstance(error, ShardmillError):
         click.echo(f"shardmill: {redact_uri(error.message)}", err=True)
+    elif is_of_machine(error):
+        click.echo(
+            f"shardmill: no space, memory or file handle was left: {type(error).__name__}: {shown(redact_uri(str(error)))}", err=True
+        )
     else:
         hint = "" if session.debug else "; this is a bug in shardmill: run again with --debug and report the traceback"
         click.echo(f"shardmill: {type(error).__name__}: {shown(redact_uri(str(error)))}{hint}", err=True)
+    entry = entry_for(error)
+    if entry is not None:
+        click.echo(pointer(entry), err=True)
     return status
 
 

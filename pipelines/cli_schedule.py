@@ -20,6 +20,7 @@ from pipelines.cli_output import write_json, write_table
 from pipelines.cli_signals import terminable
 from pipelines.errors import ConfigError, LeaseHeld
 from pipelines.legible import counted
+from pipelines.runbook import TICKS_MISSED, pointer
 
 if TYPE_CHECKING:
     from pipelines.config import PipelineConfig
@@ -120,6 +121,7 @@ def _once(config: PipelineConfig, when: Schedule, *, as_json: bool, quiet: bool)
             done = Scheduler(log, _catch_up(config), _ingesting(config, quiet=quiet), clock, tell).once()
         except LeaseHeld as held:
             _note(f"shardmill: {held.message}")
+            _note(pointer(TICKS_MISSED))
             done = []
         now = clock.now()
     following = next(when.after(now), None)
@@ -161,8 +163,6 @@ def _ingesting(config: PipelineConfig, *, quiet: bool) -> Act:
 
         check_publishing(config)
         result = ingest(config, watch=_watch(quiet=quiet), tick=name)
-        if result.manifest is None:
-            return Outcome("nothing_new")
         version = result.manifest["version"]
         if version not in published:
             publish_result(config, version)

@@ -15,8 +15,9 @@ from typing import Final
 from cluster.retry import Attempts
 from cluster.tasks import Done, Executor, Loss
 from pipelines.commit import CommitLog, Record
-from pipelines.errors import ShardmillError, UnitError
+from pipelines.errors import NodeLost, OutOfMemory, ShardmillError, UnitError, WorkerDied
 from pipelines.lease import Lease
+from pipelines.trouble import Trouble
 from pipelines.work import Work
 from pipelines.worker import Failure, FailureKind, Place, Task, perform
 
@@ -33,7 +34,7 @@ SPECULATE_FACTOR: Final = 4.0
 SPECULATE_SECONDS: Final = 30.0
 
 
-class TooLarge(UnitError):
+class TooLarge(WorkerDied):
     """A unit killed every worker that tried it; smaller pieces may pass. `unit` is its key, `stage` where it was."""
 
     unit: str = ""
@@ -67,13 +68,21 @@ class Tally:
 class Driver:
     """Sees to it that work is committed."""
 
-    def __init__(self, executor: Executor, lease: Lease, place: Place, on_record: Callable[[Record, Work], None]) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        lease: Lease,
+        place: Place,
+        on_record: Callable[[Record, Work], None],
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._executor = executor
         self._lease = lease
         self._place = place
         self._on_record = on_record
         self._token = 0
         self.tally = Tally()
+        self.trouble = Trouble(note)
 
     def complete(self, log: CommitLog, works: Sequence[Work]) -> None:
         """Return when every piece of work is committed in the log; those that are already are not done again.
@@ -111,6 +120,7 @@ class Driver:
     def note(self, log: CommitLog, record: Record, work: Work) -> None:
         """A piece of work is committed."""
         log.note(record)
+        self.trouble.working()
         self._on_record(record, work)
 
 
@@ -129,9 +139,11 @@ class _Round:
         self._jitter = random.Random(len(works))  # noqa: S311  spreads retries in time; in no result
 
     def run(self) -> None:
+        self._driver.trouble.working()
         try:
             while self._left:
                 self._driver.check()
+                self._driver.trouble.waiting(len(self._sent))
                 self._send()
                 for done in self._driver.executor.wait(WAIT_SECONDS):
                     self._receive(done)
@@ -207,10 +219,10 @@ class _Round:
             if record is not None:
                 self._answer(record)
             elif len(sent.works) > 1 or done.loss is Loss.NODE:
-                self._failed(work, FailureKind.INFRASTRUCTURE, UnitError(f"unit {work.key[:12]}: {done.message}"))
+                self._failed(work, FailureKind.INFRASTRUCTURE, _loss(work, done))
             else:
                 kind = {Loss.MEMORY: "memory", Loss.WORKER: "worker"}.get(done.loss or Loss.ERROR, "task")
-                self._failed(work, kind, UnitError(f"unit {work.key[:12]}: {done.message}"))
+                self._failed(work, kind, _loss(work, done))
 
     def _failed(self, work: Work, kind: str, error: ShardmillError) -> None:
         attempts = self._attempts.setdefault(work.key, Attempts())
@@ -220,7 +232,16 @@ class _Round:
                 raise _too_large(work, error, self._log.stage)
             raise error
         delay = attempts.delay_seconds(kind, self._jitter.random())
+        self._driver.trouble.retried(kind, attempts.failures[kind], delay, error)
         self._later.append((time.monotonic() + delay, work))
+
+
+LOSSES: Final = {Loss.MEMORY: OutOfMemory, Loss.WORKER: WorkerDied, Loss.NODE: NodeLost}
+
+
+def _loss(work: Work, done: Done) -> UnitError:
+    """What became of a piece of work whose task gave no answer."""
+    return LOSSES.get(done.loss or Loss.ERROR, UnitError)(f"unit {work.key[:12]}: {done.message}")
 
 
 def _too_large(work: Work, error: ShardmillError, stage: str) -> ShardmillError:

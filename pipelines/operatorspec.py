@@ -12,7 +12,7 @@ from typing import Self
 
 from operators.base import Operator
 from pipelines.config_operators import operator_class
-from pipelines.errors import InputChanged
+from pipelines.errors import CodeChanged
 from pipelines.fingerprint import fingerprint, operator_code
 
 
@@ -36,11 +36,11 @@ class OperatorSpec:
         """The operator again.
 
         Raises:
-            InputChanged: Its code or a library that decides its results is not what the plan was made with.
+            CodeChanged: Its code or a library that decides its results is not what the plan was made with.
         """
         operator = operator_class(self.type, Path(self.folder)).model_validate_json(self.settings)
         if fingerprint(operator_code(operator)) != self.code:
-            raise InputChanged(
+            raise CodeChanged(
                 f"operator {self.name!r}: its code or its libraries on this worker are not those that the plan was made with: "
                 "they were changed during the run, or the nodes differ; run again, with the same code everywhere"
             )

@@ -126,7 +126,7 @@ class Terminal(Silent):
 
     def note(self, message: str) -> None:
         """Print a line above the progress."""
-        self._console.print(message, highlight=False, markup=False)
+        self._console.print(message, highlight=False, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """Leave the lines as they are."""
@@ -147,5 +147,5 @@ class Lines(Silent):
         self.note(f"{title}: {len(works)}{before}")
 
     def note(self, message: str) -> None:
-        """Print a line."""
-        self._console.print(message, highlight=False, markup=False)
+        """Print a line: whole, so that a log can be searched."""
+        self._console.print(message, highlight=False, markup=False, soft_wrap=True)

@@ -6,6 +6,8 @@ Exactly once rests on the commits of the work and on the version's claim; this m
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from pipelines.commit import PLAN, CommitLog, Record, epoch_of, latest_plan, sea
 from pipelines.config import PipelineConfig
 from pipelines.document_profile import prove_profile
 from pipelines.drive import Driver, TooLarge
-from pipelines.errors import ClusterError, LeaseHeld, NotFound
+from pipelines.errors import ClusterError, LeaseHeld, NotFound, StorageFull
 from pipelines.exchange import Limits
 from pipelines.fingerprint import engine_facts, fingerprint
 from pipelines.gc import collect, needed
@@ -34,6 +36,8 @@ from pipelines.inventory import Inventory
 from pipelines.learned import publish_learned
 from pipelines.lease import Lease, was_cut_short
 from pipelines.ledger import Ledger
+from pipelines.legible import size
+from pipelines.machine import full_folder
 from pipelines.operator_warnings import warning_lines
 from pipelines.plan import Ingredients, Plan, Unit, make_plan
 from pipelines.prepare import Prepared, prepare
@@ -43,6 +47,7 @@ from pipelines.report import report
 from pipelines.results import Packed, Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
 from pipelines.run_metrics import RunMetrics
 from pipelines.run_units import SPLITS, current_units, read_splits
+from pipelines.runbook import MEMORY, pointer
 from pipelines.stages import Budget, Stages
 from pipelines.storage import Store, open_store
 from pipelines.token_counts import prove_tokens
@@ -53,6 +58,9 @@ from pipelines.work import Work
 from pipelines.worker import Place
 
 DONE: Final = "this output is finished: the same input, pipeline and code made it; there is nothing to do"
+
+RAY_BYTES: Final = 64 << 20
+"""Less than this in /tmp or /dev/shm, and Ray does not start, without a word about why."""
 
 Started = Callable[[], Executor]
 
@@ -82,7 +90,8 @@ def executor_for(config: PipelineConfig) -> Iterator[Started]:
 def _opened(stack: ExitStack, config: PipelineConfig) -> Executor:
     try:
         return stack.enter_context(_session(config))
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises plain ones where a node does not start
+        _check_space(error)
         remedy = (
             "start Ray there, or correct cluster.address; if it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
             if config.cluster.type == "ray"
@@ -90,6 +99,15 @@ def _opened(stack: ExitStack, config: PipelineConfig) -> Executor:
         )
         where = config.cluster.address if config.cluster.type == "ray" else "this machine"
         raise ClusterError(f"cluster: no Ray could be used on {where}: {type(error).__name__}: {bounded(error)}; {remedy}") from error
+
+
+def _check_space(error: Exception) -> None:
+    """Blame a full disk for a Ray that does not start, where there is one."""
+    found = full_folder((os.environ.get("RAY_TMPDIR", tempfile.gettempdir()), "/dev/shm"), RAY_BYTES)  # noqa: S108  where Ray keeps its files
+    if found is not None:
+        folder, free = found
+        remedy = f"free {size(RAY_BYTES)}, or set RAY_TMPDIR to a folder with space; then run again"
+        raise StorageFull(f"{folder}: {size(free)} are free, too little for Ray to start ({bounded(error)}); {remedy}") from error
 
 
 def _session(config: PipelineConfig) -> AbstractContextManager[Executor]:
@@ -210,6 +228,7 @@ class Engine:
         self._limit = run.limit
         self._growth = run.growth
         self._budget = self._new_budget()
+        self._has_split = False
 
     def run(self, executor: Executor) -> dict[str, Any]:
         """Do what is missing; returns the manifest of the version that is current then."""
@@ -217,7 +236,7 @@ class Engine:
         has_left_keys = has_left(self._config, self._store, self._plan)
         if done is None or not has_left_keys:
             self._announce()
-            driver = Driver(executor, self._lease, self._place(), self._on_record)
+            driver = Driver(executor, self._lease, self._place(), self._on_record, self._watch.note)
             self._metrics.follow(driver.tally)
             stages = self._stages(driver)
             done = self._make_version(driver, stages) if done is None else done
@@ -285,15 +304,19 @@ class Engine:
         if unit is None:
             raise error
         if unit.rows > 1:
-            self._watch.note(f"a unit of {unit.rows} rows killed every worker that tried it; it is split in two")
+            self._tell_split(f"a unit of {unit.rows} rows killed every worker that tried it; it is split in two")
         elif self._config.execution.on_error == "fail":
             raise error
         else:
-            self._watch.note("a single row killed every worker that tried it; it is quarantined")
+            self._tell_split("a single row killed every worker that tried it; it is quarantined")
         # A split holds for every pipeline; that a row is poison, only for the stage that died of it.
         stage = error.stage if unit.rows == 1 else ""
         body = {"unit": unit.key, "rows": unit.rows, "stage": stage, "why": error.message}
         replace_any(self._store, f"{SPLITS}/{unit.key}{stage and '.' + stage}.json", sealed(body))
+
+    def _tell_split(self, what: str) -> None:
+        self._watch.note(what if self._has_split else f"{what}; {pointer(MEMORY)}")
+        self._has_split = True
 
     def _place(self) -> Place:
         return Place(

@@ -19,6 +19,7 @@ from pipelines.errors import Conflict, LeaseHeld, LeaseLost, ShardmillError, Sto
 from pipelines.lease import LEASE_SECONDS, Lease, current
 from pipelines.legible import seconds as show_seconds
 from pipelines.redaction import redact_environment, redact_uri
+from pipelines.runbook import TICKS_MISSED, entry_for, pointer
 from pipelines.tick_log import Position, TickLog
 from pipelines.ticks import PRESENT, CatchUp, Tick, due, instant_text
 
@@ -257,9 +258,9 @@ class Scheduler:
             except ShardmillError as error:
                 if error.exit_status == CONFIGURATION:
                     raise
-                return Outcome("failed", message=_redacted(error.message))
+                return _failed(error, error.message)
             except Exception as error:  # noqa: BLE001  a task's edge: the next tick is to be done whatever happened to this one
-                return Outcome("failed", message=_redacted(f"{type(error).__name__}: {error}"))
+                return _failed(error, f"{type(error).__name__}: {error}")
             self._clock.wait(BUSY_SECONDS)
             lease.check()
 
@@ -317,6 +318,11 @@ def _described(outcome: Outcome) -> str:
     if outcome.kind == "version":
         return f"{outcome.version}" + (f": {outcome.message}" if outcome.message else "")
     return f"failed: {outcome.message}"
+
+
+def _failed(error: Exception, message: str) -> Outcome:
+    """What came of a tick whose work failed, and where the runbook tells what to do."""
+    return Outcome("failed", message=f"{_redacted(message)}; {pointer(entry_for(error) or TICKS_MISSED)}")
 
 
 def _redacted(message: str) -> str:
