@@ -9,7 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -133,11 +133,17 @@ def test_fields_are_written_so_that_every_cron_knows_them():
 # --- processes
 
 
+@contextmanager
 def start(file, *words, fault="", **environment):
-    """The command in a process of its own; what it says comes line by line."""
+    """The command in a process of its own; what it says comes line by line. In the end it is gone, whatever the test found."""
     passed = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "SHARDMILL_FAULT": fault}
     command = [sys.executable, "-m", "pipelines.cli", words[0], str(file), *words[1:]]
-    return subprocess.Popen(command, env={**passed, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    settings = {**passed, **environment}
+    with subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def line_with(process, text):
@@ -169,13 +175,15 @@ def check_one_version(file):
     )
 
 
-HOURLY = ("--set", "schedule.cron=0 * * * *")
+TICK = datetime.now(UTC) - timedelta(minutes=30)
+YEARLY = ("--set", f"schedule.cron={TICK:%M %H %d %m} *", "--set", "schedule.timezone=UTC")
+"""One tick, half an hour ago, and none until next year: whenever a test looks."""
 
 
 def due_now(file, *overrides):
-    """An hourly schedule whose latest tick is still to be done."""
-    log = log_of(file, "schedule.cron=0 * * * *", *overrides)
-    log.open(datetime.now(UTC) - timedelta(hours=1, minutes=1))
+    """The log of a schedule whose tick is still to be done."""
+    log = log_of(file, *YEARLY[1::2], *overrides)
+    log.open(TICK - timedelta(minutes=1))
     return log
 
 
@@ -183,7 +191,7 @@ def test_two_schedulers_and_an_ingestion_by_hand_at_the_same_second_do_the_work_
     """One of the three takes the files in; the tick has one record; who comes too late says so."""
     log = due_now(file)
     with ExitStack() as stack:
-        ticking = [stack.enter_context(start(file, "schedule", "--once", *HOURLY)) for _ in range(2)]
+        ticking = [stack.enter_context(start(file, "schedule", "--once", *YEARLY)) for _ in range(2)]
         by_hand = stack.enter_context(start(file, "ingest"))
         said = [process.communicate()[0] for process in (*ticking, by_hand)]
     codes = sorted(process.returncode for process in ticking)
@@ -204,7 +212,7 @@ def test_two_schedulers_share_an_output_on_s3(file, s3_server):
     log = due_now(file, *overrides)
     words = [word for one in overrides for word in ("--set", one)]
     with ExitStack() as stack:
-        both = [stack.enter_context(start(file, "schedule", "--once", *HOURLY, *words)) for _ in range(2)]
+        both = [stack.enter_context(start(file, "schedule", "--once", *YEARLY, *words)) for _ in range(2)]
         said = [process.communicate()[0] for process in both]
     assert sorted(process.returncode for process in both) == [0, 3], said
     assert [record["outcome"] for record in records(log)] == ["version"]
@@ -212,10 +220,10 @@ def test_two_schedulers_share_an_output_on_s3(file, s3_server):
 
 def test_a_scheduler_that_is_killed_in_the_middle_of_a_tick_is_followed_by_the_one_that_stands_by(file, tmp_path):
     """It does the tick, once; a signal ends it with 130, and it gives back its lease."""
-    log = due_now(file)
-    with start(file, "schedule", *HOURLY, fault=f"unit.begin=wait:{tmp_path}/never") as first:
+    log, often = due_now(file), {"SHARDMILL_LEASE_SECONDS": "15"}  # the one that stands by looks every five seconds
+    with start(file, "schedule", *YEARLY, fault=f"unit.begin=wait:{tmp_path}/never", **often) as first:
         line_with(first, "stage 1 of 1")
-        with start(file, "schedule", *HOURLY, SHARDMILL_LEASE_SECONDS="6") as second:  # it looks every two seconds
+        with start(file, "schedule", *YEARLY, **often) as second:
             assert f"another scheduler (process {first.pid} on " in line_with(second, "stands by")
             first.kill()
             assert "v1: 40 documents in 1 shard" in line_with(second, "v1:")
@@ -233,7 +241,7 @@ def test_a_scheduler_that_is_killed_in_the_middle_of_a_tick_is_followed_by_the_o
 def test_an_interrupt_in_the_middle_of_an_ingestion_ends_it_and_the_next_start_goes_on(file, tmp_path):
     """SIGTERM: status 130, both leases given back; what was begun is owed and done first."""
     log = due_now(file)
-    with start(file, "schedule", *HOURLY, fault=f"unit.begin=wait:{tmp_path}/never") as process:
+    with start(file, "schedule", *YEARLY, fault=f"unit.begin=wait:{tmp_path}/never") as process:
         line_with(process, "stage 1 of 1")
         process.send_signal(signal.SIGTERM)
         said = process.communicate()[0]
@@ -242,7 +250,7 @@ def test_an_interrupt_in_the_middle_of_an_ingestion_ends_it_and_the_next_start_g
     for path in (log.lease_path, "_shardmill/lease.json"):
         assert unsealed(log.store.read(path))["released"]
     assert records(log) == []
-    assert main(["schedule", str(file), "--once", "--quiet", *HOURLY, "--set", "schedule.catch_up=skip"]) == 0
+    assert main(["schedule", str(file), "--once", "--quiet", *YEARLY, "--set", "schedule.catch_up=skip"]) == 0
     check_one_version(file)
     assert [record["outcome"] for record in records(log)] == ["version"]
 
@@ -250,11 +258,11 @@ def test_an_interrupt_in_the_middle_of_an_ingestion_ends_it_and_the_next_start_g
 def test_a_kill_between_the_work_and_its_record_does_no_work_twice(file):
     """Cron calls it by its line: the tick is owed, and there is nothing new."""
     log = due_now(file)
-    with start(file, "schedule", "--once", *HOURLY, fault="schedule.acted=kill") as killed:
+    with start(file, "schedule", "--once", *YEARLY, fault="schedule.acted=kill") as killed:
         killed.communicate()
     assert killed.returncode == -signal.SIGKILL
     assert records(log) == []
-    line = crontab(log.schedule, file, HOURLY[1:], file.parent)[2]
+    line = crontab(log.schedule, file, YEARLY[1::2], file.parent)[2]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(file.parent), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(["/bin/sh", "-c", command_of(line)], env=environment, cwd="/")
     assert done.returncode == 3

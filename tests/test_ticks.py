@@ -191,6 +191,7 @@ def windows(draw):
 @given(cron=crons, window=windows())
 @example(cron="* 3 * * *", window=("Australia/Lord_Howe", [datetime(2026, 10, 3, 15, tzinfo=UTC), datetime(2026, 10, 4, 15, tzinfo=UTC)]))
 @example(cron="* * * * *", window=("Europe/Berlin", [datetime(2026, 10, 24, 12, tzinfo=UTC), datetime(2026, 10, 25, 12, tzinfo=UTC)]))
+@example(cron="10 * * * *", window=("Europe/Berlin", [datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 2, tzinfo=UTC)]))
 @example(cron="0 13-13/2 * * *", window=("UTC", [datetime(2026, 5, 5, tzinfo=UTC), datetime(2026, 5, 6, tzinfo=UTC)]))
 @example(cron="*/30 0 8 * *", window=("America/Santiago", [datetime(2026, 9, 5, 15, tzinfo=UTC), datetime(2026, 9, 8, 15, tzinfo=UTC)]))
 def test_the_ticks_of_any_window_are_those_of_the_plain_walk(cron, window):
