@@ -50,6 +50,7 @@ ENGINE_MODULES: Final = (
     "learned",
     "learning",
     "lots",
+    "machine",
     "near_*",
     "output_counts",
     "pack",

@@ -41,11 +41,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a tick's work: a version, nothing since nothing was new, or a failure."""
+    """What came of a tick's work: a version, nothing since nothing was new, or a failure; where the runbook tells more is only said."""
 
     kind: Literal["version", "nothing_new", "failed"]
     version: str | None = None
     message: str = ""
+    remedy: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in a record."""
@@ -317,12 +318,12 @@ def _described(outcome: Outcome) -> str:
         return "nothing new" + (f" since {outcome.version}" if outcome.version is not None else "")
     if outcome.kind == "version":
         return f"{outcome.version}" + (f": {outcome.message}" if outcome.message else "")
-    return f"failed: {outcome.message}"
+    return f"failed: {outcome.message}{outcome.remedy}"
 
 
 def _failed(error: Exception, message: str) -> Outcome:
     """What came of a tick whose work failed, and where the runbook tells what to do."""
-    return Outcome("failed", message=f"{_redacted(message)}; {pointer(entry_for(error) or TICKS_MISSED)}")
+    return Outcome("failed", message=_redacted(message), remedy=f"; {pointer(entry_for(error) or TICKS_MISSED)}")
 
 
 def _redacted(message: str) -> str:
