@@ -35,6 +35,7 @@ ENGINE_MODULES: Final = (
     "document_profile",
     "documents",
     "exchange",
+    "footers",
     "formats*",
     "frames",
     "gathering",

@@ -19,6 +19,7 @@ from pipelines.columns import plain_schema
 from pipelines.conform import Conformer, Finding, plain_batch, sized
 from pipelines.documents import NO_GROUPS, Damaged, Documents, FileDescription, InputFile, Listed, Reads, Slice, unreadable
 from pipelines.errors import InputChanged, NotFound, StorageError, shown
+from pipelines.footers import FOOTERS
 from pipelines.readahead import BLOCK_BYTES, WINDOW_BYTES, AheadFile, ReadAhead, Segment, blocks_of
 
 TAIL_BYTES = 64 << 10
@@ -138,23 +139,27 @@ def plan_remote(ahead: ReadAhead, file: InputFile, slices: Sequence[Slice]) -> R
     """Plan the requests for some slices of a file: the footer, and with it the row groups, each as contiguous blocks.
 
     A row group far above the window is planned when the footer is there, column by column in the order in which rows need them, so that
-    memory stays bounded while every column is read ahead.
+    memory stays bounded while every column is read ahead. A footer that an earlier unit of the file left is not asked for again.
     """
-    tail = _tail_bytes(file)
-    remote = RemoteParquet(file, ahead, Segment(), [])
+    known = FOOTERS.find(file)
+    tail = 0 if known is not None else _tail_bytes(file)
+    remote = RemoteParquet(file, ahead, Segment(), [], known)
     giants: list[tuple[Segment, Slice]] = []
 
     def on_footer(data: bytes) -> None:
         remote.metadata = _parse_footer(
             data, file.size, lambda start, stop: ahead.sources.read_range(file.uri, start, stop, etag=file.etag)
         )
+        FOOTERS.keep(file, remote.metadata)
         for segment, giant in giants:
             ahead.fill(segment, file.uri, file.etag, _column_blocks(remote.metadata, giant, file.size))
 
-    remote.footer = ahead.append(file.uri, file.etag, [(file.size - tail, file.size)], on_footer)
+    remote.footer = ahead.append(file.uri, file.etag, [(file.size - tail, file.size)] if known is None else [], on_footer)
     for piece in slices:
         group = file.row_groups[piece.row_group]
-        if group.length > GIANT_BYTES:
+        if group.length > GIANT_BYTES and known is not None:
+            segment = ahead.append(file.uri, file.etag, _column_blocks(known, piece, file.size))
+        elif group.length > GIANT_BYTES:
             segment = ahead.reserve()
             giants.append((segment, piece))
         else:
@@ -218,7 +223,10 @@ def read_local(
     """
     _check_unchanged(sources, file)
     with pa.OSFile(os.fspath(file.uri)) as handle:
-        reader = _open(handle, file, None)
+        known = FOOTERS.find(file)
+        reader = _open(handle, file, known)
+        if known is None:
+            FOOTERS.keep(file, reader.metadata)
         for piece in slices:
             for item in _read_slice(reader, piece, conformer, batch_bytes, lambda: None):
                 if isinstance(item, Damaged):
