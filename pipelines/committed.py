@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipelines.commit import CommitLog, Record, TornRecord, epoch_of
 from pipelines.errors import LocationUnreadable, NotFound
 from pipelines.frames import read_frames, refs
-from pipelines.held_records import fold_column
+from pipelines.held_records import fold_keys, fold_records
 from pipelines.legible import legible
 from pipelines.objectfile import opened_parquet
 from pipelines.storage import Store
@@ -104,7 +104,7 @@ def _scan(log: CommitLog) -> Committed:
 
 
 def _fold(content: bytes) -> Iterator[tuple[str, bytes]]:
-    return zip(fold_column(content, "key"), fold_column(content, "record"), strict=True)
+    return zip(fold_keys(content), fold_records(content), strict=True)
 
 
 def _single_records(log: CommitLog, seen: set[str], counts: Committed) -> Iterator[bytes]:

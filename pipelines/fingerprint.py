@@ -75,6 +75,7 @@ ENGINE_MODULES: Final = (
     "token_shards",
     "tombstones",
     "unit",
+    "units",
     "verdicts",
 )
 """Modules of this package that decide bytes of the output."""

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 FOLD_RECORDS: Final = 2048
 """Records in a fold: a restart then reads 1/2048 of the objects."""
-OPEN_BYTES: Final = 32 << 20
+OPEN_BYTES: Final = 16 << 20
 """Of folds that are held open. Work is asked about in the order in which it was done, nearly: a few folds are read at a time."""
 ROWS: Final = 1 << 32
 LATEST: Final = -1
@@ -77,19 +77,19 @@ class HeldRecords:
         Raises:
             pa.ArrowInvalid: It is not whole.
         """
-        keys = fold_column(content, "key")
-        fold_column(content, "record")  # a fold that is cut, or damaged, is not to be found out later
+        keys = fold_keys(content)
+        fold_records(content)  # a fold that is cut, or damaged, is not to be found out later
         self._folds.append(content)
         first = (len(self._folds) - 1) * ROWS
         for row, key in enumerate(keys):
             self._places[key] = first + row
-            self._latest.pop(key, None)
+            self._latest.pop(key, b"")
 
     def _opened(self, number: int) -> Sequence[bytes]:
         if number in self._open:
             self._open.move_to_end(number)
             return self._open[number]
-        records = fold_column(self._folds[number], "record")
+        records = fold_records(self._folds[number])
         self._open[number] = records
         self._open_bytes += _size(records)
         while self._open_bytes > OPEN_BYTES and len(self._open) > 1:
@@ -102,12 +102,25 @@ def _size(records: Sequence[bytes]) -> int:
     return sum(map(len, records))
 
 
-def fold_column(content: bytes, name: str) -> list[bytes]:
-    """The keys, or the records, of a fold.
+def fold_keys(content: bytes) -> list[str]:
+    """The keys of a fold's records.
 
     Raises:
         pa.ArrowInvalid: It is not whole.
     """
-    reader = pq.ParquetFile(pa.BufferReader(content))
-    found: list[bytes] = reader.read(columns=[name], use_threads=False)[name].to_pylist()
+    found: list[str] = _column(content, "key").to_pylist()
     return found
+
+
+def fold_records(content: bytes) -> list[bytes]:
+    """The records of a fold.
+
+    Raises:
+        pa.ArrowInvalid: It is not whole.
+    """
+    found: list[bytes] = _column(content, "record").to_pylist()
+    return found
+
+
+def _column(content: bytes, name: str) -> pa.ChunkedArray:
+    return pq.ParquetFile(pa.BufferReader(content)).read(columns=[name], use_threads=False)[name]

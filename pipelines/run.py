@@ -34,7 +34,7 @@ from pipelines.learned import publish_learned
 from pipelines.lease import Lease, was_cut_short
 from pipelines.ledger import Ledger
 from pipelines.operator_warnings import warning_lines
-from pipelines.plan import Ingredients, Plan, Unit, make_plan, plan_units, unit_bytes, with_splits
+from pipelines.plan import Ingredients, Plan, make_plan
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import KINDS, Silent, Watch
 from pipelines.redaction import redact_uri
@@ -44,6 +44,7 @@ from pipelines.stages import Budget, Stages
 from pipelines.storage import Store, open_store
 from pipelines.token_counts import prove_tokens
 from pipelines.tombstones_planning import check_tombstones, with_what_was_left
+from pipelines.units import Unit, plan_units, unit_bytes, with_splits
 from pipelines.version import MANIFEST, Claim, claim, claims, current_manifest, finish, replace_any, swap, write_once
 from pipelines.work import Work
 from pipelines.worker import Place
@@ -423,21 +424,27 @@ def current_units(config: PipelineConfig, inventory: Inventory, splits: Mapping[
     """The units of a run: those that are committed as they are, the rest cut anew, and the too large ones split."""
     target = unit_bytes(config.execution.unit_bytes, int(inventory.group_bytes.sum()))
     units = plan_units(inventory, target)
-    if len(log) and any(unit.key not in log for unit in units):
-        units = plan_units(inventory, target, committed_stretches(inventory, log))
-    return list(with_splits(inventory, units, splits))
+    kept = committed_stretches(inventory, log, units)
+    return list(with_splits(inventory, plan_units(inventory, target, kept) if kept else units, splits))
 
 
-def committed_stretches(inventory: Inventory, log: CommitLog) -> list[tuple[int, int]]:
-    """Stretches of this inventory that units committed before cover exactly, and whose files have not changed."""
-    ordinals = {inventory.identity(ordinal): ordinal for ordinal in range(inventory.num_files)}
+def committed_stretches(inventory: Inventory, log: CommitLog, units: Sequence[Unit]) -> list[tuple[int, int]]:
+    """Stretches of this inventory that units committed before cover exactly, and whose files have not changed.
+
+    None if all committed units are among those that it would be cut into anyway: then the cut around them is the same, so that the
+    records of a run that was only stopped need not be read for it.
+    """
+    ours = {unit.key for unit in units}
+    ordinals: dict[tuple[str, str], int] = {}
     found = []
-    for record in log.records(log.keys()):
+    others = [key for key in log.keys() if key not in ours]  # noqa: SIM118  a log is no mapping
+    for record in log.records(others):
         if record.kind == "unit":
+            ordinals = ordinals or {of: ordinal for ordinal, of in enumerate(inventory.identities(0, inventory.num_files))}
             stretch = _stretch(inventory, ordinals, record.detail["unit"])
             if stretch is not None:
                 found.append(stretch)
-    return found
+    return [*found, *((unit.first_group, unit.stop_group) for unit in units if unit.key in log)] if found else []
 
 
 def _stretch(inventory: Inventory, ordinals: Mapping[tuple[str, str], int], unit: Mapping[str, Any]) -> tuple[int, int] | None:

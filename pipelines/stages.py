@@ -38,13 +38,14 @@ from pipelines.ledger import Ledger, chained, most_allowed, total
 from pipelines.lots import Tallies
 from pipelines.near_grouping import UnitKeys, group_near
 from pipelines.passage_grouping import group_passages
-from pipelines.plan import PLACE_ROWS, Plan, Stage, Unit, file_ranges, slices, unit_ordinals
+from pipelines.plan import PLACE_ROWS, Plan, Stage
 from pipelines.poison import PoisonJob
 from pipelines.profile_counts import LANGUAGES_PART, ProfileTotals
 from pipelines.steps import Steps, held_bytes
 from pipelines.storage import Store
 from pipelines.token_counts import NAMES_PART, TokenTotals
 from pipelines.unit import UnitJob
+from pipelines.units import Unit, file_ranges, slices, unit_ordinals
 from pipelines.work import Work
 
 Complete = Callable[[CommitLog, Sequence[Work]], None]
