@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,30 +53,38 @@ def describe(sources: Reads, listed: Listed) -> FileDescription:
         StorageError: The store failed.
     """
     try:
-        metadata = _read_footer(sources, listed.uri, listed.etag, listed.size)
-        return FileDescription("parquet", _groups(metadata, listed.size), _columns(metadata))
+        footer = _read_footer(sources, listed.uri, listed.etag, listed.size)
+        with _PARSING:
+            metadata = _parsed(footer)
+            return FileDescription("parquet", _groups(metadata, listed.size), _columns(footer, metadata))
     except NotParquetError as problem:
         return unreadable("parquet", problem.error, problem.message)
 
 
-def _columns(metadata: pq.FileMetaData) -> pa.Schema:
+def _columns(footer: bytes, metadata: pq.FileMetaData) -> pa.Schema:
+    """The columns, asked of a reader: `metadata.schema` and the metadata would hold each other until some collection of garbage."""
     try:
-        schema = plain_schema(metadata.schema.to_arrow_schema())
-    except (pa.ArrowException, UnicodeDecodeError, ValueError) as error:
+        reader = pq.ParquetFile(pa.BufferReader(footer), metadata=metadata, arrow_extensions_enabled=False)
+        schema = plain_schema(reader.schema_arrow)
+    except ARROW_ERRORS as error:
         raise NotParquetError("corrupt_footer", f"the columns cannot be understood: {shown(error)}") from None
     if len(set(schema.names)) < len(schema.names):
         raise NotParquetError("repeated_column", f"two columns have the same name; the columns are: {shown(', '.join(schema.names))}")
     return schema
 
 
-def _read_footer(sources: Reads, uri: str, etag: str, size: int) -> pq.FileMetaData:
+_PARSING = threading.Lock()
+"""Footers are looked into one at a time: a parsed one of 10,000 row groups has tens of megabytes, and many are read at once."""
+
+
+def _read_footer(sources: Reads, uri: str, etag: str, size: int) -> bytes:
     start = max(0, size - TAIL_BYTES)
     tail = sources.read_range(uri, start, size, etag=etag) if size else b""
-    return _parse_footer(tail, size, lambda first, stop: sources.read_range(uri, first, stop, etag=etag))
+    return _whole_footer(tail, size, lambda first, stop: sources.read_range(uri, first, stop, etag=etag))
 
 
-def _parse_footer(tail: bytes, size: int, read: Callable[[int, int], bytes]) -> pq.FileMetaData:
-    """The metadata in the last bytes of a file, reading on where they are too few.
+def _whole_footer(tail: bytes, size: int, read: Callable[[int, int], bytes]) -> bytes:
+    """The last bytes of a file, and with them its footer, reading on where they are too few.
 
     Raises:
         NotParquetError: There is no footer that can be read.
@@ -93,8 +102,12 @@ def _parse_footer(tail: bytes, size: int, read: Callable[[int, int], bytes]) -> 
         raise NotParquetError("corrupt_footer", f"the footer claims {footer_bytes} bytes of a file of {size}")
     if footer_bytes > len(tail):
         tail = read(size - footer_bytes, size - len(tail)) + tail
+    return tail
+
+
+def _parsed(footer: bytes) -> pq.FileMetaData:
     try:
-        return pq.read_metadata(pa.BufferReader(tail))
+        return pq.read_metadata(pa.BufferReader(footer))
     except ARROW_ERRORS as error:
         raise NotParquetError("corrupt_footer", f"the footer cannot be parsed: {shown(error)}") from None
 
@@ -147,8 +160,8 @@ def plan_remote(ahead: ReadAhead, file: InputFile, slices: Sequence[Slice]) -> R
     giants: list[tuple[Segment, Slice]] = []
 
     def on_footer(data: bytes) -> None:
-        remote.metadata = _parse_footer(
-            data, file.size, lambda start, stop: ahead.sources.read_range(file.uri, start, stop, etag=file.etag)
+        remote.metadata = _parsed(
+            _whole_footer(data, file.size, lambda start, stop: ahead.sources.read_range(file.uri, start, stop, etag=file.etag))
         )
         FOOTERS.keep(file, remote.metadata)
         for segment, giant in giants:
