@@ -224,6 +224,11 @@ class CommitLog:
         """What `Record.to_bytes` made of such a record, as JSON: a fourth of the cost where one or two of its fields are wanted."""
         return unsealed(self._records[key])
 
+    def ledger(self, key: str) -> Ledger | None:
+        """The row accounting of such a record; None where no rows are accounted."""
+        data = self.body(key)["ledger"]
+        return None if data is None else Ledger.from_json(data)
+
     def records(self, keys: Iterable[str]) -> Iterator[Record]:
         """The records of some work, one at a time: all of them at once would be large."""
         return (self.record(key) for key in keys)

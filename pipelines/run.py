@@ -232,7 +232,7 @@ class Engine:
     def _complete(self, driver: Driver, log: CommitLog, works: Sequence[Work]) -> None:
         done = [work for work in works if work.key in log]
         for work in done:
-            self._budget.count(log.record(work.key))
+            self._budget.count(work.key, log.ledger(work.key))
         self._watch.phase(self._title(log, works), works, len(done))
         driver.complete(log, works)
 
@@ -242,7 +242,7 @@ class Engine:
         return f"stage {numbers[0]} of {len(self._plan.stages)}, {kind}" if numbers else kind
 
     def _on_record(self, record: Record, work: Work) -> None:
-        self._budget.count(record)
+        self._budget.count(record.key, record.ledger)
         self._watch.record(record, work)
 
     def _split(self, units: Sequence[Unit], error: TooLarge) -> None:
