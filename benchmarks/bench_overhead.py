@@ -183,7 +183,7 @@ def record_folders(output: Path) -> list[Path]:
 
 def num_records(output: Path) -> int:
     """Units that are committed, while only units can be."""
-    return sum(len(os.listdir(folder)) for folder in record_folders(output))
+    return sum(1 for folder in record_folders(output) for _ in os.scandir(folder))
 
 
 def last_commit(output: Path) -> tuple[int, ...]:
