@@ -122,6 +122,11 @@ class Inventory:
         """Uri and etag of the file at a place in the inventory: what its content is known by."""
         return self._files.column("uri")[ordinal].as_py(), self._files.column("etag")[ordinal].as_py()
 
+    def identities(self, first: int, stop: int) -> list[tuple[str, str]]:
+        """The identities of the files from one place up to another, as far as there are any."""
+        some = self._files.slice(first, stop - first)
+        return list(zip(some.column("uri").to_pylist(), some.column("etag").to_pylist(), strict=True))
+
     @property
     def uris(self) -> pa.Array:
         """Addresses of the files, large_string, one a file."""

@@ -39,7 +39,7 @@ from pipelines.ledger import Ledger
 from pipelines.legible import size
 from pipelines.machine import full_folder
 from pipelines.operator_warnings import warning_lines
-from pipelines.plan import Ingredients, Plan, Unit, make_plan
+from pipelines.plan import Ingredients, Plan, make_plan
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import KINDS, Silent, Watch
 from pipelines.redaction import redact_uri
@@ -53,6 +53,7 @@ from pipelines.storage import Store, open_store
 from pipelines.token_counts import prove_tokens
 from pipelines.tombstones import Tombstones
 from pipelines.tombstones_planning import check_tombstones, with_what_was_left
+from pipelines.units import Unit
 from pipelines.version import MANIFEST, Claim, claim, claims, current_manifest, finish, replace_any, swap, write_once
 from pipelines.work import Work
 from pipelines.worker import Place
@@ -279,7 +280,7 @@ class Engine:
     def _complete(self, driver: Driver, log: CommitLog, works: Sequence[Work]) -> None:
         done = [work for work in works if work.key in log]
         for work in done:
-            self._budget.count(log.record(work.key))
+            self._budget.count(work.key, log.ledger(work.key))
         self._watch.phase(self._title(log, works), works, len(done))
         self._metrics.phase(self._stage_number(log), len(self._plan.stages), works, len(done))
         driver.complete(log, works)
@@ -295,7 +296,7 @@ class Engine:
 
     def _on_record(self, record: Record, work: Work) -> None:
         self._metrics.record(record, work)
-        self._budget.count(record)
+        self._budget.count(record.key, record.ledger)
         self._watch.record(record, work)
 
     def _split(self, units: Sequence[Unit], error: TooLarge) -> None:
