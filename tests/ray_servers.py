@@ -112,5 +112,5 @@ def connected(ray_cluster: Any) -> Iterator[None]:
     """This process is connected to the session's Ray."""
     from cluster import session  # Ray itself, which most tests do without
 
-    with session.remote(ray_cluster.address):
+    with session.remote(session.Remote(ray_cluster.address)):
         yield
