@@ -34,7 +34,8 @@ def settle(token_path: str | None) -> None:
     if token_path is not None and not os.environ.get(TOKEN) and not os.environ.get(TOKEN_PATH):
         os.environ[TOKEN_PATH] = str(Path(token_path).expanduser())
     given = os.environ.get(TOKEN) or os.environ.get(TOKEN_PATH)
-    os.environ.setdefault(MODE, "token" if given else "disabled")
+    if not os.environ.get(MODE):
+        os.environ[MODE] = "token" if given else "disabled"
     if os.environ[MODE].lower() == "token":
         token()
 
@@ -75,6 +76,8 @@ def check(address: str) -> None:
         raise ConnectionError(f"nothing answers at {address}: {error}") from error
     if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
         return  # Ray's own certificates, which only Ray knows how to use
+    if os.environ[MODE].lower() not in ("token", "disabled"):
+        return  # another kind of credential, which only Ray knows how to show
     _ask(f"{host}:{port}", ASK_CLIENT if address.startswith("ray://") else ASK_GCS)
 
 

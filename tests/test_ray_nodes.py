@@ -1,4 +1,4 @@
-"""On a Ray of three nodes with processes of their own: nodes and the driver are killed, one joins, and the result is the undisturbed one."""
+"""On a Ray of three nodes with processes of their own: nodes and the driver are killed, one joins, the result is the undisturbed one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def num_records(runs):
 
 
 def test_nodes_die_one_joins_and_the_driver_is_killed(nodes, source, shm_path, tmp_path):
-    """A machine loses power, a raylet leaves its workers behind, a node joins, the driver dies; run again, every byte is the undisturbed one."""
+    """A machine loses power, a raylet leaves its workers behind, a node joins, the driver dies; run again, every byte is as undisturbed."""
     alone = Runs(write_pipeline(tmp_path / "alone", source, str(tmp_path / "alone" / "out")), tmp_path / "alone-runs")
     alone.finish()
     path = write_pipeline(shm_path / "pipeline", source, str(shm_path / "out"), cluster=nodes.settings)
@@ -66,7 +66,8 @@ def test_nodes_die_one_joins_and_the_driver_is_killed(nodes, source, shm_path, t
     first, second = nodes.nodes
     first.kill()
     second.kill_raylet()
-    nodes.join(num_cpus=2)
+    joined = nodes.join(num_cpus=2)
+    until(lambda: joined.workers() != [], child.points)  # it is used, though the run began without it
     wake.touch()
     until(lambda: num_records(runs) >= 8 or child.process.exitcode is not None)
     if child.process.exitcode is None:
@@ -105,3 +106,23 @@ def test_operators_beside_the_file_reach_nodes_that_cannot_see_them(nodes, sourc
         assert loaded.startswith(str(nodes.folder)), loaded
         assert "working_dir_files" in loaded
         assert (word, listed) == ("neighbour", "listed")
+
+
+def test_a_driver_outside_the_cluster(nodes, source, shm_path, tmp_path):
+    """Through `ray://` a run does the same work with the same result; its code and modules come to the workers alike."""
+    alone = Runs(write_pipeline(tmp_path / "alone", source, str(tmp_path / "alone" / "out")), tmp_path / "alone-runs")
+    alone.finish()
+    path = write_pipeline(shm_path / "pipeline", source, str(shm_path / "out"), cluster={"type": "ray", "address": nodes.client})
+    runs = Runs(path, shm_path / "runs", nodes.environment)
+    runs.finish()
+    assert not same(contents(runs.store()), contents(alone.store()))
+    wrong = runs.start(RAY_AUTH_TOKEN="f" * 64, pipeline=_moved(path, shm_path / "other"))
+    assert wrong.wait() == 1
+    assert "it refuses the token that it was given" in wrong.answered()["message"]
+
+
+def _moved(path, output):
+    """The pipeline with another output, for which nothing is done yet."""
+    copy = path.with_name("other.yaml")
+    copy.write_text(path.read_text().replace(str(path.parent.parent / "out"), str(output)))
+    return copy
