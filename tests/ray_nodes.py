@@ -27,7 +27,7 @@ from ray_servers import QUICK, STORE_BYTES, children, command
 
 START_SECONDS = 120.0
 END_SECONDS = 20.0
-STARTS = 3
+STARTS = 4
 
 
 @dataclass
@@ -207,7 +207,7 @@ def _sizes(num_cpus: int, resources: Mapping[str, float] | None) -> list[str]:
 def _started(folder: Path, options: list[str], environment: Mapping[str, str], num_cpus: int) -> Node:
     """Start a node and see it up; again where it gave up after Ray's own half a minute, as on a machine with much else to do."""
     for attempt in range(STARTS):
-        node = _start(folder.with_name(f"{folder.name}{'abc'[attempt]}"), options, environment, num_cpus)
+        node = _start(folder.with_name(f"{folder.name}{'abcd'[attempt]}"), options, environment, num_cpus)
         try:
             until(lambda node=node: node.is_up() or node.process.poll() is not None, node.said)
             if node.is_up() and node.process.poll() is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ import pytest
 from cluster import shipping
 from cluster.forwarding import forwarded
 from cluster.shipping import FILES, PIPELINE, Shipment, ShippingError, staged
+from pipelines.assets import local_asset
 from pipelines.cluster_target import cluster_target
 from pipelines.config import load
+from pipelines.errors import InputError
+from pipelines.storage import Sources
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -114,6 +118,21 @@ def test_small_local_assets_are_shipped(tmp_path):
     (path,) = shipment.files.values()
     assert path.read_text() == "word\n"
     assert not shipment.modules
+
+
+def test_a_worker_takes_a_shipped_asset(tmp_path, monkeypatch):
+    """An asset that only the driver's machine has is read from what was shipped; one that was not shipped is named, with what to do."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    unpacked, gone = tmp_path / "unpacked", f"{tmp_path}/gone.txt"
+    (unpacked / PIPELINE).mkdir(parents=True)
+    (unpacked / FILES).mkdir()
+    digest = sha256(b"word\n").hexdigest()
+    (unpacked / FILES / digest).write_bytes(b"word\n")
+    monkeypatch.setenv("PYTHONPATH", str(unpacked))
+    monkeypatch.setenv(shipping.AS, PIPELINE)
+    assert local_asset(Sources({}), gone, digest).read_bytes() == b"word\n"
+    with pytest.raises(InputError, match=r"gone.txt: there is no such file on this node .*only small ones are shipped"):
+        local_asset(Sources({}), gone, "0" * 64)
 
 
 def test_secrets_are_not_forwarded(monkeypatch):
