@@ -8,19 +8,19 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from cluster.tasks import Executor
 from operators.base import LearningOperator, Operator
 from pipelines.arrivals import MAX_EXAMPLES, Arrivals, arrivals
 from pipelines.config import PipelineConfig
 from pipelines.documents import Listed
 from pipelines.errors import ConfigError, IngestRefused, NoFiles, VersionConflict, shown
 from pipelines.exchange import Limits
+from pipelines.executors import Started, executor_for
 from pipelines.growth import ANEW, Growth
 from pipelines.history import generations_of
 from pipelines.history_planning import group_operators, history_store
@@ -30,7 +30,7 @@ from pipelines.prepare import Prepared, prepare
 from pipelines.progress import Silent, Watch
 from pipelines.recall import read_generations
 from pipelines.redaction import redact_uri
-from pipelines.run import Run, already, executor_for, tidy
+from pipelines.run import Run, already, tidy
 from pipelines.settings import history_problems
 from pipelines.storage import Sources, Store, open_store
 
@@ -38,8 +38,6 @@ HISTORY: Final = "_shardmill/history"
 """Where an output keeps what its own ingestions leave for each other, if the pipeline names no other place."""
 TRIES: Final = 5
 """How often an ingestion is planned anew because another made a version meanwhile."""
-
-Started = Callable[[], Executor]
 
 
 @dataclass(frozen=True, slots=True)

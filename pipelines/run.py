@@ -6,10 +6,8 @@ Exactly once rests on the commits of the work and on the version's claim; this m
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -19,13 +17,13 @@ import orjson
 from cluster.tasks import Executor
 from pipelines import faults
 from pipelines.card import card
-from pipelines.chain import bounded
 from pipelines.commit import PLAN, CommitLog, Record, epoch_of, latest_plan, sealed
 from pipelines.config import PipelineConfig
 from pipelines.document_profile import prove_profile
 from pipelines.drive import Driver, TooLarge
-from pipelines.errors import ClusterError, LeaseHeld, NotFound, StorageFull
+from pipelines.errors import LeaseHeld, NotFound
 from pipelines.exchange import Limits
+from pipelines.executors import Started, executor_for
 from pipelines.fingerprint import engine_facts, fingerprint
 from pipelines.gc import collect, needed
 from pipelines.growth import Growth
@@ -36,8 +34,6 @@ from pipelines.inventory import Inventory
 from pipelines.learned import publish_learned
 from pipelines.lease import Lease, was_cut_short
 from pipelines.ledger import Ledger
-from pipelines.legible import size
-from pipelines.machine import full_folder
 from pipelines.operator_warnings import warning_lines
 from pipelines.plan import Ingredients, Plan, make_plan
 from pipelines.prepare import Prepared, prepare
@@ -50,6 +46,7 @@ from pipelines.run_units import SPLITS, current_units, read_splits
 from pipelines.runbook import MEMORY, pointer
 from pipelines.stages import Budget, Stages
 from pipelines.storage import Store, open_store
+from pipelines.task_resources import Askings
 from pipelines.token_counts import prove_tokens
 from pipelines.tombstones import Tombstones
 from pipelines.tombstones_planning import check_tombstones, with_what_was_left
@@ -60,11 +57,6 @@ from pipelines.worker import Place
 
 DONE: Final = "this output is finished: the same input, pipeline and code made it; there is nothing to do"
 
-RAY_BYTES: Final = 64 << 20
-"""Less than this in /tmp or /dev/shm, and Ray does not start, without a word about why."""
-
-Started = Callable[[], Executor]
-
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -72,55 +64,6 @@ class RunResult:
 
     manifest: Mapping[str, Any]
     was_finished: bool
-
-
-@contextmanager
-def executor_for(config: PipelineConfig) -> Iterator[Started]:
-    """Where the pipeline's tasks run; started at the first use, because a finished output needs none."""
-    with ExitStack() as stack:
-        opened: list[Executor] = []
-
-        def started() -> Executor:
-            if not opened:
-                opened.append(_opened(stack, config))
-            return opened[0]
-
-        yield started
-
-
-def _opened(stack: ExitStack, config: PipelineConfig) -> Executor:
-    try:
-        return stack.enter_context(_session(config))
-    except Exception as error:  # Ray raises plain ones where a node does not start
-        _check_space(error)
-        remedy = (
-            "start Ray there, or correct cluster.address; if it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-            if config.cluster.type == "ray"
-            else "is there memory and space in /tmp? `cluster: {type: inline}` works without Ray"
-        )
-        where = config.cluster.address if config.cluster.type == "ray" else "this machine"
-        raise ClusterError(f"cluster: no Ray could be used on {where}: {type(error).__name__}: {bounded(error)}; {remedy}") from error
-
-
-def _check_space(error: Exception) -> None:
-    """Blame a full disk for a Ray that does not start, where there is one."""
-    found = full_folder((os.environ.get("RAY_TMPDIR", tempfile.gettempdir()), "/dev/shm"), RAY_BYTES)  # noqa: S108  where Ray keeps its files
-    if found is not None:
-        folder, free = found
-        remedy = f"free {size(RAY_BYTES)}, or set RAY_TMPDIR to a folder with space; then run again"
-        raise StorageFull(f"{folder}: {size(free)} are free, too little for Ray to start ({bounded(error)}); {remedy}") from error
-
-
-def _session(config: PipelineConfig) -> AbstractContextManager[Executor]:
-    from cluster import session  # noqa: PLC0415  Ray is imported where it is used
-
-    match config.cluster.type:
-        case "inline":
-            return session.inline()
-        case "local":
-            return session.local(config.cluster.num_cpus)
-        case "ray":
-            return session.remote(config.cluster.address)
 
 
 def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None = None, limits: Limits | None = None) -> RunResult:
@@ -237,7 +180,9 @@ class Engine:
         has_left_keys = has_left(self._config, self._store, self._plan)
         if done is None or not has_left_keys:
             self._announce()
-            driver = Driver(executor, self._lease, self._place(), self._on_record, self._watch.note)
+            askings = Askings(self._config.cluster, {stage.fingerprint: stage.names for stage in self._plan.stages})
+            note, waiting = self._watch.note, self._watch.waiting
+            driver = Driver(executor, self._lease, self._place(), self._on_record, note=note, askings=askings, on_waiting=waiting)
             self._metrics.follow(driver.tally)
             stages = self._stages(driver)
             done = self._make_version(driver, stages) if done is None else done
