@@ -24,6 +24,7 @@ from pipelines.cli_run import COMMANDS as RUNNING
 from pipelines.cli_takedown import COMMANDS as TAKING_OUT
 from pipelines.errors import ConfigError, ShardmillError, shown
 from pipelines.redaction import redact_environment, redact_uri
+from pipelines.supervised import exit_status
 
 INTERRUPTED = 130
 
@@ -85,12 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except ShardmillError as error:
-        return _failed(error, error.exit_status, session)
+        return exit_status(error, _failed(error, error.exit_status, session))
     except BrokenPipeError:
         _silence_stdout()
         return 1
     except Exception as error:  # noqa: BLE001  the command's edge: a bug of ours, said in one line
-        return _failed(error, 1, session)
+        return exit_status(error, _failed(error, 1, session))
     return status if isinstance(status, int) else 0
 
 
