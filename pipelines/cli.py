@@ -21,6 +21,7 @@ from pipelines.cli_history import COMMANDS as HISTORY
 from pipelines.cli_later import COMMANDS as LATER
 from pipelines.cli_publish import COMMANDS as PUBLISHING
 from pipelines.cli_run import COMMANDS as RUNNING
+from pipelines.cli_submit import COMMANDS as SUBMITTING
 from pipelines.cli_takedown import COMMANDS as TAKING_OUT
 from pipelines.errors import ConfigError, ShardmillError, shown
 from pipelines.redaction import redact_environment, redact_uri
@@ -69,7 +70,7 @@ def cli() -> None:
     """Turn raw, sharded documents into clean, deduplicated, tokenized datasets that anyone can check."""
 
 
-for _command in (*AUTHORING, *TRAINING, *RUNNING, *COMPARING, *HISTORY, *PUBLISHING, *TAKING_OUT, *LATER):
+for _command in (*AUTHORING, *TRAINING, *RUNNING, *SUBMITTING, *COMPARING, *HISTORY, *PUBLISHING, *TAKING_OUT, *LATER):
     cli.add_command(_command)
 
 
