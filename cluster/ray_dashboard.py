@@ -49,6 +49,7 @@ def _version(address: str) -> dict[str, Any]:
         with urllib.request.urlopen(request, timeout=REACH_SECONDS) as answer:  # noqa: S310
             found = json.load(answer)
     except urllib.error.HTTPError as error:
+        error.close()
         raise TargetError(_refusal(address, error.code)) from error
     except (OSError, urllib.error.URLError) as error:
         why = getattr(error, "reason", error)

@@ -27,6 +27,7 @@ MAX_MESSAGE_CHARS: Final = 300
 NOTHING_NEW: Final = 3
 """Exit status of an ingestion that found nothing to do: a good end, which Ray calls a failure."""
 SIGNALS: Final = 128
+TALKATIVE: Final = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env.packaging")
 STATES: Final = {
     "PENDING": JobState.PENDING,
     "RUNNING": JobState.RUNNING,
@@ -211,7 +212,8 @@ def _client_class() -> type[Any]:
     settle_auth()
     from ray.job_submission import JobSubmissionClient  # noqa: PLC0415  reads the environment when it is imported
 
-    logging.getLogger("ray.dashboard.modules").setLevel(logging.WARNING)
+    for name in TALKATIVE:  # their levels are set when they are imported
+        logging.getLogger(name).setLevel(logging.WARNING)
 
     class Client(JobSubmissionClient):  # type: ignore[misc]
         def _do_request(self, *arguments: Any, **options: Any) -> Any:

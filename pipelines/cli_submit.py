@@ -157,13 +157,10 @@ COMMANDS: list[click.Command] = [submit, logs, wait, stop]
 def _submit(file: Path, config: PipelineConfig, target: Target, prepared: Prepared, *, as_json: bool) -> Found:
     from pipelines.submission import hand_over  # noqa: PLC0415
 
-    for key, path in prepared.places.items():
-        click.echo(f"note: {key} is {path}: every node of the cluster must see that folder", err=True)
-    if prepared.job.secrets:
-        names = ", ".join(prepared.job.secrets)
-        click.echo(f"note: {names}: not sent; the job reads them from its own environment on the cluster", err=True)
     handed = hand_over(target, prepared.job)
     _keep(config, target, handed.job.id)
+    if handed.is_new:
+        _tell_needs(prepared)
     found = Found(config, target.name, handed.job.id, target)
     if as_json:
         said = {"submitted": handed.is_new, "state": handed.status.state.value, "pipeline": config.name, "output": _output(config)}
@@ -177,6 +174,15 @@ def _submit(file: Path, config: PipelineConfig, target: Target, prepared: Prepar
         click.echo(f"{found.id} is already there: it is {_state(handed.status)}{again}.")
         _tell_commands(file)
     return found
+
+
+def _tell_needs(prepared: Prepared) -> None:
+    """What must be there on the cluster, because it is not sent."""
+    for key, path in prepared.places.items():
+        click.echo(f"note: {key} is {path}: every node of the cluster must see that folder", err=True)
+    if prepared.job.secrets:
+        names = ", ".join(prepared.job.secrets)
+        click.echo(f"note: {names}: not sent; the job reads them from its own environment on the cluster", err=True)
 
 
 def _tell_commands(file: Path) -> None:

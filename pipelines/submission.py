@@ -19,7 +19,7 @@ from pipelines.config import PipelineConfig
 from pipelines.errors import ConfigError, InputError, ShardmillError
 from pipelines.fingerprint import engine_facts, fingerprint, operator_code
 from pipelines.plan import learning
-from pipelines.redaction import redact_uri
+from pipelines.redaction import redact_environment, redact_uri
 from pipelines.storage import Sources
 from pipelines.submission_files import Shipment, absolute, shipment
 
@@ -205,7 +205,7 @@ def _shared(ship: Shipment) -> dict[str, str]:
 
 def _check_plain(overrides: Sequence[str]) -> None:
     for override in overrides:
-        if redact_uri(override) != override:
+        if redact_environment(redact_uri(override)) != override:
             raise ConfigError(
                 f"--set {override.partition('=')[0]}: the value holds a secret, which would stand in the job's description; write "
                 "`${NAME}` in the file and set the variable in the environment of the cluster"
@@ -215,7 +215,7 @@ def _check_plain(overrides: Sequence[str]) -> None:
 def plain_environment() -> dict[str, str]:
     """Settings of this environment that the driver needs too."""
     found = {name: value for name, value in os.environ.items() if name in PLAIN or name.startswith(FOR_TESTS)}
-    return {name: value for name, value in sorted(found.items()) if redact_uri(value) == value}
+    return {name: value for name, value in sorted(found.items()) if redact_environment(redact_uri(value)) == value}
 
 
 def secret_names(config: PipelineConfig, file: Path) -> tuple[str, ...]:

@@ -150,5 +150,6 @@ def _check_size(folder: Path, files: set[Path]) -> None:
 
 
 def _yaml(value: str) -> str:
-    """A text as a value for `--set`: JSON is YAML, but for references to the environment."""
-    return json.dumps(value, ensure_ascii=False).replace("${", "$${")
+    """A text as a value for `--set`: JSON is YAML, but for references to the environment and characters that YAML wants escaped."""
+    quoted = json.dumps(value, ensure_ascii=False).replace("${", "$${")
+    return "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in quoted)
