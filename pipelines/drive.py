@@ -17,6 +17,7 @@ from cluster.tasks import Done, Executor, Loss
 from pipelines.commit import CommitLog, Record
 from pipelines.errors import ShardmillError, UnitError
 from pipelines.lease import Lease
+from pipelines.task_resources import Askings, Scarcity
 from pipelines.work import Work
 from pipelines.worker import Failure, FailureKind, Place, Task, perform
 
@@ -67,7 +68,18 @@ class Tally:
 class Driver:
     """Sees to it that work is committed."""
 
-    def __init__(self, executor: Executor, lease: Lease, place: Place, on_record: Callable[[Record, Work], None]) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        lease: Lease,
+        place: Place,
+        on_record: Callable[[Record, Work], None],
+        askings: Askings | None = None,
+        on_waiting: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`on_waiting` is told why no task can run, and nothing (an empty text) when that has passed."""
+        self.askings = askings or Askings()
+        self.on_waiting = on_waiting
         self._executor = executor
         self._lease = lease
         self._place = place
@@ -120,7 +132,10 @@ class _Round:
     def __init__(self, driver: Driver, log: CommitLog, works: Sequence[Work]) -> None:
         self._driver = driver
         self._log = log
-        self._queue = deque(_batches(works, driver.executor.slots))
+        asked = driver.askings.of(log.stage, {work.kind for work in works})
+        self._needs = asked.needs
+        self._scarcity = Scarcity(asked, driver.askings.max_wait_seconds, driver.on_waiting)
+        self._queue = deque(_batches(works, self._room()))
         self._sent: dict[int, Sent] = {}
         self._attempts: dict[str, Attempts] = {}
         self._later: list[tuple[float, Work]] = []
@@ -141,12 +156,18 @@ class _Round:
         if self._sent:  # second tries of what is done
             self._driver.executor.cancel()
 
+    def _room(self) -> int:
+        """Tasks that run at once on the nodes that are there now."""
+        return self._driver.executor.room(self._needs)
+
     def _send(self) -> None:
+        self._scarcity.look(self._driver.executor.lacking(self._needs))
         now = time.monotonic()
         ready = [work for due, work in self._later if due <= now]
         self._later = [(due, work) for due, work in self._later if due > now]
         self._queue.extend([work] for work in ready)
-        limit = self._driver.executor.slots * TASKS_A_SLOT
+        limit = self._room() * TASKS_A_SLOT
+        self._driver.executor.expect(len(self._sent) + len(self._queue), self._needs)
         while self._queue and len(self._sent) < limit:
             self._submit(self._queue.popleft(), now)
         if not self._queue and not self._later:
@@ -158,11 +179,11 @@ class _Round:
         token = self._driver.next_token()
         retried = doubled or any(work.key in self._attempts for work in works)
         self._sent[token] = Sent(works, now, doubled)
-        self._driver.executor.submit(token, perform, self._driver.task(self._log, works, retried=retried))
+        self._driver.executor.submit(token, perform, self._driver.task(self._log, works, retried=retried), self._needs)
 
     def _speculate(self, now: float) -> None:
         """Run a straggler a second time: the commit lets exactly one of the two count."""
-        free = self._driver.executor.slots - len(self._sent)
+        free = self._room() - len(self._sent)
         if free <= 0 or not self._durations:
             return
         usual = sorted(self._durations)[len(self._durations) // 2]

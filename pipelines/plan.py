@@ -77,6 +77,11 @@ class Stage:
         return self.spec.fingerprint
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of every operator that takes part in it, also those that end it."""
+        return (*self.operators, *(spec.name for spec in (*self.spec.learners, *self.spec.groups)))
+
+    @property
     def is_last(self) -> bool:
         """True for the stage whose documents are packed."""
         return self.spec.output is not None

@@ -25,7 +25,7 @@ _SECRET_PAIRS = (("access", "key"), ("account", "key"), ("api", "key"), ("privat
 # Names that say where a credential is, or that there is none; they are no secrets themselves.
 _PUBLIC_TOKENS = frozenset({"anon", "google_default", "cloud", "cache", "browser"})
 # Settings of pipelines whose tokens are those of texts.
-_PUBLIC_NAMES = frozenset({"max_token_length", "token_shards"})
+_PUBLIC_NAMES = frozenset({"max_token_length", "token_path", "token_shards"})
 _USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#@]*@")
 _QUERY_VALUE = re.compile(r"(?<=[?&;])([^\s=&;#?]+)=([^\s&;#'\"]+)")
 

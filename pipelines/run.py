@@ -42,6 +42,7 @@ from pipelines.report import report
 from pipelines.results import Packed, Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
 from pipelines.stages import Budget, Stages
 from pipelines.storage import Store, open_store
+from pipelines.task_resources import Askings
 from pipelines.token_counts import prove_tokens
 from pipelines.tombstones_planning import check_tombstones, with_what_was_left
 from pipelines.version import MANIFEST, Claim, claim, claims, current_manifest, finish, replace_any, swap, write_once
@@ -77,8 +78,15 @@ def executor_for(config: PipelineConfig) -> Iterator[Started]:
 
 
 def _opened(stack: ExitStack, config: PipelineConfig) -> Executor:
+    from cluster.admission import TokenRefused  # noqa: PLC0415
+    from cluster.shipping import ShippingError  # noqa: PLC0415
+
     try:
         return stack.enter_context(_session(config))
+    except ShippingError as error:
+        raise ClusterError(str(error)) from error
+    except TokenRefused as error:
+        raise ClusterError(f"cluster: {config.cluster.address if config.cluster.type == 'ray' else 'Ray'}: {error}") from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         remedy = (
             "start Ray there, or correct cluster.address; if it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
@@ -91,6 +99,7 @@ def _opened(stack: ExitStack, config: PipelineConfig) -> Executor:
 
 def _session(config: PipelineConfig) -> AbstractContextManager[Executor]:
     from cluster import session  # noqa: PLC0415  Ray is imported where it is used
+    from pipelines.cluster_target import cluster_target  # noqa: PLC0415
 
     match config.cluster.type:
         case "inline":
@@ -98,7 +107,7 @@ def _session(config: PipelineConfig) -> AbstractContextManager[Executor]:
         case "local":
             return session.local(config.cluster.num_cpus)
         case "ray":
-            return session.remote(config.cluster.address)
+            return session.remote(cluster_target(config))
 
 
 def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None = None, limits: Limits | None = None) -> RunResult:
@@ -189,7 +198,8 @@ class Engine:
         has_left_keys = has_left(self._config, self._store, self._plan)
         if done is None or not has_left_keys:
             self._announce()
-            driver = Driver(executor, self._lease, self._place(), self._on_record)
+            askings = Askings(self._config.cluster, {stage.fingerprint: stage.names for stage in self._plan.stages})
+            driver = Driver(executor, self._lease, self._place(), self._on_record, askings, self._watch.waiting)
             stages = self._stages(driver)
             done = self._make_version(driver, stages) if done is None else done
             if not has_left_keys:

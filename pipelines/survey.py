@@ -136,7 +136,7 @@ def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
 
 
 def _named(stage: Stage) -> list[str]:
-    return [*stage.operators, *(spec.name for spec in (*stage.spec.learners, *stage.spec.groups))]
+    return list(stage.names)
 
 
 def _missing_groups(plan: Plan, found: Sequence[StageSurvey]) -> list[tuple[int, OperatorSpec]]:

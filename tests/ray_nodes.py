@@ -27,6 +27,7 @@ from ray_servers import QUICK, STORE_BYTES, children, command
 
 START_SECONDS = 120.0
 END_SECONDS = 20.0
+STARTS = 3
 
 
 @dataclass
@@ -72,6 +73,10 @@ class Node:
         """kill -9 of the raylet alone: its workers finish what they are at, though nobody waits for it."""
         os.kill(self.raylet, signal.SIGKILL)
 
+    def is_up(self) -> bool:
+        """Whether its processes have started and the head has it."""
+        return "Ray runtime started" in self.said()
+
     def said(self) -> str:
         """The last lines of what its processes told at the start."""
         return (self.folder / "out.txt").read_text(errors="replace")[-3000:]
@@ -104,34 +109,19 @@ class RayNodes:
 
     def join(self, num_cpus: int = 1, resources: Mapping[str, float] | None = None) -> Node:
         """Start another node; returns when the head has it."""
-        known = self.alive()
         options = ["--address", self.address, *_sizes(num_cpus, resources)]
-        node = _start(self.folder / f"n{len(self.nodes) + 1}", options, self.environment, num_cpus)
+        node = _started(self.folder / f"n{len(self.nodes) + 1}", options, self.environment, num_cpus)
         self.nodes.append(node)
-        until(lambda: len(self.alive() - known) == 1 or _gone(node), node.said)
         return node
 
     def alive(self) -> set[str]:
-        """Ids of the nodes that the head believes to be alive."""
-        return {entry["node_id"] for entry in self._listed() if entry["state"] == "ALIVE"}
+        """Ids of the nodes that the head believes to be alive; it needs the dashboard."""
+        return {entry["node_id"] for entry in self._asked("/api/v0/nodes") if entry["state"] == "ALIVE"}
 
     def end(self) -> None:
         """End all of them, the head last."""
         for node in [*reversed(self.nodes), self.head]:
             node.kill()
-
-    def _listed(self) -> list[dict[str, Any]]:
-        code = (
-            "import json, sys; from ray._raylet import GcsClient; from ray.core.generated.gcs_pb2 import GcsNodeInfo\n"
-            "nodes = GcsClient(address=sys.argv[1]).get_all_node_info(timeout=20)\n"
-            "print(json.dumps([{'node_id': id.hex(), 'state': GcsNodeInfo.GcsNodeState.Name(n.state)} for id, n in nodes.items()]))"
-        )
-        if self.dashboard:
-            return self._asked("/api/v0/nodes")
-        found = subprocess.run([sys.executable, "-c", code, self.address], env={**os.environ, **self.environment}, capture_output=True)
-        assert found.returncode == 0, found.stderr.decode()
-        listed: list[dict[str, Any]] = json.loads(found.stdout)
-        return listed
 
     def _asked(self, path: str) -> list[dict[str, Any]]:
         headers = {"Authorization": f"Bearer {self.environment['RAY_AUTH_TOKEN']}"}
@@ -158,27 +148,25 @@ def ray_nodes(workers: int = 2, *, head_cpus: int = 1, num_cpus: int = 1, dashbo
     options = ["--head", "--port", str(ports["gcs"]), "--ray-client-server-port", str(ports["client"]), *_sizes(head_cpus, None)]
     options += ["--include-dashboard", str(dashboard).lower(), "--dashboard-host", "127.0.0.1", "--dashboard-port", str(ports["dashboard"])]
     options += ["--system-config", json.dumps(QUICK)]
-    address = f"{own_address()}:{ports['gcs']}"
-    started: list[RayNodes] = []
-    head = _start(folder / "h", options, environment, head_cpus)
+    nodes: RayNodes | None = None
     try:
-        found = RayNodes(
-            address=address,
+        head = _started(folder / "h", options, environment, head_cpus)
+        nodes = RayNodes(
+            address=f"{own_address()}:{ports['gcs']}",
             dashboard=f"http://127.0.0.1:{ports['dashboard']}" if dashboard else "",
             client=f"ray://127.0.0.1:{ports['client']}",
             environment=environment,
             folder=folder,
             head=head,
         )
-        started.append(found)
-        until(lambda: _answers(found) or _gone(head), head.said)
+        found = nodes
+        until(lambda: not dashboard or _answers(found), head.said)
         for _ in range(workers):
-            found.join(num_cpus)
-        yield found
+            nodes.join(num_cpus)
+        yield nodes
     finally:
-        for nodes in started:
+        if nodes is not None:
             nodes.end()
-        head.kill()  # also where it never answered
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -191,10 +179,10 @@ def until(condition: Callable[[], bool], said: Callable[[], str] = str, seconds:
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports that nobody listens at, outside the range from which the system gives ports to clients."""
+    """Ports that nobody listens at, outside the ranges from which the system and Ray's client give ports."""
     draw, found = secrets.SystemRandom(), []
     while len(found) < number:
-        port = draw.randrange(20000, 32000)
+        port = draw.randrange(24500, 32000)
         with socket.socket() as probe:
             if port not in found and probe.connect_ex(("127.0.0.1", port)) != 0:
                 found.append(port)
@@ -202,15 +190,33 @@ def free_ports(number: int) -> list[int]:
 
 
 def own_address() -> str:
-    """The address that Ray gives to a node on this machine, whatever it is told."""
-    from ray.util import get_node_ip_address
-
-    return str(get_node_ip_address())
+    """The address that Ray gives to a node on this machine, whatever it is told: that of the way out, though nothing is sent there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("8.8.8.8", 80))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
 
 
 def _sizes(num_cpus: int, resources: Mapping[str, float] | None) -> list[str]:
     named = ["--resources", json.dumps(dict(resources))] if resources else []
     return ["--num-cpus", str(num_cpus), "--num-gpus", "0", "--object-store-memory", str(STORE_BYTES), *named]
+
+
+def _started(folder: Path, options: list[str], environment: Mapping[str, str], num_cpus: int) -> Node:
+    """Start a node and see it up; again where it gave up after Ray's own half a minute, as on a machine with much else to do."""
+    for attempt in range(STARTS):
+        node = _start(folder.with_name(f"{folder.name}{'abc'[attempt]}"), options, environment, num_cpus)
+        try:
+            until(lambda node=node: node.is_up() or node.process.poll() is not None, node.said)
+            if node.is_up() and node.process.poll() is None:
+                return node
+        except BaseException:
+            node.kill()
+            raise
+        node.kill()
+    raise AssertionError(f"a node did not start in {STARTS} tries: {node.said()}")
 
 
 def _start(folder: Path, options: list[str], environment: Mapping[str, str], num_cpus: int) -> Node:
@@ -238,10 +244,5 @@ def _start(folder: Path, options: list[str], environment: Mapping[str, str], num
 def _answers(nodes: RayNodes) -> bool:
     try:
         return len(nodes.alive()) == 1
-    except (OSError, AssertionError, KeyError, TypeError):
+    except (OSError, KeyError, TypeError):
         return False
-
-
-def _gone(node: Node) -> bool:
-    assert node.process.poll() is None, f"the node has ended: {node.said()}"
-    return False
