@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
-from cluster.ray_dashboard import check_dashboard, settle_auth
-from cluster.staging import PACKAGES, staged
+from cluster.ray_dashboard import check_dashboard
+from cluster.shipping import PACKAGES
+from cluster.staging import staged
 from cluster.target import Job, JobState, JobStatus, Target, TargetError
 
 LOCAL: Final = "http://127.0.0.1:8265"
@@ -59,13 +60,12 @@ class RayJobs(Target):
 
     def describe(self, job: Job) -> str:
         """JSON of what would be sent; asks nobody."""
-        settle_auth()
         from ray._private.runtime_env.packaging import get_uri_for_directory  # noqa: PLC0415
 
         with staged(job.folder, job.files) as folder:
             sent = self._sent(job, get_uri_for_directory(str(folder), include_gitignore=True))
             num_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        inside = {"files": list(job.files), "packages": list(PACKAGES), "bytes": num_bytes}
+        inside = {"files": list(job.files), "packages": sorted(PACKAGES), "bytes": num_bytes}
         return json.dumps({"address": self._address, **sent, "working_dir": inside}, indent=2, ensure_ascii=False)
 
     def submit(self, job: Job) -> bool:
@@ -147,7 +147,7 @@ class RayJobs(Target):
             TargetError: There is no dashboard at the address, or it refuses us, or its Ray is another one.
         """
         if self._connected is None:
-            check_dashboard(self._address, check_version=bool(self._options.get("check_version", True)))
+            check_dashboard(self._address, self._options.get("token_path"), check_version=bool(self._options.get("check_version", True)))
             with self._told(), _environment("RAY_API_SERVER_ADDRESS", self._address):
                 self._connected = _client_class()(self._address)
         return self._connected
@@ -209,7 +209,6 @@ async def _next(chunks: Any) -> str | None:
 
 def _client_class() -> type[Any]:
     """Ray's client with a deadline for every request; it has none of its own."""
-    settle_auth()
     from ray.job_submission import JobSubmissionClient  # noqa: PLC0415  reads the environment when it is imported
 
     for name in TALKATIVE:  # their levels are set when they are imported

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from cluster.shipping import PACKAGES
 from cluster.target import TargetError
 
-PACKAGES: Final = ("cluster", "operators", "pipelines")
 HERE: Final = Path(__file__).resolve().parent.parent
 LEFT_OUT: Final = frozenset({"__pycache__", ".ipynb_checkpoints"})
 

@@ -28,6 +28,9 @@ class RaySubmit(Section):
         "http address, else http://127.0.0.1:8265.",
         examples=["http://head:8265"],
     )
+    token_path: str | None = Field(
+        default=None, min_length=1, description="A file with the cluster's token; RAY_AUTH_TOKEN and RAY_AUTH_TOKEN_PATH go before it."
+    )
     pip: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=(),
         description="Packages that Ray installs for the job, as pip takes them; by default everything is in the image of the nodes.",

@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from cluster import forwarding
 from cluster.target import Job, JobState, JobStatus, Target
 from pipelines.commit import digest
 from pipelines.config import PipelineConfig
@@ -35,16 +36,7 @@ ELSEWHERE: Final = frozenset({"cluster", "submit", "schedule"})
 """Sections that say where and when, not what: a changed one is the same job."""
 ON_A_CLUSTER: Final = "cluster={type: ray, address: auto}"
 
-PLAIN: Final = (
-    "AWS_DEFAULT_REGION",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_REGION",
-    "AWS_REQUEST_CHECKSUM_CALCULATION",
-    "AWS_RESPONSE_CHECKSUM_VALIDATION",
-    "HF_ENDPOINT",
-    "SHARDMILL_LEASE_SECONDS",
-)
+PLAIN: Final = (*forwarding.PLAIN, "SHARDMILL_LEASE_SECONDS")
 """Variables of this environment that go along as they are: where the stores are, and how they are spoken to."""
 FOR_TESTS: Final = ("SHARDMILL_FAULT", "SHARDMILL_TEST_")
 COMMENT: Final = re.compile(r"(?m)(^|\s)#.*$")

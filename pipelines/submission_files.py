@@ -52,6 +52,8 @@ def shipment(config: PipelineConfig, file: Path) -> Shipment:
     files = {file.resolve()}
     if any(is_custom(operator.type) for operator in config.operators):
         files |= set(_modules(folder, _folder_of(config.output.uri)))
+    if config.cluster.type == "ray":
+        files |= {path.resolve() for pattern in config.cluster.ship for path in folder.glob(pattern) if path.is_file()}
     overrides, places = _data_places(config)
     for key, written, path in _named_files(config):
         if path.is_relative_to(folder):

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +22,7 @@ from cluster.target import Job, JobState, TargetError
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 HERE = metadata.version("ray")
+ROOT = Path(__file__).parent.parent
 
 
 class Dashboard(ThreadingHTTPServer):
@@ -107,16 +113,18 @@ def test_tokens(dashboard, monkeypatch, tmp_path):
     dashboard.token = TOKEN
     assert "wants a token, and none was given" in refused(dashboard.address)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    assert "none was given" in refused(dashboard.address)
+    assert "no token:" in refused(dashboard.address)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong" * 8)
     said = refused(dashboard.address)
     assert "refuses the token (that of RAY_AUTH_TOKEN)" in said
     assert "wrongwrong" not in said
     monkeypatch.delenv("RAY_AUTH_TOKEN")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
-    assert "cannot be read" in refused(dashboard.address)
+    assert "No such file" in refused(dashboard.address)
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     check_dashboard(dashboard.address)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
+    check_dashboard(dashboard.address, str(tmp_path / "token"))
 
 
 def test_another_version(dashboard):
@@ -144,22 +152,46 @@ def test_which_address_is_meant(dashboard, monkeypatch):
 
 
 def test_what_is_sent(tmp_path):
-    """Nothing of the environment but plain settings; the shell gets every word as it is; the same content is the same package."""
-    (tmp_path / "p.yaml").write_text("name: x\n")
+    """Nothing of the environment but plain settings; the shell gets every word as it is."""
     words = ("run", "p.yaml", "--set", "output.uri=it's $HOME; `x`")
     job = Job("x-1", "x", words, tmp_path, {"AWS_REGION": "a b"}, ("AWS_SECRET_ACCESS_KEY",), ("p.yaml",))
     options = {"python": "/opt/my python", "restarts": 7, "stop_seconds": 9, "pip": ["a==1"], "driver_cpus": 0.5, "environment": {"B": "2"}}
-    sent = json.loads(RayJobs.of(options).describe(job))
+    sent = RayJobs.of(options)._sent(job, "gcs://x.zip")
     quoted = """'output.uri=it'"'"'s $HOME; `x`'"""
-    assert sent["entrypoint"] == (
+    assert sent.pop("entrypoint") == (
         f"exec env 'AWS_REGION=a b' B=2 '/opt/my python' -m cluster.supervise --restarts 7 --grace 9 -- shardmill run p.yaml --set {quoted}"
     )
-    assert sent["runtime_env"]["env_vars"] == {"RAY_JOB_STOP_WAIT_TIME_S": "9"}
-    assert (sent["runtime_env"]["pip"], sent["entrypoint_num_cpus"], sent["submission_id"]) == (["a==1"], 0.5, "x-1")
-    assert sent["working_dir"]["files"] == ["p.yaml"]
-    assert json.loads(RayJobs.of(options).describe(job)) == sent
-    (tmp_path / "p.yaml").write_text("name: y\n")
-    assert json.loads(RayJobs.of(options).describe(job))["runtime_env"]["working_dir"] != sent["runtime_env"]["working_dir"]
+    assert sent == {
+        "submission_id": "x-1",
+        "runtime_env": {"working_dir": "gcs://x.zip", "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "9"}, "pip": ["a==1"]},
+        "metadata": {"pipeline": "x", "made_by": "shardmill"},
+        "entrypoint_num_cpus": 0.5,
+    }
+
+
+DESCRIBED_TWICE = """
+import pathlib, sys
+from cluster.ray_jobs import RayJobs
+from cluster.target import Job
+folder = pathlib.Path(sys.argv[1])
+job = Job("x-1", "x", ("run", "p.yaml"), folder, files=("p.yaml",))
+said = []
+for text in ("name: x", "name: x", "name: y"):
+    (folder / "p.yaml").write_text(text)
+    said.append(RayJobs.of({}).describe(job))
+assert said[0] == said[1] != said[2], said
+print(said[0])
+"""
+
+
+def test_the_same_content_is_the_same_package(tmp_path):
+    """What is printed of a job asks no cluster and needs no token; its package is named by its content."""
+    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "/nowhere", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", DESCRIBED_TWICE, str(tmp_path)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert re.fullmatch(r"gcs://_ray_pkg_[0-9a-f]+\.zip", found["runtime_env"]["working_dir"])
+    assert (found["working_dir"]["files"], found["address"]) == (["p.yaml"], "http://127.0.0.1:8265")
 
 
 @pytest.mark.parametrize(
