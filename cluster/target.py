@@ -80,6 +80,9 @@ class Target(ABC):
     def describe(self, job: Job) -> str:
         """What would be sent, for a person and for other tools; no secret is in it."""
 
+    def prepare(self, job: Job) -> None:  # noqa: B027  most have nothing to do
+        """Bring up to date what belongs to the pipeline and not to one job, such as its schedule; also when the job is there already."""
+
     @abstractmethod
     def submit(self, job: Job) -> bool:
         """Hand a job over. False: it was there already, and is not run a second time.

@@ -104,6 +104,8 @@ def hand_over(target: Target, job: Job) -> Handed:
         if found.state in (JobState.FAILED, JobState.STOPPED):
             continue
         is_new = found.state is JobState.UNKNOWN and target.submit(tried)
+        if not is_new:
+            target.prepare(tried)
         return Handed(tried, is_new, JobStatus(JobState.PENDING) if is_new else found)
     raise AssertionError
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cluster.target import Target
-from pipelines.config import PipelineConfig
 from pipelines.errors import NotYet
+
+if TYPE_CHECKING:
+    from pipelines.config import PipelineConfig
 
 TARGETS: Final = {
     "ray": ("cluster.ray_jobs", "RayJobs"),

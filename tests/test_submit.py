@@ -142,9 +142,12 @@ def the_id(path, *overrides):
 
 def test_submitting_twice_is_once(cluster, file, shell):
     """The second one says that the job is there, in which state, and sends nothing; both end with 0."""
+    prepared = []
     first = shell("submit", file.name, "--to", "ray")
+    cluster.prepare = prepared.append
     again = shell("submit", file.name, "--to", "ray")
     (job,) = cluster.submitted
+    assert prepared == [job], "what belongs to the pipeline is brought up to date all the same"
     assert job.id in first.out
     assert "already there: it is pending" in again.out
     cluster.end(JobState.SUCCEEDED, 0)

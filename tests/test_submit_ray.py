@@ -1,4 +1,4 @@
-"""Submitted to a real Ray of three nodes: once, followed, stopped, gone on with, and the driver killed; the result is the undisturbed one."""
+"""Submitted to a real Ray of three nodes: once, followed, stopped, gone on with, the driver killed; the result is the undisturbed one."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_a_driver_that_is_killed_is_started_again(shell, undisturbed, tmp_path):
     (tmp_path / "once").mkdir()
     faults = f"run.packed=wait:{tmp_path}/wake,version.tables-written=kill"
     shell.submit(SHARDMILL_FAULT=faults, SHARDMILL_FAULT_ONCE=str(tmp_path / "once"))
-    until(lambda: (tmp_path / "once" / "run.packed").exists())
+    until((tmp_path / "once" / "run.packed").exists)
     (driver,) = [pid for pid in shell.drivers() if "cluster.supervise" not in command(pid)]
     os.kill(driver, signal.SIGKILL)
     assert json.loads(shell("wait", "--json"))["exit_code"] == 0
@@ -178,10 +178,11 @@ def test_exit_statuses_are_the_jobs_own(shell):
     again.communicate(timeout=300)
     assert again.returncode == 1
     assert json.loads(shell("wait", "--json", "--id", f"{first}-2", status=1))["exit_code"] == 1
-    shell.file.write_text(shell.file.read_text() + "history: ${SHARDMILL_TEST_ONLY_HERE:-}\n")
-    shell.file.write_text(shell.file.read_text().replace("${SHARDMILL_TEST_ONLY_HERE:-}", "${ONLY_HERE}"))
-    shell.submit("--id", "not-there", ONLY_HERE=str(shell.output.parent / "kept"))
-    assert shell("wait", "--id", "not-there", status=2, ONLY_HERE=str(shell.output.parent / "kept"))
+    shell.file.write_text(shell.file.read_text() + "history: ${ONLY_HERE}\n")
+    here = {"ONLY_HERE": str(shell.output.parent / "kept")}
+    shell.submit("--id", "not-there", **here)
+    shell("wait", "--id", "not-there", status=2, **here)
+    assert "the environment has no variable 'ONLY_HERE'" in shell("logs", "--id", "not-there", **here)
 
 
 def test_own_operators_reach_the_workers_of_every_node(shell, tmp_path, nodes):
