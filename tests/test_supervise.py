@@ -15,8 +15,13 @@ from pipelines import errors
 from pipelines.supervised import exit_status
 
 ROOT = Path(__file__).parent.parent
-QUICK = "import sys; from cluster import supervise; supervise.FIRST_DELAY_SECONDS = 0.01; supervise.MARGIN_SECONDS = 0; sys.exit(supervise.main(sys.argv[1:]))"
-PATIENT = "import sys; from cluster import supervise; supervise.FIRST_DELAY_SECONDS = 60.0; sys.exit(supervise.main(sys.argv[1:]))"
+START = """
+import sys
+from cluster import supervise
+supervise.FIRST_DELAY_SECONDS, supervise.MARGIN_SECONDS = %s, 0
+sys.exit(supervise.main(sys.argv[1:]))
+"""
+QUICK, PATIENT = START % 0.01, START % 60
 
 COUNTING = """
 import os, pathlib, signal, sys
