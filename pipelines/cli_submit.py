@@ -103,6 +103,9 @@ def logs(file: Path, overrides: tuple[str, ...], to: str | None, job_id: str | N
                 click.echo(line)
         except KeyboardInterrupt:
             return _let_go(file, found)
+        if follow:
+            status = found.target.status(found.id)
+            click.echo(_ended(found, status, _exit_status(status)), err=True)
     return 0
 
 
@@ -293,7 +296,7 @@ def _let_go(file: Path, found: Found) -> int:
 
 
 def _exit_status(status: JobStatus) -> int:
-    return EXITS[status.state] if status.exit_code is None else status.exit_code
+    return EXITS.get(status.state, 1) if status.exit_code is None else status.exit_code
 
 
 def _ended(found: Found, status: JobStatus, code: int) -> str:
