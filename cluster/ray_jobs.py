@@ -251,9 +251,9 @@ def _status(state: str, exit_code: int | None, message: str) -> JobStatus:
 
 
 def _bounded(found: object) -> str:
-    """The first line of what Ray says; of a traceback the last."""
+    """The first line of what Ray says; the last one of a traceback, and of the end of a driver's log."""
     lines = [line.strip() for line in str(found).splitlines() if line.strip()]
     if not lines:
         return type(found).__name__ if isinstance(found, Exception) else ""
-    line = lines[-1] if "Traceback" in str(found) else lines[0]
+    line = lines[-1] if any(mark in str(found) for mark in ("Traceback", "last available logs")) else lines[0]
     return line if len(line) <= MAX_MESSAGE_CHARS else line[: MAX_MESSAGE_CHARS - 1] + "…"

@@ -83,7 +83,7 @@ def prepare_job(
     job = Job(
         id=_checked(given_id) if given_id is not None else job_id(config, kind, listed=listed),
         name=config.name,
-        arguments=(kind, file.resolve().name, *(word for override in arguments for word in ("--set", override))),
+        arguments=(kind, _word(file.resolve().name), *(word for override in arguments for word in ("--set", override))),
         folder=config.folder.resolve(),
         environment=plain_environment(),
         secrets=secret_names(config, file),
@@ -191,6 +191,11 @@ def _checked(given: str) -> str:
 def _cluster(config: PipelineConfig) -> list[str]:
     """The work runs where the driver does, whatever the file says."""
     return ["cluster.address=auto"] if config.cluster.type == "ray" else [ON_A_CLUSTER]
+
+
+def _word(name: str) -> str:
+    """A file's name that is not taken for an option."""
+    return f"./{name}" if name.startswith("-") else name
 
 
 def _shared(ship: Shipment) -> dict[str, str]:

@@ -212,6 +212,12 @@ def test_what_became_of_a_job(state, code, expected):
     assert (found.state, found.exit_code, found.message) == (*expected, "a line")
 
 
+def test_why_a_job_failed_is_what_its_driver_said_last():
+    """Ray's message of a driver that ended by itself holds the end of its log."""
+    message = "Job entrypoint command failed with exit code 2, last available logs (truncated to 20,000 chars):\nsmall: listing\nbad key\n"
+    assert ray_jobs._status("FAILED", 2, message).message == "bad key"
+
+
 class Chunks:
     """A log that comes in pieces, and may break; `ends` says how each connection ends."""
 

@@ -350,6 +350,14 @@ def test_no_secret_is_sent(cluster, file, shell, tmp_path, monkeypatch):
     assert "holds a secret" in refused.err
 
 
+def test_a_file_whose_name_looks_like_an_option(cluster, file, shell):
+    """It is named so that the command on the cluster takes it for a file."""
+    odd = file.rename(file.with_name("-x.yaml"))
+    shell("submit", "--to", "ray", "--", odd.name)
+    assert cluster.submitted[0].arguments[1] == "./-x.yaml"
+    assert cluster.submitted[0].files == ("-x.yaml",)
+
+
 def test_an_ingestion_is_submitted(cluster, file, shell):
     """`--ingest` hands over `shardmill ingest`, under an id of its own."""
     shell("submit", file, "--to", "ray")

@@ -44,8 +44,10 @@ class Witness(Measure):
 
 @pytest.fixture(scope="module")
 def nodes():
-    with ray_nodes(workers=2, head_cpus=1) as found:
-        yield found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_raylet_start_wait_time_s", "120")  # Ray's own 30 s are too few where much else is going on
+        with ray_nodes(workers=2, head_cpus=1) as found:
+            yield found
 
 
 @pytest.fixture(scope="module")
