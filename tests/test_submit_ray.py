@@ -100,7 +100,7 @@ class Shell:
 @pytest.fixture
 def shell(nodes, source, shm_path, request):
     """A pipeline with a name of its own; the submitted command tells it from others' on this machine."""
-    name = "".join(each if each.isalnum() else "-" for each in request.node.name)[-30:]
+    name = "".join(each if each.isalnum() else "-" for each in request.node.name)[-30:].strip("-")
     path = write_pipeline(shm_path / "pipeline", source, str(shm_path / "out"))
     made = yaml.safe_load(path.read_text()) | {"submit": {"ray": {"python": sys.executable}}}
     file = path.with_name(f"{name}-{os.getpid()}.yaml")
