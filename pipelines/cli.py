@@ -24,11 +24,13 @@ from pipelines.cli_publish import COMMANDS as PUBLISHING
 from pipelines.cli_run import COMMANDS as RUNNING
 from pipelines.cli_runbook import COMMANDS as HELPING
 from pipelines.cli_schedule import COMMANDS as SCHEDULING
+from pipelines.cli_submit import COMMANDS as SUBMITTING
 from pipelines.cli_takedown import COMMANDS as TAKING_OUT
 from pipelines.errors import ConfigError, ShardmillError, shown
 from pipelines.machine import is_of_machine
 from pipelines.redaction import redact_environment, redact_uri
 from pipelines.runbook import entry_for, pointer
+from pipelines.supervised import exit_status
 from pipelines.waits import told_to
 
 INTERRUPTED = 130
@@ -80,6 +82,7 @@ for _command in (
     *RUNNING,
     *INGESTING,
     *SCHEDULING,
+    *SUBMITTING,
     *COMPARING,
     *HISTORY,
     *PUBLISHING,
@@ -106,12 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except ShardmillError as error:
-        return _failed(error, error.exit_status, session)
+        return exit_status(error, _failed(error, error.exit_status, session))
     except BrokenPipeError:
         _silence_stdout()
         return 1
     except Exception as error:  # noqa: BLE001  the command's edge: a bug of ours, said in one line
-        return _failed(error, 1, session)
+        return exit_status(error, _failed(error, 1, session))
     return status if isinstance(status, int) else 0
 
 
