@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
@@ -24,8 +24,8 @@ NUMBER: Final = "number"
 """In the job's folder: its number in Slurm."""
 SCRIPT: Final = "script.sh"
 LOOK_SECONDS: Final = 0.5
-ASK_SECONDS: Final = 5.0
-"""While a log is followed: between two looks into it, and two questions to Slurm."""
+LOOKS: Final = 10
+"""While a log is followed: the time between two looks into it, and how many of them there are between two questions to Slurm."""
 STOP_SECONDS: Final = 10.0
 """So long it is tried to reach a batch script that is just being started."""
 
@@ -46,8 +46,7 @@ class Slurm(Target):
 
     def describe(self, job: Job) -> str:
         """The batch script."""
-        work_folder = Path(self._options.work_folder).expanduser().absolute() if self._options.work_folder else Path.cwd()
-        return render(job, self._options, Places(self._folder / job.id, work_folder, self._options.python or sys.executable))
+        return render(job, self._options, Places(self._folder / job.id, self._options.python or sys.executable))
 
     def check(self, job: Job) -> str:
         """Ask Slurm whether it would take the job, and when it would start; nothing is handed over.
@@ -103,7 +102,7 @@ class Slurm(Target):
             return JobStatus(JobState.UNKNOWN)
         return JobStatus(
             JobState.FAILED,
-            message=f"Slurm job {number} has ended and left no exit status: it was killed, or its node was lost; the end of its log may say more",
+            message=f"Slurm job {number} has ended and left no exit status: it was killed, or lost its node; the end of its log may tell",
         )
 
     def logs(self, job_id: str, *, follow: bool) -> Iterator[str]:
@@ -118,15 +117,12 @@ class Slurm(Target):
 
     def _followed(self, job_id: str) -> Iterator[None]:
         """Yields as long as the job has not ended, at the pace of looks into the log."""
-        while True:
-            asked = time.monotonic()
-            state = self.status(job_id).state
-            if state is JobState.UNKNOWN or state.is_final:
-                return
-            while time.monotonic() < asked + ASK_SECONDS and self._ended(job_id) is None:
+        while not ((state := self.status(job_id).state).is_final or state is JobState.UNKNOWN):
+            for _ in range(LOOKS):
                 yield
                 time.sleep(LOOK_SECONDS)
-            yield
+                if self._ended(job_id) is not None:  # Slurm has the last word, and it is not far
+                    break
 
     def stop(self, job_id: str) -> bool:
         """Ask a job to end; one that waits is taken out of the queue."""
@@ -170,7 +166,7 @@ class Slurm(Target):
 
     def _ended(self, job_id: str) -> JobStatus | None:
         try:
-            ended = json.loads((self._folder / job_id / EXIT).read_bytes())
+            ended = json.loads((self._folder / job_id / EXIT).read_text(errors="replace"))
         except FileNotFoundError:
             return None
         return JobStatus(JobState(ended["state"]), ended["exit_code"], f"Slurm job {ended['slurm_job_id']}: {ended['message'] or 'done'}")
@@ -180,10 +176,8 @@ class Slurm(Target):
 def _alone(folder: Path) -> Iterator[None]:
     """One submission of a job at a time. Where the disk knows no locks, Slurm's `singleton` still runs two of them one after the other."""
     with (folder / "lock").open("w") as lock:
-        try:
+        with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            pass
         yield
 
 

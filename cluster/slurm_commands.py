@@ -25,7 +25,14 @@ OWN: Final = (
     *("QOS", "REQUEUE", "SIGNAL", "TIMELIMIT", "WAIT", "WCKEY"),
 )
 """SBATCH_… variables stand above the script's own lines: the ones of what the script asks for are kept from sbatch."""
-OF_OPTIONS: Final = {"ACCOUNT": "account", "GRES": "gres", "MEM_PER_NODE": "mem", "PARTITION": "partition", "QOS": "qos", "TIMELIMIT": "time"}
+OF_OPTIONS: Final = {
+    "ACCOUNT": "account",
+    "GRES": "gres",
+    "MEM_PER_NODE": "mem",
+    "PARTITION": "partition",
+    "QOS": "qos",
+    "TIMELIMIT": "time",
+}
 """Those of what the script may leave open: a site's defaults then hold."""
 
 

@@ -6,9 +6,9 @@
 set -euo pipefail
 umask 077
 
-readonly START_SECONDS_BETWEEN_LOOKS=0.5
-readonly DRIVER_SECONDS=18 # together less than the 30 s that Slurm leaves by default between SIGTERM and SIGKILL (KillWait)
-readonly STEP_SECONDS=8
+readonly LOOK_SECONDS=0.5
+readonly DRIVER_SECONDS=20 # less than the 30 s that Slurm leaves by default between SIGTERM and SIGKILL (KillWait)
+readonly STEP_SECONDS=30
 readonly FAILED=1 UNUSABLE=2 INTERRUPTED=130
 
 asked='' driver='' head='' workers='' joining='' trouble='' status=$FAILED
@@ -50,8 +50,27 @@ record() { # STATE MESSAGE: how the job ended; appears whole or not at all
   mv -f -- "$job_folder/exit.new" "$job_folder/exit"
 }
 
-requeued() { # whether Slurm has taken the job back into its queue
-  ((count < requeues)) && scontrol requeue "$SLURM_JOB_ID"
+goes_on() { # whether the job is to be queued again: what stopped it is not the run's own doing
+  [[ $status -ne 0 && $asked != stop && ($asked == time || $trouble == head) ]] && ((count < requeues))
+}
+
+queue_again() {
+  scontrol requeue "$SLURM_JOB_ID" || return
+  say "the job is queued again (restart $((count + 1)) of $requeues) and goes on where it is"
+}
+
+record_end() {
+  if [[ $status -eq 0 ]]; then
+    record succeeded ''
+  elif [[ $asked == stop ]]; then
+    record stopped 'it was asked to stop; what it has committed stays, and a later run goes on there'
+  elif [[ $asked == time ]]; then
+    record failed 'the time limit is near; submitted again, it goes on where it is'
+  elif [[ $trouble == head ]]; then
+    record failed 'the head of its Ray has ended; submitted again, it goes on where it is'
+  else
+    record failed "${trouble//[[:cntrl:]\"\\]/}"
+  fi
 }
 
 finish() {
@@ -63,12 +82,14 @@ finish() {
     end "$driver" "$DRIVER_SECONDS"
     wait "$driver"
     status=$?
+    [[ $trouble != head || $status -eq 0 ]] || status=$FAILED # it was interrupted, but nobody asked for that
   elif [[ -n $asked ]]; then
     status=$INTERRUPTED
   fi
+  goes_on || record_end # before the rest, which a SIGKILL may cut off; it counts when Slurm says that the job has ended
   end_steps
   rm -f -- "$token"
-  settle
+  if goes_on; then queue_again || record_end; fi
   exit "$status"
 }
 
@@ -80,23 +101,8 @@ end_steps() { # by a signal to their tasks, which end in good order; SIGTERM to 
   done
   rm -rf -- "$temp".*
   if [[ -n $killed && ${#others[@]} -gt 0 ]]; then # who ends in good order removes its own
+    # shellcheck disable=SC2016  # expanded there
     srun "${on_others[@]}" bash -c 'rm -rf -- "$1".*' - "$temp" || true
-  fi
-}
-
-settle() { # the job is recorded as ended, unless it goes on later
-  if [[ $status -eq 0 ]]; then
-    record succeeded ''
-  elif [[ $asked == stop ]]; then
-    record stopped 'it was asked to stop; what it has committed stays, and a later run goes on there'
-  elif [[ ($asked == time || $trouble == head) ]] && requeued; then
-    say "the job is queued again (restart $((count + 1)) of $requeues) and goes on where it is"
-  elif [[ $asked == time ]]; then
-    record failed 'the time limit is near; submitted again, it goes on where it is'
-  elif [[ $trouble == head ]]; then
-    record failed 'the head of its Ray has ended'
-  else
-    record failed "${trouble//[\"\\]/}"
   fi
 }
 
@@ -111,14 +117,14 @@ wait_for_head() { # until the head's Ray has written its address
     [[ -z $asked ]] || exit "$INTERRUPTED"
     running "$head" || fail "$FAILED" "Ray did not start on $SLURMD_NODENAME; the lines above say why"
     ((SECONDS < until)) || fail "$FAILED" "Ray did not start on $SLURMD_NODENAME within $start_seconds s; raise submit.slurm.start_seconds if the node is slow"
-    pause "$START_SECONDS_BETWEEN_LOOKS"
+    pause "$LOOK_SECONDS"
   done
 }
 
 wait_for_nodes() { # until all nodes have joined; what is wrong is said by the module
   "$python" -m cluster.slurm_joined --address "$1" --nodes "$SLURM_JOB_NUM_NODES" --seconds "$start_seconds" &
   joining=$!
-  while running "$joining" && [[ -z $asked ]] && running "$head"; do pause "$START_SECONDS_BETWEEN_LOOKS"; done
+  while running "$joining" && [[ -z $asked ]] && running "$head"; do pause "$LOOK_SECONDS"; done
   [[ -z $asked ]] || exit "$INTERRUPTED"
   running "$head" || fail "$FAILED" "Ray's head on $SLURMD_NODENAME has ended before the nodes had joined"
   wait "$joining" || fail "$FAILED" "not all of the $SLURM_JOB_NUM_NODES nodes have joined Ray"
@@ -128,7 +134,7 @@ wait_for_nodes() { # until all nodes have joined; what is wrong is said by the m
 watch() { # until the driver has ended or should end
   while running "$driver" && [[ -z $asked ]]; do
     if ! running "$head"; then
-      trouble=head
+      trouble='head'
       say "Ray's head on $SLURMD_NODENAME has ended; the run cannot go on"
       return
     fi
@@ -138,7 +144,7 @@ watch() { # until the driver has ended or should end
 
 ((count <= requeues)) || fail "$FAILED" "the job was restarted more than $requeues times; look for the reason before it is submitted again"
 rm -f -- "$job_folder/exit"
-cd -- "$work_folder" || fail "$UNUSABLE" "the working folder is not on $SLURMD_NODENAME: submit.slurm.work_folder must be shared by all nodes"
+cd -- "$work_folder" || fail "$UNUSABLE" "the folder of the pipeline is not on $SLURMD_NODENAME; keep it on a disk that all nodes share"
 set +u # scripts that people source use variables that are not set
 set_up
 set -u

@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         while len(there := _alive(ray.nodes())) < options.nodes:
             if time.monotonic() > deadline:
                 _say(
-                    f"after {options.seconds:.0f} s {len(there)} of {options.nodes} nodes have joined Ray: {', '.join(there)}; the others cannot"
-                    f" reach {options.address}, or are slow: look at their lines above, or raise submit.slurm.start_seconds"
+                    f"after {options.seconds:.0f} s {len(there)} of {options.nodes} nodes have joined Ray: {', '.join(there)}; the others"
+                    f" cannot reach {options.address}, or are slow: look at their lines above, or raise submit.slurm.start_seconds"
                 )
                 return 1
             time.sleep(LOOK_SECONDS)

@@ -26,7 +26,7 @@ ADDRESS: Final = "ray_current_cluster"
 """Ray writes the head's address into this file of its temporary folder when all of it is up."""
 TRIES: Final = 3
 """For a head whose port was taken between our choice and its start, and for a node that lost its Ray."""
-END_SECONDS: Final = 6
+END_SECONDS: Final = 20
 NUM_LINES: Final = 20
 MIB: Final = 1 << 20
 
@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def ray_command(temp: Path, address: str | None, object_store_bytes: int, environment: Mapping[str, str]) -> list[str]:
     """`ray start` for a node: the CPUs and the memory that Slurm gave the step, and no port that is known beforehand."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--temp-dir={temp}"]
-    command += [f"--address={address}"] if address else ["--head", "--port=0", "--include-dashboard=false", f"--ray-client-server-port={_free()}"]
+    command += (
+        [f"--address={address}"] if address else ["--head", "--port=0", "--include-dashboard=false", f"--ray-client-server-port={_free()}"]
+    )
     command += ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0", "--disable-usage-stats"]
     command += [f"--object-store-memory={object_store_bytes}"]
     cpus, megabytes = environment.get("SLURM_CPUS_ON_NODE", ""), environment.get("SLURM_MEM_PER_NODE", "")
@@ -85,7 +87,8 @@ class Node:
                 self._try()
                 was_up = (self._temp / ADDRESS).exists()
                 if not self._asked:
-                    _say(f"Ray has ended{'' if was_up else ' before it was up'} (try {tries} of {TRIES}); its last lines:\n{self._last_lines()}")
+                    when = "" if was_up else " before it was up"
+                    _say(f"Ray has ended{when} (try {tries} of {TRIES}); its last lines:\n{self._last_lines()}")
             finally:
                 shutil.rmtree(self._temp, ignore_errors=True)
             if self._asked or (was_up and self._address is None):

@@ -39,7 +39,6 @@ class SlurmOptions:
     setup: tuple[str, ...]
     python: str | None
     folder: str
-    work_folder: str | None
     temp_folder: str
     export: str | tuple[str, ...]
     restarts: int
@@ -50,16 +49,16 @@ class SlurmOptions:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         """From the section as a plain dictionary; other keys are not for here."""
-        values = {field.name: options[field.name] for field in fields(cls)}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        values: dict[str, Any] = {field.name: options[field.name] for field in fields(cls)}
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a job runs and what it leaves: its own folder, the one that paths in a pipeline file count from, and its Python."""
+    """The folder of a job, which all nodes share, and the Python that has shardmill there."""
 
     job_folder: Path
-    work_folder: Path
     python: str
 
 
@@ -71,7 +70,9 @@ def render(job: Job, options: SlurmOptions, places: Places) -> str:
     """
     directives = [f"#SBATCH {option}" for option in sbatch_options(job, options, places)]
     body = Path(__file__).with_name("slurm_job.sh").read_text(encoding="utf-8")
-    about = f"# shardmill: pipeline {_printable(job.name)}. Its folder below must exist before the job starts, on a disk that all nodes share."
+    about = (
+        f"# shardmill: pipeline {_printable(job.name)}. Its folder below must exist before the job starts, on a disk that all nodes share."
+    )
     return "\n".join(["#!/bin/bash", about, *directives, "", *_settings(job, options, places), "", body])
 
 
@@ -111,15 +112,15 @@ def _is_control(letter: str) -> bool:
 
 def _settings(job: Job, options: SlurmOptions, places: Places) -> Iterator[str]:
     yield f"job_folder={quoted(str(places.job_folder))}"
-    yield f"work_folder={quoted(str(places.work_folder))}"
+    yield f"work_folder={quoted(str(job.folder.absolute()))}"
     yield f"temp_folder={quoted(options.temp_folder)}"
     yield f"python={quoted(places.python)}"
-    yield f"arguments=({' '.join(quoted(word) for word in _arguments(job))})"
+    yield f"arguments=({' '.join(quoted(word) for word in job.arguments)})"
     yield f"restarts={options.restarts}"
     yield f"requeues={options.requeues}"
     yield f"start_seconds={options.start_seconds}"
     yield f"object_store_bytes={options.object_store_memory}"
-    yield "export PYTHONSAFEPATH=1 # a folder called `cluster` in the working folder is not ours"
+    yield "export PYTHONSAFEPATH=1 # a folder called `cluster` beside the pipeline is not ours"
     for name, value in sorted(job.environment.items()):
         yield f"export {name}={quoted(value)}"
     yield "set_up() {"
@@ -128,12 +129,6 @@ def _settings(job: Job, options: SlurmOptions, places: Places) -> Iterator[str]:
         # As one word: a line that bash cannot read fails by itself, with its number, and not the script around it.
         yield f'  eval {quoted(line)} || fail "$UNUSABLE" "submit.slurm.setup: line {number} ended with status $?"'
     yield "}"
-
-
-def _arguments(job: Job) -> tuple[str, ...]:
-    """Of the command, with the pipeline's file where it lies: the job starts in the working folder, which all nodes share."""
-    command, file, *rest = job.arguments
-    return command, str(job.folder.absolute() / file), *rest
 
 
 def _in_directive(path: Path) -> str:

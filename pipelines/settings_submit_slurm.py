@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -19,11 +19,26 @@ TIME: Final = r"^([0-9]+|[0-9]+:[0-9]{1,2}(:[0-9]{1,2})?|[0-9]+-[0-9]{1,2}(:[0-9
 OPTION: Final = re.compile(r"--([a-z][a-z0-9-]*)(=[A-Za-z0-9_.,:;@%+=/*&|()\[\]!~^-]+)?")
 SET: Final = {
     **{name: name.replace("-", "_") for name in ("account", "cpus-per-task", "export", "gres", "mem", "nodes", "partition", "qos", "time")},
-    **{"output": "folder", "error": "folder", "chdir": "work_folder", "requeue": "requeues", "no-requeue": "requeues"},
+    "output": "folder",
+    "error": "folder",
+    "requeue": "requeues",
+    "no-requeue": "requeues",
 }
 """Options of sbatch that have a key of their own."""
 TAKEN: Final = (
-    *("array", "dependency", "export-file", "get-user-env", "help", "input", "job-name", "ntasks", "ntasks-per-node", "open-mode", "parsable"),
+    *(
+        "array",
+        "dependency",
+        "export-file",
+        "get-user-env",
+        "help",
+        "input",
+        "job-name",
+        "ntasks",
+        "ntasks-per-node",
+        "open-mode",
+        "parsable",
+    ),
     *("quiet", "signal", "test-only", "usage", "version", "wait", "wrap", "kill-on-invalid-dep", "no-kill", "cpus-per-gpu", "hold"),
 )
 """Options of sbatch that the script sets itself, or that would break it."""
@@ -51,7 +66,10 @@ class SlurmSubmit(Section):
     nodes: int = Field(default=1, ge=1, le=10_000, description="Nodes of the job; the first one also runs the driver.")
     cpus_per_task: int | None = Field(default=None, ge=1, le=4096, description="CPUs on each node; null: whole nodes (--exclusive).")
     mem: str | None = Field(
-        default=None, pattern=r"^[0-9]+[KMGT]?$", description="Memory on each node; 0: all of it. null: the site's default.", examples=["64G"]
+        default=None,
+        pattern=r"^[0-9]+[KMGT]?$",
+        description="Memory on each node; 0: all of it. null: the site's default.",
+        examples=["64G"],
     )
     gres: str | None = Field(
         default=None, pattern=NAME, description="Generic resources on each node; null: none.", examples=["gpu:1", "lustre:1"]
@@ -70,10 +88,8 @@ class SlurmSubmit(Section):
         examples=["python", "/shared/shardmill/.venv/bin/python"],
     )
     folder: Text = Field(
-        default="~/.shardmill/slurm", description="Folder that all nodes share; each job gets one in it for its script, log and exit status."
-    )
-    work_folder: Text | None = Field(
-        default=None, description="Folder that relative paths of the pipeline count from; null: the one in which the run is submitted."
+        default="~/.shardmill/slurm",
+        description="Folder that all nodes share; each job gets one in it for its script, log and exit status.",
     )
     temp_folder: Text = Field(
         default="/tmp",  # noqa: S108  a folder of the job's own is made in it
@@ -86,7 +102,9 @@ class SlurmSubmit(Section):
         examples=["all", ["AWS_PROFILE", "HF_TOKEN"]],
     )
     restarts: int = Field(default=5, ge=0, le=100, description="How often a driver that died is started again in the same job.")
-    requeues: int = Field(default=10, ge=0, le=1000, description="How often the job is queued again after a lost node or at its time limit.")
+    requeues: int = Field(
+        default=10, ge=0, le=1000, description="How often the job is queued again after a lost node or at its time limit."
+    )
     start_seconds: int = Field(default=300, ge=10, le=86400, description="Time that the nodes have to start Ray and join, in seconds.")
     object_store_memory: ObjectStoreBytes = Field(
         default=256 * MIB,

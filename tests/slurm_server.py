@@ -63,7 +63,9 @@ class SlurmServer:
 
     def ask(self, *command: str) -> str:
         """What one of Slurm's commands prints."""
-        done = subprocess.run(command, env=os.environ | {"SLURM_CONF": str(self.conf)}, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(
+            command, env=os.environ | {"SLURM_CONF": str(self.conf)}, capture_output=True, text=True, check=True, timeout=60
+        )
         return done.stdout
 
     def cancel_all(self) -> None:
@@ -112,9 +114,7 @@ def _configure(folder: Path) -> Path:
     (folder / "munge.key-file").write_bytes(os.urandom(1024))
     (folder / "munge.key-file").chmod(0o600)
     host = socket.gethostname().partition(".")[0]
-    lines = [
-        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={_free_port()} CPUs=2 RealMemory=4000" for node in NODES
-    ]
+    lines = [f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={_free_port()} CPUs=2 RealMemory=4000" for node in NODES]
     conf = folder / "slurm.conf"
     conf.write_text(CONF.format(host=host, port=_free_port(), folder=folder) + "\n".join(lines) + "\n")
     return conf
@@ -123,7 +123,7 @@ def _configure(folder: Path) -> Path:
 @contextmanager
 def _process(folder: Path, *command: str) -> Iterator[None]:
     with (folder / "said.log").open("ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:
         yield
     finally:

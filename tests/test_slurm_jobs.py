@@ -1,4 +1,4 @@
-"""On a real Slurm of two nodes: a submitted run ends like one without Slurm, whatever happens to the job, and nothing of it stays behind."""
+"""On a real Slurm of two nodes: a submitted run ends like one without Slurm, whatever happens to the job, and nothing stays behind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Lab:
     folder: Path
 
     def target(self, **settings: object) -> Slurm:
-        values = {"folder": str(self.folder / "jobs"), "work_folder": str(self.folder), "cpus_per_task": 1, "python": sys.executable}
+        values = {"folder": str(self.folder / "jobs"), "cpus_per_task": 1, "python": sys.executable}
         return Slurm.of(SlurmSubmit.model_validate({**values, **settings}).model_dump())
 
     def number(self, job_id: str) -> str:
@@ -120,22 +120,22 @@ def assert_as_undisturbed(runs, undisturbed):
     assert not orphans(runs.store())
 
 
-def test_the_quickstart_runs_to_its_end(lab, monkeypatch):
+def test_the_quickstart_runs_to_its_end(lab):
     """The sbatch script runs the quickstart over its own Ray: once however often it is submitted, with a result that `verify` passes."""
-    monkeypatch.chdir(lab.folder)
     demo.build(lab.folder / "demo", max_bytes=200_000, names={"click", "werkzeug"})
     target = lab.target(folder=str(lab.folder / "jobs of 100% #1 ü"))
-    job = Job("quickstart-1", "quickstart", ("run", "quickstart.yaml"), ROOT / "configs")
+    places = ("--set", f"input.uri={lab.folder}/demo/input/**", "--set", f"output.uri={lab.folder}/demo/output")
+    job = Job("quickstart-1", "quickstart", ("run", "quickstart.yaml", *places), ROOT / "configs")
     assert target.check(job).startswith("Job ")
     assert target.status(job.id).state is JobState.UNKNOWN
     assert [target.submit(job), target.submit(job)] == [True, False]
     log = list(target.logs(job.id, follow=True))
     assert (target.status(job.id).state, target.status(job.id).exit_code) == (JobState.SUCCEEDED, 0), "\n".join(log)
-    assert any(line.startswith("v1 is in demo/output") for line in log)
+    assert any(line.startswith(f"v1 is in {lab.folder}/demo/output") for line in log)
     assert list(target.logs(job.id, follow=False)) == log
     assert not target.submit(job)
     assert not target.stop(job.id)
-    verify = [sys.executable, "-m", "pipelines.cli", "verify", "demo/output"]
+    verify = [sys.executable, "-m", "pipelines.cli", "verify", f"{lab.folder}/demo/output"]
     assert subprocess.run(verify, capture_output=True, env=os.environ | {"PYTHONSAFEPATH": "1"}).returncode == 0
     (jobs,) = (lab.folder / "jobs of 100% #1 ü").iterdir()
     assert {path.name for path in jobs.iterdir()} == {"exit", "lock", "number", "output.log", "script.sh"}
@@ -150,15 +150,15 @@ def test_the_quickstart_runs_to_its_end(lab, monkeypatch):
         ({"setup": ["true", "export A=1 && false"]}, 2, "submit.slurm.setup: line 2 ended with status 1"),
         ({"setup": ["if ("]}, 2, "submit.slurm.setup: line 1 ended with status"),
         ({"python": "/usr/bin/python3", "setup": ["unset PYTHONPATH"]}, 2, "has no shardmill on n"),
-        ({"work_folder": "/nowhere"}, 2, "the working folder is not on n"),
+        ({}, 2, "the folder of the pipeline is not on n"),
         ({"temp_folder": "/proc"}, 1, "Ray did not start on n"),
     ],
-    ids=["setup", "setup that bash cannot read", "python", "work folder", "temporary folder"],
+    ids=["setup", "setup that bash cannot read", "python", "pipeline's folder", "temporary folder"],
 )
 def test_a_job_that_cannot_begin_says_why(settings, code, message, lab):
     """What is wrong on the node is in the log and in the status, with the exit status of the contract."""
     target = lab.target(**settings)
-    job = Job(f"wrong-{lab.folder.name[-1]}", "small", ("run", "small.yaml"), lab.folder)  # Slurm remembers the others
+    job = Job(f"wrong-{lab.folder.name[-1]}", "small", ("run", "small.yaml"), lab.folder if settings else Path("/nowhere"))  # Slurm remembers
     assert target.submit(job)
     state, found = lab.ended(target, job.id)
     assert (state, found) == (JobState.FAILED, code), lab.log(job.id)
@@ -183,9 +183,9 @@ def test_what_slurm_refuses_is_said_before_anything_is_handed_over(lab):
     """`check` and `submit` hand on Slurm's words; a refused job is not there, and may be submitted when it is mended."""
     job = Job("refused", "small", ("run", "small.yaml"), lab.folder)
     wrong = lab.target(partition="nothere")
-    with pytest.raises(TargetError, match="sbatch: .*invalid partition"):
+    with pytest.raises(TargetError, match=r"sbatch: .*invalid partition"):
         wrong.check(job)
-    with pytest.raises(TargetError, match="sbatch: .*invalid partition"):
+    with pytest.raises(TargetError, match=r"sbatch: .*invalid partition"):
         wrong.submit(job)
     assert wrong.status(job.id).state is JobState.UNKNOWN
     with pytest.raises(TargetError, match="Slurm knows no job refused"):
@@ -242,7 +242,7 @@ def test_two_jobs_share_a_node_and_a_killed_driver_goes_on(lab, source, undistur
     assert lab.ended(target, second.id) == (JobState.SUCCEEDED, 0), lab.log(second.id)
     assert "the driver was killed by SIGKILL" in lab.log(first.id)
     assert "Ray is up on 2 nodes" in lab.log(first.id)
-    assert "killed" not in lab.log(second.id).lower().replace(str(lab.folder), "")
+    assert "supervise:" not in lab.log(second.id)
     assert not lab.left(first.id, second.id)
     assert_as_undisturbed(first_runs, undisturbed)
     assert_as_undisturbed(second_runs, undisturbed)
@@ -251,7 +251,7 @@ def test_two_jobs_share_a_node_and_a_killed_driver_goes_on(lab, source, undistur
 @pytest.mark.chaos
 @pytest.mark.parametrize("how", ["time limit", "lost node", "lost head"])
 def test_a_job_that_is_queued_again_goes_on(how, lab, source, undisturbed, held):
-    """Near its time limit, after a lost node (as Slurm queues it again) and without its Ray's head the job is queued again and ends well."""
+    """Near its time limit, after a lost node (as Slurm queues it again) and without Ray's head the job is queued again and ends well."""
     target = lab.target()
     job, runs = pipeline(lab, source, f"small-r{how[-2:]}")
     assert target.submit(job)
