@@ -113,7 +113,7 @@ others=() on_others=()
 
 wait_for_head() { # until the head's Ray has written its address
   local until=$((SECONDS + start_seconds))
-  until [[ -s $temp.h/ray_current_cluster ]]; do
+  until [[ -s $temp.h/r/ray_current_cluster ]]; do
     [[ -z $asked ]] || exit "$INTERRUPTED"
     running "$head" || fail "$FAILED" "Ray did not start on $SLURMD_NODENAME; the lines above say why"
     ((SECONDS < until)) || fail "$FAILED" "Ray did not start on $SLURMD_NODENAME within $start_seconds s; raise submit.slurm.start_seconds if the node is slow"
@@ -159,7 +159,7 @@ step=(--ntasks-per-node=1 --cpu-bind=none --export=ALL --input=none --kill-on-ba
 srun --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" "${step[@]}" "${node[@]}" --temp "$temp.h" &
 head=$!
 wait_for_head
-address=$(<"$temp.h/ray_current_cluster")
+address=$(<"$temp.h/r/ray_current_cluster")
 
 mapfile -t others < <(scontrol show hostnames "$SLURM_JOB_NODELIST" | grep -vxF -- "$SLURMD_NODENAME" || true)
 if [[ ${#others[@]} -gt 0 ]]; then

@@ -30,7 +30,7 @@ CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.sock
+AuthInfo=socket={folder}/munge.sock,cred_expire=5
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
@@ -46,7 +46,7 @@ SelectTypeParameters=CR_Core
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SlurmdParameters=config_overrides
-SchedulerParameters=requeue_delay=0,sched_interval=2,bf_interval=2
+SchedulerParameters=sched_interval=2,bf_interval=2
 PriorityType=priority/basic
 KillWait=30
 MinJobAge=300

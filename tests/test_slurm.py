@@ -318,6 +318,7 @@ SLOW = """
 import pathlib, signal, sys
 temp = next(word.partition('=')[2] for word in sys.argv if word.startswith('--temp-dir='))
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+pathlib.Path(temp).mkdir()
 (pathlib.Path(temp) / 'ray_current_cluster').write_text('here:1')
 signal.sigwait([signal.SIGTERM])
 """
@@ -326,7 +327,7 @@ signal.sigwait([signal.SIGTERM])
 def test_a_node_that_is_asked_to_end_leaves_nothing(node, tmp_path):
     """SIGTERM ends the Ray of the node, and its temporary folder is gone."""
     process = node(SLOW)
-    waited_for((tmp_path / "t/ray_current_cluster").exists, "it has not started")
+    waited_for((tmp_path / "t/r/ray_current_cluster").exists, "it has not started")
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=30) == (None, "")
     assert process.returncode == 0
