@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
@@ -28,6 +29,14 @@ LOOKS: Final = 10
 """While a log is followed: the time between two looks into it, and how many of them there are between two questions to Slurm."""
 STOP_SECONDS: Final = 10.0
 """So long it is tried to reach a batch script that is just being started."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What a job wrote down at its end, and how often it had been queued again by then: it may have been once more since."""
+
+    status: JobStatus
+    restarts: int
 
 
 class Slurm(Target):
@@ -82,14 +91,16 @@ class Slurm(Target):
         except TargetError:
             if ended is None:
                 raise
-            return ended
+            return ended.status
         if found is not None and found.is_pending:
             return JobStatus(JobState.PENDING, message=f"Slurm job {found.id}: {found.reason}")
         if found is not None and found.is_running:
             return JobStatus(JobState.RUNNING, message=f"Slurm job {found.id}")
-        if ended is not None:
-            return ended
-        return self._ended_without_a_word(job_id, found)
+        if ended is None:
+            return self._ended_without_a_word(job_id, found)
+        if found is not None and slurm_commands.restarts(found.id) > ended.restarts:
+            return JobStatus(JobState.PENDING, message=f"Slurm job {found.id} is being queued again")
+        return ended.status
 
     def _ended_without_a_word(self, job_id: str, found: QueuedJob | None) -> JobStatus:
         """The script's trap has not run (not yet, if Slurm is still at it): Slurm's word, or that of the submission counts."""
@@ -148,7 +159,13 @@ class Slurm(Target):
         now = slurm_commands.find(job_id)
         if now is not None and (now.id != found.id or now.state != "CANCELLED"):
             return False
-        ended = {"slurm_job_id": found.id, "state": "stopped", "exit_code": 130, "message": "it was taken out of the queue"}
+        ended = {
+            "slurm_job_id": found.id,
+            "restarts": slurm_commands.restarts(found.id),
+            "state": "stopped",
+            "exit_code": 130,
+            "message": "it was taken out of the queue",
+        }
         folder = self._folder / job_id
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / f"{EXIT}.cancelled").write_text(json.dumps(ended))
@@ -164,12 +181,13 @@ class Slurm(Target):
         except FileNotFoundError:
             return None
 
-    def _ended(self, job_id: str) -> JobStatus | None:
+    def _ended(self, job_id: str) -> _Ended | None:
         try:
             ended = json.loads((self._folder / job_id / EXIT).read_text(errors="replace"))
         except FileNotFoundError:
             return None
-        return JobStatus(JobState(ended["state"]), ended["exit_code"], f"Slurm job {ended['slurm_job_id']}: {ended['message'] or 'done'}")
+        message = f"Slurm job {ended['slurm_job_id']}: {ended['message'] or 'done'}"
+        return _Ended(JobStatus(JobState(ended["state"]), ended["exit_code"], message), ended["restarts"])
 
 
 @contextmanager

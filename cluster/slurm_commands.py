@@ -86,12 +86,21 @@ def find(name: str) -> QueuedJob | None:
 
 def exit_code(number: str) -> int | None:
     """The exit status of an ended job, 128 + n if signal n ended it; None if Slurm has forgotten it."""
-    try:
-        out, _ = _run(["scontrol", "show", "job", number])
-    except TargetError:
-        return None
-    found = re.search(r"\bExitCode=(\d+):(\d+)", out)
+    found = re.search(r"\bExitCode=(\d+):(\d+)", _shown(number))
     return None if found is None else 128 + int(found[2]) if int(found[2]) else int(found[1])
+
+
+def restarts(number: str) -> int:
+    """How often a job was queued again; it counts as soon as that is decided."""
+    found = re.search(r"\bRestarts=(\d+)", _shown(number))
+    return 0 if found is None else int(found[1])
+
+
+def _shown(number: str) -> str:
+    try:
+        return _run(["scontrol", "show", "job", number])[0]
+    except TargetError:  # forgotten
+        return ""
 
 
 def cancel_pending(number: str) -> None:

@@ -46,7 +46,8 @@ end() { # PID SECONDS: SIGTERM, and SIGKILL if that takes too long
 }
 
 record() { # STATE MESSAGE: how the job ended; appears whole or not at all
-  printf '{"slurm_job_id": "%s", "state": "%s", "exit_code": %d, "message": "%s"}\n' "$SLURM_JOB_ID" "$1" "$status" "$2" >"$job_folder/exit.new"
+  printf '{"slurm_job_id": "%s", "restarts": %d, "state": "%s", "exit_code": %d, "message": "%s"}\n' \
+    "$SLURM_JOB_ID" "$count" "$1" "$status" "$2" >"$job_folder/exit.new"
   mv -f -- "$job_folder/exit.new" "$job_folder/exit"
 }
 

@@ -11,6 +11,7 @@ Pure standard library: Ray runs in a child.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -34,6 +36,7 @@ TRIES: Final = 3
 END_SECONDS: Final = 20.0
 LOOK_SECONDS: Final = 1.0
 NUM_LINES: Final = 20
+SET_CHILD_SUBREAPER: Final = 36
 MIB: Final = 1 << 20
 
 
@@ -82,6 +85,7 @@ class Node:
 
     def run(self) -> int:
         """Returns when this node's Ray has ended and nothing of it is left. Takes over SIGTERM and SIGINT."""
+        _adopt_orphans()
         signal.signal(signal.SIGTERM, self._ask)
         signal.signal(signal.SIGINT, self._ask)
         for tries in range(1, TRIES + 1):
@@ -97,6 +101,7 @@ class Node:
                     when = "" if was_up else " before it was up"
                     _say(f"Ray has ended{when} (try {tries} of {TRIES}); its last lines:\n{self._last_lines()}")
             finally:
+                _end_orphans()
                 shutil.rmtree(self._temp, ignore_errors=True)
             if self._asked or (was_up and self._address is None):
                 break
@@ -105,9 +110,8 @@ class Node:
     def _try(self) -> None:
         command = ray_command(self._temp / RAY, self._address, self._object_store_bytes, os.environ)
         with (self._temp / "start.log").open("wb") as log:
-            self._child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **QUICK_END}
-            )  # noqa: S603
+            environment = {**os.environ, **QUICK_END}
+            self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
         if self._asked:  # while it was being started
             self._child.terminate()
         while self._child.poll() is None:
@@ -130,6 +134,31 @@ class Node:
         except OSError:
             return ""
         return "\n".join(f"  {line}" for line in lines[-NUM_LINES:] if line.strip())
+
+
+def _adopt_orphans() -> None:
+    """What loses its parent in this step becomes our child: without control groups, Slurm loses sight of it."""
+    ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1)
+
+
+def _end_orphans() -> None:
+    """Kill what Ray has left behind, as it does when one of its own processes dies; also what that leaves."""
+    while left := _children():
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in left:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _children() -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, IndexError):
+            if int(path.read_text(errors="replace").rpartition(")")[2].split()[1]) == os.getpid():
+                found.append(int(path.parent.name))
+    return found
 
 
 def _say(message: str) -> None:

@@ -216,10 +216,21 @@ def test_the_status_is_slurms_while_the_job_lives_and_its_own_afterwards(fake, l
     if ended is not None:
         (fake / "jobs/fine-1").mkdir(parents=True)
         codes = {"succeeded": 0, "failed": 1, "stopped": 130}
-        text = json.dumps({"slurm_job_id": "7", "state": ended, "exit_code": codes[ended], "message": "so"})
+        text = json.dumps({"slurm_job_id": "7", "restarts": 0, "state": ended, "exit_code": codes[ended], "message": "so"})
         (fake / "jobs/fine-1/exit").write_text(text)
     status = target.status("fine-1")
     assert (status.state, status.exit_code) == (state, code)
+
+
+def test_a_job_that_is_being_queued_again_has_not_ended(fake):
+    """Slurm counts the restart before the job waits again: what it wrote down at its end is then of the time before."""
+    (fake / "jobs/fine-1").mkdir(parents=True)
+    (fake / "jobs/fine-1/exit").write_text('{"slurm_job_id": "7", "restarts": 1, "state": "stopped", "exit_code": 130, "message": ""}')
+    (fake / "squeue.out").write_text("7|COMPLETING|None\n")
+    (fake / "scontrol.out").write_text("JobId=7 Requeue=1 Restarts=1 BatchFlag=1")
+    assert target_in(fake).status("fine-1").state is JobState.STOPPED
+    (fake / "scontrol.out").write_text("JobId=7 Requeue=1 Restarts=2 BatchFlag=2")
+    assert target_in(fake).status("fine-1").state is JobState.PENDING
 
 
 def test_a_signal_is_an_exit_status_as_in_a_shell(fake):
@@ -237,7 +248,7 @@ def test_slurm_that_does_not_answer_is_an_error_unless_the_end_is_known(fake):
     (fake / "squeue.err").write_text("squeue: error: Unable to contact slurm controller (connect failure)\n")
     with pytest.raises(TargetError, match=r"^squeue: Unable to contact slurm controller \(connect failure\)$"):
         target.submit(JOB)
-    (fake / "jobs/fine-1/exit").write_text('{"slurm_job_id": "7", "state": "succeeded", "exit_code": 0, "message": ""}')
+    (fake / "jobs/fine-1/exit").write_text('{"slurm_job_id": "7", "restarts": 0, "state": "succeeded", "exit_code": 0, "message": ""}')
     assert target.status("fine-1").state is JobState.SUCCEEDED
     assert not target.submit(JOB)
 
@@ -279,7 +290,7 @@ def test_a_log_is_followed_to_its_last_line(fake):
     with (folder / "output.log").open("ab") as log:
         log.write(b"o\xff\nlast")
     assert next(lines) == "two\ufffd"
-    (folder / "exit").write_text('{"slurm_job_id": "7", "state": "succeeded", "exit_code": 0, "message": ""}')
+    (folder / "exit").write_text('{"slurm_job_id": "7", "restarts": 0, "state": "succeeded", "exit_code": 0, "message": ""}')
     (fake / "squeue.out").write_text("")
     assert list(lines) == ["last"]
     assert list(target.logs("fine-1", follow=False)) == ["one", "two\ufffd", "last"]
@@ -332,6 +343,21 @@ def test_a_node_that_is_asked_to_end_leaves_nothing(node, tmp_path):
     assert process.communicate(timeout=30) == (None, "")
     assert process.returncode == 0
     assert not (tmp_path / "t").exists()
+
+
+def test_a_node_leaves_no_process_behind(node, tmp_path):
+    """A process that lost its parent, and would go on by itself, ends with the node's Ray."""
+    leave = "import os, subprocess; child = subprocess.Popen(['sleep', '1000'], start_new_session=True); print(child.pid, flush=True)"
+    process = node(
+        SLOW.replace(
+            "signal.sigwait",
+            f"subprocess.run([sys.executable, '-c', {leave!r}], stdout=open({str(tmp_path / 'pid')!r}, 'w'))\nsignal.sigwait",
+        ).replace("import pathlib", "import pathlib, subprocess")
+    )
+    waited_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"), "it has not started")
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=30) == (None, "")
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
 
 
 def test_a_node_whose_ray_does_not_start_says_its_last_lines(node, tmp_path):

@@ -19,6 +19,7 @@ from pipelines.settings_submit_slurm import SlurmSubmit
 
 HOLD = "commit.before-record@2=wait:"
 """Every worker stops before its second commit, until a file is there."""
+pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass
