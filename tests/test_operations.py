@@ -413,8 +413,8 @@ def test_two_runs_at_the_same_moment(source, shell, monkeypatch):
 
     real = module.current
 
-    def late(store):
-        found = real(store)
+    def late(store, *words):
+        found = real(store, *words)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "current", real)
             Lease(store).__enter__()._stop.set()
