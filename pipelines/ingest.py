@@ -24,7 +24,8 @@ from pipelines.executors import Started, executor_for
 from pipelines.growth import ANEW, Growth
 from pipelines.history import generations_of
 from pipelines.history_planning import group_operators, history_store
-from pipelines.inventory import Inventory, take_inventory
+from pipelines.inventory import take_inventory
+from pipelines.likeness import check_ids, check_partitions, check_tokens
 from pipelines.lineage import FILES, Lineage, content_digest
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import Silent, Watch
@@ -150,7 +151,7 @@ class Ingestion:
             if not found.new:
                 tidy(self.store, config, before.newest["fingerprints"])
                 return IngestResult(before.newest, is_new=False, found=found)
-            self._check_alike(config, before)
+            check_partitions(config, before)
         else:
             config = self.config
         growth = Growth(None if anew else before, None if before is None else before.sha256, found, self._policies, self.tick)
@@ -173,7 +174,8 @@ class Ingestion:
             return replace(prepare(config, self.started), own_runs=frozenset())
         take = partial(take_inventory, only=growth.found.new, like=growth.lineage.schema)
         prepared = prepare(config, self.started, take=take)
-        _check_ids(config, growth.lineage.schema, prepared.inventory)
+        check_ids(config, growth.lineage, prepared.inventory)
+        check_tokens(config, growth.lineage, prepared.ingredients.assets)
         added = replace(prepared.ingredients, base=content_digest(growth.lineage.newest))
         return replace(prepared, ingredients=added, own_runs=frozenset(growth.lineage.runs))
 
@@ -201,24 +203,6 @@ class Ingestion:
             raise IngestRefused(
                 f"{self.store.uri}: {before.manifests[-1]['version']} was made of the first {before.limit} documents (--limit): what of "
                 f"its files was not taken in could not be told; {ANEW}"
-            )
-
-    # --- what is to be like before
-
-    def _check_alike(self, config: PipelineConfig, before: Lineage) -> None:
-        """Refuse what would make a dataset that no reader could use: other folders of partitions, other token ids."""
-        base = before.newest
-        had = tuple(base["config"]["output"].get("partition_by") or ())
-        if had != config.output.partition_by:
-            raise IngestRefused(
-                f"output.partition_by: {base['version']} is partitioned by {shown(list(had))}, the new documents would be by "
-                f"{shown(list(config.output.partition_by))}; {ANEW}"
-            )
-        then, now = (_tokenizers(operators, before) for operators in (base["operators"], _entries(config.operators)))
-        if then != now:
-            raise IngestRefused(
-                f"tokenize: the token ids of {base['version']} were made with {shown(then or 'nothing')}, those of the new documents "
-                f"would be with {shown(now or 'nothing')}; use the same tokenizer, or {ANEW}"
             )
 
     # --- what the version before owes
@@ -283,20 +267,6 @@ def _refusal(what: str, uris: Sequence[str], before: Lineage) -> str:
     )
 
 
-def _check_ids(config: PipelineConfig, before: Any, inventory: Inventory) -> None:
-    """Refuse ids of two kinds in one dataset: the users' own and doc_keys.
-
-    Raises:
-        IngestRefused: The new files have the id column, those before had none.
-    """
-    name = config.input.id_column
-    if name is not None and name not in before.names and name in inventory.schema.names:
-        raise IngestRefused(
-            f"input.id_column: the new files have the column {name!r}, those taken in before have not, and their ids are doc_keys; "
-            f"set input.id_column to null, or {ANEW}"
-        )
-
-
 # --- what operators learned
 
 
@@ -330,14 +300,3 @@ def learned_files(before: Lineage) -> dict[str, str]:
 def _using(operator: Operator, files: Mapping[str, str]) -> Operator:
     update = {setting: files[name] for setting in operator.learnable() if (name := getattr(operator, setting)) in files}
     return operator.model_copy(update=update) if update else operator
-
-
-def _entries(operators: Sequence[Operator]) -> list[dict[str, Any]]:
-    return [{"type": operator.type, "settings": operator.model_dump(mode="json")} for operator in operators]
-
-
-def _tokenizers(operators: Sequence[Mapping[str, Any]], before: Lineage) -> list[str]:
-    """What texts were tokenized with, in the pipeline's order; a file that was learned goes by its address."""
-    files = learned_files(before)
-    names = [str(one["settings"].get("tokenizer")) for one in operators if one["type"] == "tokenize"]
-    return [redact_uri(files.get(name, name)) for name in names]

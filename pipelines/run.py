@@ -326,6 +326,7 @@ class Engine:
             documents=profile,
             learned=[file.to_json(claimed.folder) for file in stages.learned],
             ingest=ingest,
+            assets=self._ingredients.assets,
         )
         final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
         write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())

@@ -98,6 +98,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "operators.[].rows_in": "count",
     "operators.[].rows_out": "count",
     "operators.[].seconds": "number",
+    "operators.[].assets": "object",
+    "operators.[].assets.{}": "text",
     "operators.[].removed": "object",
     **{f"operators.[].removed.{name}": "count" for name in ("chars", "documents", "passages")},
     "operators.[].warnings": "list",
@@ -184,12 +186,13 @@ FIELDS: Final[Mapping[str, str]] = {
 OPTIONAL: Final = frozenset(
     {
         "takedown",
-        *("input.history", "operators.[].removed", "operators.[].warnings", "output.token_shards", "tables.token_shards"),
+        *("input.history", "operators.[].assets", "operators.[].removed", "operators.[].warnings"),
+        *("output.token_shards", "tables.token_shards"),
         *("tokens", "documents", "learned", "warnings"),
     }
 )
-"""Not every version has these: what earlier runs left, what operators cut out, warned of and learned, what guards warned of, and counts of
-tokens and documents."""
+"""Not every version has these: what earlier runs left, what operators were given, cut out, warned of and learned, what guards warned of, and
+counts of tokens and documents."""
 _ABSENT: Final = object()
 
 

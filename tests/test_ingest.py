@@ -15,7 +15,7 @@ import pytest
 from datasets import load_dataset
 from growing import ALL, Growing, batches
 from history_made import KINDS, SCHEMA
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.arrivals import arrivals
@@ -162,6 +162,22 @@ def test_a_file_that_could_not_be_read_is_taken_in_once_it_can(growing):
     growing.prove()
 
 
+def test_a_new_file_may_be_empty_or_lie_beside_the_folders(growing):
+    """What one run over all files takes, an ingestion of each takes: a file without a line, and one outside of the folders of a column."""
+    lines = {"dump=1/a.jsonl": '{"id": "1", "text": "one"}\n', "dump=2/b.jsonl": "", "c.jsonl": '{"id": "2", "text": "two"}\n'}
+    growing.operators = KINDS["exact"]
+    growing.sections = {"input": {"uri": f"{growing.input}/**/*.jsonl", "path_columns": ["dump"]}}
+    for name, content in lines.items():
+        (growing.input / name).parent.mkdir(exist_ok=True)
+        (growing.input / name).write_text(content)
+        assert growing.ingest().is_new
+    assert growing.rows(None, "id", "dump") == [("1", "1"), ("2", None)]
+    growing.prove()
+    (growing.input / "d.jsonl").write_text('{"id": "3", "body": "three"}\n')
+    with pytest.raises(InputError, match=r"no input file has a string column 'text'; found: id \(string\), body"):
+        growing.ingest()
+
+
 files = st.dictionaries(st.sampled_from("abcdefgh"), st.tuples(st.integers(0, 2), st.sampled_from("xyz")), max_size=8)
 
 
@@ -170,6 +186,7 @@ class Listed:
         self.uri, self.size, self.etag = uri, size, etag
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 2), st.sampled_from("xyz"), st.booleans()), max_size=10), files)
 def test_arrivals_are_what_a_plain_comparison_finds(taken, listed):
     """By uri, size and etag, against the last time that a file was taken in; one that could not be read is no change."""
@@ -366,6 +383,27 @@ def test_the_tokenizer_of_the_first_version_is_used(shm_path):
         made.ingest()
 
 
+def test_a_tokenizer_is_known_by_its_content(growing):
+    """The same file elsewhere gives the same ids; another file under the same address, or other settings, are refused."""
+    growing.operators = [*KINDS["exact"], *TOKENIZED]
+    one, two, three = batches(3, size=20)
+    growing.arrives("a", one)
+    learned = growing.target / growing.ingest().manifest["learned"][0]["path"]
+    other = growing.root / "other.json"
+    other.write_bytes(learned.read_bytes())
+    tokenize = {"type": "tokenize", "tokenizer": str(other)}
+    growing.operators = [*KINDS["exact"], tokenize]
+    growing.arrives("b", two)
+    assert growing.ingest().is_new
+    growing.prove()
+    growing.arrives("c", three)
+    for text, change in ((learned.read_text(), {"add_special_tokens": True}), (learned.read_text().replace("Ġ", "ġ"), {})):
+        other.write_text(text)
+        growing.operators = [*KINDS["exact"], {**tokenize, **change}]
+        with pytest.raises(InputError, match=r"token ids of v2 were made with .*other\.json \(sha256 .*; use the same tokenizer"):
+            growing.ingest()
+
+
 counts = st.dictionaries(st.sampled_from(["a", "b", "c", "(other)"]), st.tuples(st.integers(1, 9), st.integers(0, 99)), max_size=4)
 
 
@@ -403,6 +441,27 @@ def test_accounts_add_up_in_any_grouping():
 
 
 # --- damage
+
+
+def test_what_it_adds_to_is_of_one_reading(growing, monkeypatch):
+    """A version that is swapped in while the current one is looked up: the parent is the one that was read, so that it is noticed."""
+    for name, rows in zip("ab", batches(2), strict=True):
+        growing.arrives(name, rows)
+        growing.ingest()
+    current, older = growing.target / "manifest.json", (growing.target / "versions/v1/manifest.json").read_bytes()
+    newer = current.read_bytes()
+    current.write_bytes(older)
+    store = open_store(str(growing.target))
+    inner = store.read_versioned
+
+    def swapped_meanwhile(path):
+        found = inner(path)
+        current.write_bytes(newer)
+        return found
+
+    monkeypatch.setattr(store, "read_versioned", swapped_meanwhile)
+    lineage = Lineage.current(store)
+    assert (lineage.newest["version"], lineage.sha256) == ("v1", hashlib.sha256(older).hexdigest())
 
 
 def test_a_version_before_that_is_gone_or_changed_stops_it(growing):
