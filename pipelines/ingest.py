@@ -8,25 +8,27 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 from operators.base import LearningOperator, Operator
-from pipelines.arrivals import MAX_EXAMPLES, Arrivals, arrivals
+from pipelines.arrivals import Arrivals, arrivals
 from pipelines.config import PipelineConfig
 from pipelines.documents import Listed
-from pipelines.errors import ConfigError, IngestRefused, NoFiles, VersionConflict, shown
+from pipelines.errors import ConfigError, IngestRefused, NoFiles, VersionConflict
 from pipelines.exchange import Limits
 from pipelines.executors import Started, executor_for
 from pipelines.growth import ANEW, Growth
 from pipelines.history import generations_of
 from pipelines.history_planning import group_operators, history_store
 from pipelines.inventory import take_inventory
+from pipelines.legible import count, counted
 from pipelines.likeness import check_ids, check_partitions, check_tokens
 from pipelines.lineage import FILES, Lineage, content_digest
+from pipelines.policies import policies_of, wants_all_anew
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import Silent, Watch
 from pipelines.recall import read_generations
@@ -87,10 +89,10 @@ def ingest(
         return one.finish()
 
 
-def whats_new(config: PipelineConfig) -> Arrivals:
-    """What an ingestion would find, without doing anything."""
-    store = open_store(config.output.uri, config.output.storage_options)
-    return found_in(config, Lineage.current(store))
+def whats_new(config: PipelineConfig) -> tuple[Arrivals, Lineage | None]:
+    """What an ingestion would find, and what it would add to, without doing anything."""
+    before = Lineage.current(open_store(config.output.uri, config.output.storage_options))
+    return found_in(config, before), before
 
 
 def found_in(config: PipelineConfig, lineage: Lineage | None) -> Arrivals:
@@ -143,7 +145,7 @@ class Ingestion:
         before = Lineage.current(self.store)
         self.watch.note(f"{self.config.name}: listing the input")
         found = found_in(self.config, before)
-        anew = self.backfill or before is None or self._rebuilds(found, before)
+        anew = self.backfill or before is None or wants_all_anew(self.config.ingest, found, before, self.watch.note)
         if before is not None and not anew:
             self._check_limit(before)
             config = with_learned(self.config, before)
@@ -154,20 +156,19 @@ class Ingestion:
             check_partitions(config, before)
         else:
             config = self.config
-        growth = Growth(None if anew else before, None if before is None else before.sha256, found, self._policies, self.tick)
+        growth = Growth(
+            None if anew else before, None if before is None else before.sha256, found, policies_of(self.config.ingest), self.tick
+        )
         self.watch.note(self._announced(growth))
         result = Run(config, self.store, self.started, self.watch, self.limits, growth=growth).finish(self._prepared(config, growth))
         return IngestResult(result.manifest, is_new=not result.was_finished, found=found)
 
-    @property
-    def _policies(self) -> dict[str, str]:
-        return {"changed": self.config.ingest.changed, "vanished": self.config.ingest.vanished}
-
     def _announced(self, growth: Growth) -> str:
-        new, base = len(growth.found.new), growth.base
+        found, base = growth.found, growth.base
         if base is None:
-            return f"{self.config.name}: taking in all {new + growth.found.known + len(growth.found.changed)} files"
-        return f"{self.config.name}: {new} new files, {growth.found.known} known; they are added to {base['version']}"
+            return f"{self.config.name}: taking in {counted(len(found.new) + found.known + len(found.changed), 'file')}: all that are there"
+        new = counted(len(found.new), "new file")
+        return f"{self.config.name}: {new}, {count(found.known)} known; what is new is added to {base['version']}"
 
     def _prepared(self, config: PipelineConfig, growth: Growth) -> Prepared:
         if growth.lineage is None:
@@ -180,23 +181,6 @@ class Ingestion:
         return replace(prepared, ingredients=added, own_runs=frozenset(growth.lineage.runs))
 
     # --- what is not new
-
-    def _rebuilds(self, found: Arrivals, before: Lineage) -> bool:
-        """Whether files changed or vanished and a policy wants everything anew.
-
-        Raises:
-            IngestRefused: A policy wants nothing to be ingested then.
-        """
-        rebuilds = False
-        for what, uris in (("changed", found.changed), ("vanished", found.vanished)):
-            policy = self._policies[what]
-            if uris and policy == "fail":
-                raise IngestRefused(_refusal(what, uris, before))
-            if uris:
-                named = f"{len(uris)} files that were taken in have {what}: {shown(', '.join(uris[:MAX_EXAMPLES]))}"
-                self.watch.note(f"{named}; ingest.{what} is {policy!r}: {_CONSEQUENCES[what, policy]}")
-            rebuilds |= bool(uris) and policy == "rebuild"
-        return rebuilds
 
     def _check_limit(self, before: Lineage) -> None:
         if before.limit is not None:
@@ -249,22 +233,6 @@ class Ingestion:
         base = content_digest(before.manifests[1]) if len(before.manifests) > 1 else None
         had = manifest["input"].get("history", {}).get("generations", ())
         return replace(prepared, ingredients=replace(prepared.ingredients, base=base), pinned=tuple(had))
-
-
-_CONSEQUENCES: Final = {
-    ("changed", "keep"): "their documents stay as they are, what is new in them is left out",
-    ("changed", "rebuild"): "the next version is made anew, of all files",
-    ("vanished", "keep"): "their documents stay",
-    ("vanished", "rebuild"): "the next version is made anew, of the files that are there",
-}
-
-
-def _refusal(what: str, uris: Sequence[str], before: Lineage) -> str:
-    are = "are not what they were" if what == "changed" else "are not there any more"
-    named = f"{len(uris)} files that {before.newest['version']} or one before it took in {are}: {shown(', '.join(uris[:MAX_EXAMPLES]))}"
-    return (
-        f"{named}; nothing was ingested: put them back, or set ingest.{what} to keep (their documents stay as they are) or rebuild ({ANEW})"
-    )
 
 
 # --- what operators learned

@@ -191,8 +191,8 @@ OPTIONAL: Final = frozenset(
         *("tokens", "documents", "learned", "warnings"),
     }
 )
-"""Not every version has these: what earlier runs left, what operators were given, cut out, warned of and learned, what guards warned of, and
-counts of tokens and documents."""
+"""Not every version has these: what earlier runs left, what operators were given, cut out, warned of and learned, what guards warned of,
+and counts of tokens and documents."""
 _ABSENT: Final = object()
 
 

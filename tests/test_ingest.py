@@ -236,6 +236,24 @@ def test_files_that_are_not_what_they_were(what, growing):
     assert not growing.ingest(ingest={what: "fail"}).is_new
 
 
+def test_dry_ends_as_the_ingestion_would(growing, capsys):
+    """With its exit status, after what is to be told of the files; nothing is written, and all files whatever is new is no question."""
+    one, two = batches(2)
+    growing.arrives("a", one)
+    growing.ingest()
+    growing.arrives("a", two)
+    before = [(info.path, info.etag) for info in open_store(str(growing.target)).list("")]
+    found = {}
+    for policy in ("fail", "keep", "rebuild"):
+        found[policy] = main(["ingest", str(growing.file(ingest={"changed": policy})), "--dry", "--json"])
+        told = capsys.readouterr()
+        assert json.loads(told.out)["changed"]["files"] == 1
+        assert "nothing was ingested" in told.err if policy == "fail" else f"ingest.changed is {policy!r}" in told.err
+    assert found == {"fail": 1, "keep": 3, "rebuild": 0}
+    assert main(["ingest", str(growing.file()), "--dry", "--backfill"]) == 2
+    assert [(info.path, info.etag) for info in open_store(str(growing.target)).list("")] == before
+
+
 def test_documents_that_are_gone_remove_nothing(growing):
     """After a rebuild without a file, documents that its own removed once come in."""
     growing.operators = KINDS["exact"]
