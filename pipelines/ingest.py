@@ -23,7 +23,7 @@ from pipelines.exchange import Limits
 from pipelines.executors import Started, executor_for
 from pipelines.growth import ANEW, Growth
 from pipelines.history import generations_of
-from pipelines.history_planning import group_operators, history_store
+from pipelines.history_planning import addresses, group_operators, history_store, own_history
 from pipelines.inventory import take_inventory
 from pipelines.legible import count, counted
 from pipelines.likeness import check_ids, check_partitions, check_tokens
@@ -32,13 +32,10 @@ from pipelines.policies import policies_of, wants_all_anew
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import Silent, Watch
 from pipelines.recall import read_generations
-from pipelines.redaction import redact_uri
 from pipelines.run import Run, already, tidy
 from pipelines.settings import history_problems
 from pipelines.storage import Sources, Store, open_store
 
-HISTORY: Final = "_shardmill/history"
-"""Where an output keeps what its own ingestions leave for each other, if the pipeline names no other place."""
 TRIES: Final = 5
 """How often an ingestion is planned anew because another made a version meanwhile."""
 
@@ -78,6 +75,8 @@ def ingest(
     """
     store = open_store(config.output.uri, config.output.storage_options)
     store.check()
+    if config.history is not None:
+        history_store(config).check()
     seen = watch or Silent()
     with executor_for(config) as started:
         one = Ingestion(growing(config, store), store, started, seen, limits or Limits(), backfill, tick)
@@ -115,7 +114,7 @@ def growing(config: PipelineConfig, store: Store) -> PipelineConfig:
     """
     if config.history is not None or not group_operators(config):
         return config
-    with_own = config.model_copy(update={"history": f"{config.output.uri.rstrip('/')}/{HISTORY}"})
+    with_own = config.model_copy(update={"history": own_history(config)})
     problems = list(history_problems(with_own.history, config.operators, config.cluster))
     if problems:
         raise ConfigError(
@@ -200,7 +199,7 @@ class Ingestion:
         if not group_operators(self.config):
             return
         manifest = before.newest
-        missing = set(before.runs) - self._left_runs()
+        missing = set(before.runs) - self._left_runs(before)
         if not missing:
             return
         run = Run(self.config_of(before), self.store, self.started, self.watch, self.limits)
@@ -215,10 +214,12 @@ class Ingestion:
             f"what made it, so that new documents cannot be compared with them; {ANEW}"
         )
 
-    def _left_runs(self) -> set[str]:
+    def _left_runs(self, before: Lineage) -> set[str]:
         """Runs of this output that have left their keys."""
-        store, output = history_store(self.config), redact_uri(self.store.uri)
-        return {body["run_id"] for body in read_generations(store, generations_of(store)) if body["output"] == output}
+        store = history_store(self.config)
+        left = read_generations(store, generations_of(store))
+        known_as = addresses(self.config, left, self.store, frozenset(before.runs))
+        return {body["run_id"] for body in left if body["output"] in known_as}
 
     def config_of(self, lineage: Lineage) -> PipelineConfig:
         """The pipeline as it made the newest version: its first one learned."""

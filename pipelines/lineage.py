@@ -26,6 +26,8 @@ READERS: Final = 16
 """Versions that are read at once: an output may be made of hundreds, and a store takes tens of milliseconds to answer."""
 INGEST: Final = "ingest"
 """Key of the manifest of a version that an ingestion made."""
+OWN_HISTORY: Final = "_shardmill/history"
+"""Where an output keeps what its own ingestions leave for each other, if the pipeline names no other place."""
 FILES: Final = pa.schema([("uri", pa.large_string()), ("size", pa.int64()), ("etag", pa.large_string()), ("is_read", pa.bool_())])
 
 

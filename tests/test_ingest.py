@@ -22,6 +22,7 @@ from pipelines.arrivals import arrivals
 from pipelines.cli import main
 from pipelines.errors import ConfigError, InputError
 from pipelines.growth import added, lineage_of
+from pipelines.ingest import ingest
 from pipelines.lineage import FILES, Lineage
 from pipelines.storage import open_store
 from pipelines.token_counts import merged_tokens
@@ -369,6 +370,26 @@ def test_a_limited_version_is_not_added_to(growing):
     with pytest.raises(InputError, match=r"first 5 documents.*--backfill"):
         growing.ingest()
     assert growing.ingest(backfill=True).is_new
+
+
+def test_an_output_that_was_moved_grows_on(growing):
+    """What it kept of its documents went with it: they are compared with, and those that a rebuild gave up before remove nothing."""
+    growing.operators = [*KINDS["exact"], *TOKENIZED]
+    one, two, three = batches(3, size=20)
+    gone = growing.arrives("gone", [{**row, "text": f"{row['text']} of a file that goes"} for row in one])
+    growing.arrives("a", one)
+    growing.ingest()
+    gone.unlink()
+    growing.ingest(ingest={"vanished": "rebuild"})
+    growing.arrives("b", two)
+    growing.ingest()
+    place = shutil.move(growing.target, growing.root / "moved")
+    growing.arrives("c", [*three, *({**row, "id": f"c-{row['id']}", "text": f"{row['text']} of a file that goes"} for row in one)])
+    moved = growing.config(place)
+    assert ingest(moved).manifest["ingest"]["lineage"]["versions"] == ["v2", "v3", "v4"]
+    assert not ingest(moved).is_new
+    growing.run(growing.root / "whole")
+    assert growing.rows(place) == growing.rows(growing.root / "whole")
 
 
 # --- tokens and learned files
