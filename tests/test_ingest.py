@@ -286,6 +286,22 @@ def test_an_input_without_a_file(growing, capsys):
     assert "no file there" in capsys.readouterr().err
 
 
+def test_a_run_says_that_it_adds_to_nothing(growing, capsys):
+    """Whoever runs a pipeline whose output grew by ingestions is told, before and then, that all is made anew."""
+    for name, rows in zip("ab", batches(2), strict=True):
+        growing.arrives(name, rows)
+        growing.ingest()
+    assert main(["plan", str(growing.file())]) == 0
+    assert "v2 grew by ingestions, and `shardmill ingest FILE` adds to it what is new; a run makes" in capsys.readouterr().out
+    assert main(["run", str(growing.file())]) == 0
+    assert "v2 grew by ingestions" in capsys.readouterr().err
+    assert main(["run", str(growing.file())]) == 0
+    assert "grew by" not in capsys.readouterr().err
+    assert growing.manifest()["version"] == "v3"
+    assert not growing.ingest().is_new
+    growing.prove()
+
+
 # --- a changed pipeline
 
 
