@@ -26,7 +26,7 @@ from pipelines.history import generations_of
 from pipelines.history_planning import addresses, group_operators, history_store, own_history
 from pipelines.inventory import take_inventory
 from pipelines.legible import count, counted
-from pipelines.likeness import check_ids, check_partitions, check_tokens
+from pipelines.likeness import check_ids, check_settings, check_tokens
 from pipelines.lineage import FILES, Lineage, content_digest
 from pipelines.policies import policies_of, wants_all_anew
 from pipelines.prepare import Prepared, prepare
@@ -152,7 +152,7 @@ class Ingestion:
             if not found.new:
                 tidy(self.store, config, before.newest["fingerprints"])
                 return IngestResult(before.newest, is_new=False, found=found)
-            check_partitions(config, before)
+            check_settings(config, before)
         else:
             config = self.config
         growth = Growth(

@@ -24,18 +24,24 @@ NOT_OF_IDS: Final = frozenset({"name", "type", "tokenizer", "cache_bytes", "engi
 """Settings of `tokenize` that change no token id; the ids' type is a column's type, which is compared as such."""
 
 
-def check_partitions(config: PipelineConfig, before: Lineage) -> None:
-    """Refuse shards in other folders than those that are there.
+def check_settings(config: PipelineConfig, before: Lineage) -> None:
+    """Refuse shards in other folders than those that are there, and texts that are in another column.
 
     Raises:
-        IngestRefused: The version before is partitioned by other columns.
+        IngestRefused: The version before was made with another `partition_by` or `text_column`.
     """
-    base = before.newest
-    had = tuple(base["config"]["output"].get("partition_by") or ())
-    if had != config.output.partition_by:
+    had = before.newest["config"]
+    folders = list(had["output"].get("partition_by") or ())
+    if folders != list(config.output.partition_by):
         raise IngestRefused(
-            f"output.partition_by: {base['version']} is partitioned by {shown(list(had))}, the new documents would be by "
+            f"output.partition_by: {before.newest['version']} is partitioned by {shown(folders)}, the new documents would be by "
             f"{shown(list(config.output.partition_by))}; {ANEW}"
+        )
+    column = had["input"].get("text_column", config.input.text_column)
+    if column != config.input.text_column:
+        raise IngestRefused(
+            f"input.text_column: {before.newest['version']} was made of the texts in {column!r}, the new documents would be of those in "
+            f"{config.input.text_column!r}; {ANEW}"
         )
 
 

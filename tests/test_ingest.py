@@ -339,9 +339,10 @@ def test_other_keys_than_those_of_before_are_refused(growing):
         ({"operators": [*ALL, {"type": "tokenize", "tokenizer": "t.json"}]}, None),
         ({"output": {"partition_by": ["lang"]}}, r"v1 is partitioned by \[\], the new documents would be by \['lang'\]"),
         ({"output": {"columns": ["id", "text"]}}, r"other columns than v1.*url: string before, not there now"),
+        ({"input": {"text_column": "url"}}, "v1 was made of the texts in 'text', the new documents would be of those in 'url'"),
         ({"operators": [{"type": "exact_dedup", "keep": "longest"}]}, "to ingest, documents are compared.*keep 'first'"),
     ],
-    ids=["tokens", "partitions", "columns", "keep"],
+    ids=["tokens", "partitions", "columns", "texts", "keep"],
 )
 def test_what_would_not_fit_together_is_refused(change, message, growing):
     """Before anything is done, with what to do instead."""
@@ -352,6 +353,8 @@ def test_what_would_not_fit_together_is_refused(change, message, growing):
     changed = {**change}
     if "output" in changed:
         changed["output"] = {"uri": str(growing.target), **changed["output"]}
+    if "input" in changed:
+        changed["input"] = {"uri": f"{growing.input}/*.parquet", **changed["input"]}
     with pytest.raises((ConfigError, InputError), match=message):
         growing.ingest(**changed)
     assert growing.manifest()["version"] == "v1"
