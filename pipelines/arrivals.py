@@ -1,6 +1,7 @@
 """What a listing of the input has that earlier versions have not taken in: by uri, size and etag, never by date.
 
-Owns the comparison. A file that could not be read then counts as taken in while it is the same, and is new when it is another.
+Owns the comparison. A file that could not be read then counts as taken in while it is the same, and is new when it is another; none of its
+documents is missed once it is gone.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Arrivals:
     Attributes:
         new: Files to be taken in, in the listing's order.
         changed: Addresses of files that were taken in with another size or etag, sorted.
-        vanished: Addresses of files that were taken in and are not listed any more, sorted.
+        vanished: Addresses of files that were read and are not listed any more, sorted.
         known: How many files are as they were taken in.
         unreadable: How many of these could not be read.
     """
@@ -70,7 +71,7 @@ def arrivals(listed: Sequence[Listed], taken: pa.Table) -> Arrivals:
         is_same = is_read = np.zeros(len(listed), np.bool_)
     is_changed = is_known & ~is_same & is_read
     is_new = ~is_same & ~is_changed
-    gone = pc.invert(pc.is_in(_chunk(taken["uri"]), value_set=uris))
+    gone = pc.and_(taken["is_read"], pc.invert(pc.is_in(taken["uri"], value_set=uris)))
     return Arrivals(
         new=tuple(listed[number] for number in np.flatnonzero(is_new).tolist()),
         changed=tuple(sorted(uris.filter(pa.array(is_changed)).to_pylist())),

@@ -315,23 +315,27 @@ class Engine:
         tables = packing.tables(stages.side_parts)
         faults.point("run.packed")
         ledger, tokens, profile = self._proven(stages, shards, tables)
-        ingest = None
+        told: dict[str, Any] = {"tokens": tokens, "documents": profile}
         if self._growth is not None:
             shards, token_shards = [*self._growth.shards(), *shards], self._growth.token_shards(token_shards)
-            tokens, profile = self._growth.tokens(tokens), self._growth.profile(profile)
-            ingest = self._growth.manifest_entry(claimed.name, run_id(plan), self._inventory, ledger, shards)
+            told = {"tokens": self._growth.tokens(tokens), "documents": self._growth.profile(profile)}
+            told["ingest"] = self._growth.manifest_entry(claimed.name, run_id(plan), self._inventory, ledger, shards)
         written = write_once(self._store, f"{claimed.folder}/shards.parquet", shards_table(shards))
         if token_shards is not None:
             write_once(self._store, f"{claimed.folder}/token_shards.parquet", token_shards.table)
         publish_learned(self._store, stages.learned, claimed.folder)
-        described = Tables(shards, hashlib.sha256(written).hexdigest(), tables, token_shards)
         faults.point("version.tables-written")
+        described = Tables(shards, hashlib.sha256(written).hexdigest(), tables, token_shards)
+        return self._swap(claimed, self._described(stages, claimed, ledger, described, told))
+
+    def _described(self, stages: Stages, claimed: Claim, ledger: Ledger, tables: Tables, told: Mapping[str, Any]) -> bytes:
+        """Write the manifest and the report of a version; returns the manifest as it is stored."""
         made = manifest(
             self._config,
-            plan,
+            stages.plan,
             self._inventory,
             ledger,
-            described,
+            tables,
             version=claimed.name,
             created_at=self._store.now(),
             parents=self._parents(),
@@ -339,16 +343,14 @@ class Engine:
             warnings=[breach.to_json() for breach in stages.breaches],
             history=self._ingredients.history,
             warned=self._warned,
-            tokens=tokens,
-            documents=profile,
             learned=[file.to_json(claimed.folder) for file in stages.learned],
-            ingest=ingest,
             assets=self._ingredients.assets,
+            **told,
         )
         final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
         write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())
         faults.point("version.manifest-written")
-        return self._swap(claimed, final)
+        return final
 
     def _proven(
         self, stages: Stages, shards: Sequence[Packed], tables: Mapping[str, Sequence[Packed]]

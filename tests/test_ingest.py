@@ -158,6 +158,8 @@ def test_a_file_that_could_not_be_read_is_taken_in_once_it_can(growing):
     found = growing.ingest(**lenient)
     assert not found.is_new
     assert found.found.unreadable == 1
+    broken.unlink()
+    assert not growing.ingest(**lenient, ingest={"vanished": "fail"}).is_new, "nothing of it is there to be missed"
     growing.arrives("b", two)
     assert growing.ingest(**lenient).manifest["ingest"]["lineage"]["files"] == 3
     growing.prove()
@@ -204,7 +206,7 @@ def test_arrivals_are_what_a_plain_comparison_finds(taken, listed):
         elif before[:2] != listed[uri]:
             changed.append(uri)
     assert ([file.uri for file in found.new], list(found.changed)) == (new, changed)
-    assert list(found.vanished) == sorted(set(last) - set(listed))
+    assert list(found.vanished) == sorted({uri for uri, *_, is_read in taken if is_read} - set(listed))
     assert found.known == len(listed) - len(new) - len(changed)
 
 
