@@ -25,7 +25,7 @@ from pipelines.growth import ANEW, Growth
 from pipelines.history import generations_of
 from pipelines.history_planning import group_operators, history_store
 from pipelines.inventory import Inventory, take_inventory
-from pipelines.lineage import FILES, Lineage, content_digest
+from pipelines.lineage import FILES, OWN_HISTORY, Lineage, content_digest
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import Silent, Watch
 from pipelines.recall import read_generations
@@ -34,8 +34,6 @@ from pipelines.run import Run, already, executor_for
 from pipelines.settings import history_problems
 from pipelines.storage import Sources, Store, open_store
 
-HISTORY: Final = "_shardmill/history"
-"""Where an output keeps what its own ingestions leave for each other, if the pipeline names no other place."""
 TRIES: Final = 5
 """How often an ingestion is planned anew because another made a version meanwhile."""
 
@@ -114,7 +112,7 @@ def growing(config: PipelineConfig, store: Store) -> PipelineConfig:
     """
     if config.history is not None or not group_operators(config):
         return config
-    with_own = config.model_copy(update={"history": f"{config.output.uri.rstrip('/')}/{HISTORY}"})
+    with_own = config.model_copy(update={"history": f"{config.output.uri.rstrip('/')}/{OWN_HISTORY}"})
     problems = list(history_problems(with_own.history, config.operators, config.cluster))
     if problems:
         raise ConfigError(

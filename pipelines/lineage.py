@@ -23,6 +23,8 @@ from pipelines.version import MANIFEST, current_manifest
 
 INGEST: Final = "ingest"
 """Key of the manifest of a version that an ingestion made."""
+OWN_HISTORY: Final = "_shardmill/history"
+"""Where an output keeps what its own ingestions leave for each other, if the pipeline names no other place."""
 FILES: Final = pa.schema([("uri", pa.large_string()), ("size", pa.int64()), ("etag", pa.large_string()), ("is_read", pa.bool_())])
 
 
@@ -52,7 +54,7 @@ class Lineage:
             return None
         manifest = found[0]
         content = store.read(MANIFEST)
-        return cls(store, tuple(_followed(store, manifest)), hashlib.sha256(content).hexdigest())
+        return cls(store, followed(store, manifest), hashlib.sha256(content).hexdigest())
 
     @property
     def newest(self) -> Mapping[str, Any]:
@@ -115,6 +117,15 @@ def base_of(manifest: Mapping[str, Any]) -> str | None:
     """The version whose shards a version has besides its own; None if all are its own."""
     base: str | None = manifest.get(INGEST, {}).get("base")
     return base
+
+
+def followed(store: Store, manifest: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """A version's manifest, and those of all versions that it has the shards of, newest first.
+
+    Raises:
+        InputError: One is not there any more, or is not what it was.
+    """
+    return tuple(_followed(store, manifest))
 
 
 def _followed(store: Store, manifest: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
