@@ -176,11 +176,11 @@ class Inventory:
         A file that could not be read is left out where a later inventory has it again: each file is there once.
         """
         schemas: dict[pa.Schema, int] = {}
-        tables = [piece._renumbered(schemas) for piece in pieces]
+        tables = [piece._renumbered(schemas) for piece in pieces]  # noqa: SLF001  of the same class
         files = pa.concat_tables(tables, promote_options="default")
         kept = _without_replaced(files)
         lengths = np.concatenate([np.diff(piece.file_first_group) for piece in pieces])
-        groups = np.concatenate([piece._groups for piece in pieces], axis=1)[:, np.repeat(kept, lengths)]
+        groups = np.concatenate([piece._groups for piece in pieces], axis=1)[:, np.repeat(kept, lengths)]  # noqa: SLF001
         bounds = np.concatenate([[0], np.cumsum(lengths[kept])]).astype(np.int64)
         return cls(files.filter(pa.array(kept)), np.ascontiguousarray(groups), bounds, tuple(schemas), pieces[-1].schema)
 

@@ -1,8 +1,9 @@
 """Removing what still holds documents that were taken out: all of every version but the current one, and every intermediate.
 
 Of an older version stays its manifest, which counts and names no document, so that `parents` can be checked, and beside it `purged.json`,
-which says why the rest is gone. Versions that the current one was made of by ingesting, after the documents were taken out, stay whole. It is written before anything is deleted. Nothing that the current version names is ever deleted; killed at
-any point, a purge goes on when it is asked for again.
+which says why the rest is gone. Versions that the current one was added to after the documents were taken out stay whole. The note is
+written before anything is deleted. Nothing that the current version names is ever deleted; killed at any point, a purge goes on when it is
+asked for again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A version that a takedown made of one that had grown: it tells of all versions of that one together what each of them told.
 
-Owns how manifests of a lineage are followed and added up, as a reader of them does it. Written from the contract: nothing here uses the code
-that ingests or takes documents out.
+Owns how manifests of a lineage are followed and added up, as a reader of them does it. Written from the contract: nothing here uses the
+code that ingests or takes documents out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 from pipelines.checks import Problem
 from pipelines.errors import NotFound, shown
 from pipelines.storage import Store
-from pipelines.verify_manifest import MANIFEST, TABLES, Finished
+from pipelines.verify_manifest import MANIFEST, TABLES, Finished, shape_problems
 
 SUMMED: Final = ("input", "warnings")
 """Keys that tell of all versions, where there were several."""
@@ -41,6 +41,8 @@ def lineage_of(store: Store, manifest: Mapping[str, Any]) -> list[Mapping[str, A
         content = store.read(path)
         if hashlib.sha256(content).hexdigest() not in found[-1]["parents"]:
             return Problem(path, f"its digest is not among the parents of {found[-1]['version']}, which was added to it; restore it")
+        for problem in shape_problems(path, content, base):
+            return problem
         older: dict[str, Any] = orjson.loads(content)
         if int(older["version"][1:]) >= int(found[-1]["version"][1:]):
             return Problem(path, f"it is of {shown(older['version'])}, which is not older than {found[-1]['version']}")
