@@ -168,30 +168,27 @@ def read_files(finished: Finished, ends: Sequence[str] = ()) -> Files:
         NotFound: It is not in this copy.
     """
     prefixes, contents, rows = [np.empty(0, "S10")], [np.empty(0, "S16")], [np.empty(0, np.int64)]
-    ranges, is_read = [np.empty(0, np.int32)], [np.empty(0, bool)]
-    for batch in batches_of(finished, ["uri", "size", "etag", "error", "row_groups.list.element.rows"]):
+    ranges = [np.empty(0, np.int32)]
+    for batch in batches_of(finished, ["uri", "size", "etag", "row_groups.list.element.rows"]):
         uris = batch.column("uri").to_pylist()
         prefixes.append(np.array([uri_prefix(uri) for uri in uris], "S10"))
         ranges.append(np.fromiter((bisect_left(ends, uri) for uri in uris), np.int32, len(uris)))
         pairs = zip(batch.column("size").to_pylist(), batch.column("etag").to_pylist(), strict=True)
         contents.append(np.array([_content(size, etag) for size, etag in pairs], "S16"))
         rows.append(_rows(batch.column("row_groups")))
-        is_read.append(pc.is_null(batch.column("error")).to_numpy(zero_copy_only=False))
     columns = [np.concatenate(one) for one in (prefixes, contents, rows, ranges)]
     _prove(finished, len(columns[0]), int(columns[2].sum()))
-    kept = _latest(columns[0], np.concatenate(is_read))
+    kept = _latest(columns[0], columns[2] > 0)
     files = Files.of(*(column[kept] for column in columns))
     _refuse_twice(finished, files)
     return files
 
 
-def _latest(prefixes: Keys, is_read: Mask) -> Mask:
-    """Which files are not those that could not be read and are there again later."""
-    kept = np.ones(len(prefixes), bool)
-    if not is_read.all():
-        last = len(prefixes) - 1 - np.unique(prefixes[::-1], return_index=True)[1]
-        kept = is_read.copy()
-        kept[last] = True
+def _latest(prefixes: Keys, has_rows: Mask) -> Mask:
+    """Which files are not those that could not be read, and so had no rows, and are there again later."""
+    kept: Mask = has_rows.copy()
+    if not has_rows.all():
+        kept[len(prefixes) - 1 - np.unique(prefixes[::-1], return_index=True)[1]] = True
     return kept
 
 

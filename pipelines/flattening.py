@@ -181,13 +181,14 @@ def pipelines_of(manifests: Sequence[Manifest]) -> list[dict[str, Any]]:
     sequences = {tuple(entry["name"] for entry in one["operators"]) for one in manifests}
     if len(manifests) == 1 or (not told and len(sequences) == 1):
         return told
-    known = {entry["name"] for chain in told for entry in chain["operators"]}
-    tail = [entry for entry in oldest["operators"] if entry["name"] not in known]
-    chains = [*told, _chain(covers_of(oldest), tail, oldest["ledger"]["rows_out"])]
     groups: dict[tuple[str, ...], list[Manifest]] = {}
-    for one in manifests[1:]:
+    for one in manifests[1:] if told else manifests:
         groups.setdefault(tuple(entry["name"] for entry in one["operators"]), []).append(one)
-    return [*chains, *(_chain_of_all(group) for group in groups.values())]
+    if told:
+        known = {entry["name"] for chain in told for entry in chain["operators"]}
+        tail = [entry for entry in oldest["operators"] if entry["name"] not in known]
+        told.append(_chain(covers_of(oldest), tail, oldest["ledger"]["rows_out"]))
+    return [*told, *(_chain_of_all(group) for group in groups.values())]
 
 
 def _chain(versions: list[str], operators: Sequence[Manifest], rows_out: int) -> dict[str, Any]:

@@ -198,10 +198,10 @@ def _finish_swap(store: Store, lease: Lease) -> None:
 def _histories(base: Base) -> Iterator[Store]:
     """Histories that have keys of the version's documents: those that its runs left theirs in, and the one that ingestions keep."""
     store = base.store
-    own = f"{store.uri.rstrip('/')}/{OWN_HISTORY}"
-    yield from (open_store(uri, store.options) for uri in base.histories)
-    if own not in base.histories and generations_of(open_store(own, store.options)):
-        yield open_store(own, store.options)
+    for uri in dict.fromkeys([*base.histories, f"{store.uri.rstrip('/')}/{OWN_HISTORY}"]):
+        history = open_store(uri, store.options)
+        if generations_of(history):
+            yield history
 
 
 def _strike(history: Store, matches: Matches) -> None:

@@ -209,12 +209,15 @@ class _Part:
     def _miscounted(self, kept: Keys, operators: Ints, said: Ints, rows: Ints) -> Iterator[Problem]:
         if not len(kept):
             return
-        order = np.lexsort((operators, kept))
+        order = np.lexsort((said, operators, kept))
         kept, operators, said, rows = kept[order], operators[order], said[order], rows[order]
-        starts = np.flatnonzero(np.r_[True, (kept[1:] != kept[:-1]) | (operators[1:] != operators[:-1])])
+        differs = (kept[1:] != kept[:-1]) | (operators[1:] != operators[:-1])
+        runs = self.finished.runs
+        if runs > 1:  # each counted its own; those that counted alike cannot be told apart
+            differs |= said[1:] != said[:-1]
+        starts = np.flatnonzero(np.r_[True, differs])
         totals = np.repeat(np.add.reduceat(rows, starts), np.diff(np.r_[starts, len(kept)]))
-        # Of several runs each counts its own.
-        wrong = said != totals if self.finished.runs == 1 else totals > said * self.finished.runs
+        wrong = said != totals if runs == 1 else (totals % np.maximum(said, 1) != 0) | (totals > said * runs)
         for at in np.flatnonzero(wrong)[: MAX_PROBLEMS + 1].tolist():
             named = f"{totals[at]} duplicates of {self._name(int(operators[at]))} name it"
             message = f"num_duplicates of {hexadecimal(kept[at])} is {said[at]}, but {named}"
