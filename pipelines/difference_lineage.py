@@ -24,12 +24,23 @@ def versions_of(finished: Finished) -> list[Finished]:
     Raises:
         InputError: One is not here any more, or is not what it was.
     """
+    if finished.parts:
+        return list(finished.parts)
     older = followed(finished.store, finished.manifest)[1:]
     for manifest in older:
         name = str(manifest.get("version"))
         for problem in shape_problems(f"versions/{name}/{MANIFEST}", orjson.dumps(manifest), name):
             raise InputError(f"{finished.store.locate(problem.subject)}: {shown(problem.message)}; `shardmill verify` says more")
     return [*(replace(finished, manifest=one, version=one["version"], is_current=False) for one in reversed(older)), finished]
+
+
+def looked_up(finished: Finished) -> Finished:
+    """The same, which knows the versions that it is made of: they are read once.
+
+    Raises:
+        InputError: One is not here any more, or is not what it was.
+    """
+    return replace(finished, parts=tuple(versions_of(finished)))
 
 
 def whole(store: Store, manifest: Mapping[str, Any]) -> Mapping[str, Any]:

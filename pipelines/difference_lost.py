@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.difference_files import CHANGED, ONLY, SAME, Beside, beside, read_files, readable
-from pipelines.difference_lineage import versions_of
+from pipelines.difference_lineage import looked_up, versions_of
 from pipelines.difference_passes import RowGroup, batches_of_groups, own_files, ranges_of, row_groups
 from pipelines.errors import InputError
 from pipelines.verify_documents import MIX, parts_of
@@ -98,6 +98,7 @@ def compare_lost(old: Finished, new: Finished, examples: int, pass_rows: int = P
         InputError: A table or an inventory cannot be read, or they contradict each other.
         NotFound: One is not in this copy.
     """
+    old, new = looked_up(old), looked_up(new)
     groups = [{table: row_groups(one, table) for table, _ in TABLES} for one in (old, new)]
     ends = ranges_of([group for tables in groups for some in tables.values() for group in some], pass_rows)
     files = read_files(old, ends), read_files(new, ends)

@@ -239,12 +239,14 @@ class Finished:
 
     Attributes:
         is_current: Whether it is the output's current version.
+        parts: The versions that it is made of, oldest first, itself last, once somebody has looked them up.
     """
 
     store: Store
     manifest: Mapping[str, Any]
     version: str
     is_current: bool
+    parts: tuple[Finished, ...] = ()
 
     @property
     def folder(self) -> str:

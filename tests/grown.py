@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from growing import Growing, batches
 
@@ -70,8 +71,6 @@ def shards_of(made: Growing) -> dict[str, str]:
 
 
 def _placed(made: Growing) -> Iterable[tuple[str, str]]:
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
     output = made.output()
     for path in output.shards():
         yield from ((row, path) for row in pq.ParquetFile(output.root / path).read(["id"])["id"].to_pylist())

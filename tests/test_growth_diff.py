@@ -34,7 +34,18 @@ def compared(made: Growing, old: str, new: str) -> DocumentsDifference:
     return compare_documents(*(open_version(f"{made.target}@{one}").finished for one in (old, new)))
 
 
-PAIRS = [("v1", "v2"), ("v1", "v4"), ("v4", "v1"), ("v4", "v5"), ("v1", "v5"), ("v5", "v6"), ("v2", "v6"), ("v6", "v7"), ("v7", "v3"), ("v3", "v3")]
+PAIRS = [
+    ("v1", "v2"),
+    ("v1", "v4"),
+    ("v4", "v1"),
+    ("v4", "v5"),
+    ("v1", "v5"),
+    ("v5", "v6"),
+    ("v2", "v6"),
+    ("v6", "v7"),
+    ("v7", "v3"),
+    ("v3", "v3"),
+]
 
 
 @pytest.mark.parametrize(("old", "new"), PAIRS)
@@ -68,7 +79,9 @@ def test_why_documents_are_not_there(history):
     """A later version's files, and what a takedown and another pipeline did."""
     causes = {(one.what, one.operator): number for one, number in compared(history, "v1", "v4").counts.added_by}
     assert set(causes) == {("only_file", "")}
-    assert [(one.what, one.operator, number) for one, number in compared(history, "v4", "v5").counts.removed_by] == [("dropped", "takedown", 2)]
+    assert [(one.what, one.operator, number) for one, number in compared(history, "v4", "v5").counts.removed_by] == [
+        ("dropped", "takedown", 2)
+    ]
     assert ("dropped", "long") in {(one.what, one.operator) for one, _ in compared(history, "v6", "v7").counts.removed_by}
 
 
@@ -95,7 +108,9 @@ def test_one_run_over_all_has_the_same_documents(history, capsys):
     counts = told["documents"]
     assert (counts["by"], counts["removed"], counts["added"], counts["both"]) == ("doc_key", 0, 0, counts["old"])
     assert told["dropped"] == told["operators"] == told["breakdowns"][0]["lines"] == []
-    assert {number["old"] == number["new"] for name, number in told["numbers"].items() if name in ("rows_in", "dropped", "input_files")} == {True}
+    assert {
+        number["old"] == number["new"] for name, number in told["numbers"].items() if name in ("rows_in", "dropped", "input_files")
+    } == {True}
 
 
 def test_a_file_that_could_be_read_only_later_counts_once(shm_path):

@@ -12,6 +12,7 @@ from grown import grow, ids, lent, shards_of, take, verified
 from history_made import KINDS
 from takedowns import holding
 
+from pipelines.errors import InputError
 from pipelines.funnel import balances
 from pipelines.lineage import OWN_HISTORY
 from pipelines.recall import struck_keys
@@ -20,7 +21,11 @@ from pipelines.takedown_matches import Matches
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
-TOKENIZED = [*KINDS["exact"], {"type": "train_tokenizer", "name": "learner", "vocab_size": 300}, {"type": "tokenize", "tokenizer": "learner"}]
+TOKENIZED = [
+    *KINDS["exact"],
+    {"type": "train_tokenizer", "name": "learner", "vocab_size": 300},
+    {"type": "tokenize", "tokenizer": "learner"},
+]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +98,7 @@ def test_the_same_takedown_again_finds_nothing_to_do(made):
 
 
 def test_taking_out_and_ingesting_take_turns(made):
-    """A takedown, an ingestion, two takedowns, a purge, an ingestion, a purge without ids, a takedown: every version holds what it should."""
+    """Takedowns, ingestions and purges in any order: every version holds what it should, and tells how its rows went."""
     more = batches(2, seed=40)
     first = ids(made)[0]
     take(made, [first])
@@ -178,6 +183,21 @@ def test_after_a_purge_no_text_of_it_is_left(made):
     assert verified(made, "v2")[0][0] == "purged"
 
 
+def test_the_first_ingestion_is_a_version_like_any_other(shm_path):
+    """A takedown of it is no ingestion; what comes later is added to that."""
+    made = grow(shm_path, KINDS["exact"], files=1)
+    take(made, [ids(made)[0]])
+    made.prove()
+    manifest = made.manifest()
+    assert "ingest" not in manifest
+    assert (manifest["takedown"]["covers"], manifest["takedown"]["runs"]) == (["v1", "v2"], [made.manifest("v1")["run_id"]])
+    made.arrives("g", batches(2)[1])
+    assert made.ingest().manifest["ingest"]["lineage"]["versions"] == ["v2", "v3"]
+    made.prove()
+    assert made.ingest(backfill=True).manifest["ingest"]["base"] is None
+    made.prove()
+
+
 def test_a_file_that_could_be_read_only_later_is_there_once(shm_path):
     """Its first try is no file of the version that a takedown makes; rows of it are found."""
     made = Growing(shm_path, KINDS["exact"], {"execution": {"max_quarantined_fraction": 0.9, "unit_bytes": "4KiB"}})
@@ -213,7 +233,7 @@ def test_operators_that_only_some_versions_had(shm_path):
     made.prove()
     manifest = made.manifest()
     assert [entry["name"] for entry in manifest["operators"]] == ["normalize_text", "length_filter", "exact_dedup", "takedown"]
-    assert [entry["rows_in"] for entry in manifest["operators"]][0] == 12
+    assert manifest["operators"][0]["rows_in"] == 12
     chains = manifest["takedown"]["pipelines"]
     assert [[entry["name"] for entry in chain["operators"]] for chain in chains] == [
         ["exact_dedup", "length_filter"],
@@ -223,6 +243,7 @@ def test_operators_that_only_some_versions_had(shm_path):
     (before,) = manifest["operators"][1]["settings_before"]
     assert (before["versions"], before["settings"]["min_chars"], manifest["operators"][1]["settings"]["min_chars"]) == (["v1"], 60, 5)
     assert balances(manifest)
+    assert "those of `v1` were made with other settings" in (made.target / "README.md").read_text()
     take(made, [ids(made)[0]])
     made.prove()
     assert made.manifest()["takedown"]["pipelines"] == chains
@@ -273,9 +294,53 @@ def test_documents_without_ids(shm_path):
 
 def test_the_messages_of_a_lineage_that_is_broken(made):
     """A version that it was added to is gone: nothing is taken out, and the message says what to do."""
-    from pipelines.errors import InputError  # noqa: PLC0415
-
     (made.target / "versions/v2/manifest.json").unlink()
     with pytest.raises(InputError, match=r"versions/v2/manifest\.json: it is missing, but v3 has the shards of v2"):
         take(made, ["d1"])
     assert json.loads((made.target / "manifest.json").read_text())["version"] == "v3"
+
+
+KILLED = ["version.claimed", "takedown.tombstones-written", "takedown.before-shard", "version.tables-written", "version.manifest-written"]
+
+
+def dies(made, monkeypatch, name, point):
+    """A takedown of one document that dies there."""
+
+    def die(passed: str) -> None:
+        if passed == point:
+            raise RuntimeError(passed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.faults.point", die)
+        with pytest.raises(RuntimeError, match=point):
+            take(made, [name])
+
+
+@pytest.mark.parametrize("point", KILLED)
+def test_a_takedown_that_died_goes_on(point, made, monkeypatch):
+    """Wherever it died, the same takedown again makes the same version."""
+    name = shards_of(made)["v2"]
+    before = ids(made)
+    dies(made, monkeypatch, name, point)
+    assert made.manifest()["version"] == "v3"
+    assert verified(made) == []
+    assert take(made, [name]).version == "v4"
+    assert ids(made) == [one for one in before if one != name]
+    made.prove()
+
+
+def test_a_takedown_that_died_is_honoured_by_the_next_ingestion(made, monkeypatch):
+    """Its tombstones are there, its version is not: what is ingested leaves such texts out, and no later takedown claims what it struck."""
+    rows = {row["id"]: row for row in made.output().rows()}
+    name, other = list(shards_of(made).values())[:2]
+    dies(made, monkeypatch, name, "version.tables-written")
+    made.arrives("again", [{**rows[name], "id": "again"}])
+    assert made.ingest().is_new
+    assert "again" not in ids(made)
+    made.prove()
+    take(made, [other])
+    made.prove()
+    assert name in ids(made)
+    take(made, [name])
+    made.prove()
+    assert not {name, other} & set(ids(made))
