@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -37,7 +39,7 @@ def test_pieces_are_the_whole(cuts, files, tmp_path_factory):
     whole = taken(files)
     bounds = [0, *sorted(cuts), len(files)]
     pieces, like = [], None
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         pieces.append(taken(files[start:stop], like))
         like = pieces[-1].schema
     joined = Inventory.joined(pieces)
