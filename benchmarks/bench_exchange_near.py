@@ -30,7 +30,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.signature_rows import make_unit, orders  # noqa: E402
 from cluster import session  # noqa: E402
-from cluster.tasks import Done, Executor  # noqa: E402
+from cluster.resources import Needs  # noqa: E402
+from cluster.tasks import ONE_CORE, Done, Executor  # noqa: E402
 from operators.minhash import MinhashDedup  # noqa: E402
 from pipelines.commit import CommitLog, Record, digest  # noqa: E402
 from pipelines.drive import Driver  # noqa: E402
@@ -61,14 +62,14 @@ class FreshPeaks(Executor):
         super().__init__(inner.slots)
         self._inner = inner
 
-    def submit(self, token: int, function: Callable[[Any], Any], argument: Any) -> None:
+    def submit(self, token: int, function: Callable[[Any], Any], argument: Any, needs: Needs = ONE_CORE) -> None:
         """See Executor."""
 
         def fresh(argument: Any) -> Any:
             Path("/proc/self/clear_refs").write_text("5")  # Linux: sets the peak of the resident size back
             return function(argument)
 
-        self._inner.submit(token, fresh, argument)
+        self._inner.submit(token, fresh, argument, needs)
 
     def wait(self, timeout_seconds: float) -> list[Done]:
         """See Executor."""

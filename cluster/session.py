@@ -9,15 +9,16 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from cluster import admission, shipping
+from cluster.forwarding import forwarded
 from cluster.tasks import Executor, InlineExecutor
-
-REACH_SECONDS = 10.0
 
 SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
 """One task, one core: libraries must not start a thread for every core."""
@@ -35,37 +36,65 @@ def local(num_cpus: int | None) -> Iterator[Executor]:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     if os.environ["RAY_AUTH_MODE"] == "token":
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # for this cluster alone; in no file
-    with _connected({"address": "local", "num_cpus": num_cpus, "include_dashboard": False}, num_cpus) as executor:
+    options = {"address": "local", "num_cpus": num_cpus, "include_dashboard": False}
+    with _connected(options, num_cpus, {"env_vars": {**SINGLE_THREAD, **forwarded()}}) as executor:
         yield executor
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A cluster that is there, and how it is used.
+
+    Attributes:
+        address: `auto` inside one, or its address.
+        shipment: What workers get besides our code.
+        token_path: A file with the cluster's token, where the environment names none.
+        pip: Requirements that Ray installs for the workers.
+        max_cpus: How many cores an autoscaler is asked for while there is work; None: it is left alone.
+    """
+
+    address: str
+    shipment: shipping.Shipment = field(default_factory=lambda: shipping.Shipment(Path.cwd()))
+    token_path: str | None = None
+    pip: tuple[str, ...] = ()
+    max_cpus: int | None = None
 
 
 @contextmanager
-def remote(address: str) -> Iterator[Executor]:
-    """A cluster that is there: `auto` inside one, or its address."""
-    token = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    os.environ.setdefault("RAY_AUTH_MODE", "token" if token else "disabled")
-    _check_reachable(address)
-    with _connected({"address": address}, None) as executor:
-        yield executor
-
-
-def _check_reachable(address: str) -> None:
-    """Fail at once where nobody listens: Ray itself tries for minutes.
+def remote(target: Remote) -> Iterator[Executor]:
+    """A cluster that is there.
 
     Raises:
-        ConnectionError: Nothing answers at the address.
+        ConnectionError: Nothing answers there, or it refuses the token; the message never holds one.
+        ShippingError: What the workers need cannot be shipped.
     """
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), REACH_SECONDS).close()
-    except OSError as error:
-        raise ConnectionError(f"nothing answers at {address}: {error}") from error
+    admission.settle(target.token_path)
+    admission.check(target.address)
+    with ExitStack() as stack:
+        environment = _runtime_environment(target, stack)
+        executor = stack.enter_context(_connected({"address": target.address}, None, environment, target.max_cpus))
+        yield executor
+
+
+def _runtime_environment(target: Remote, stack: ExitStack) -> dict[str, Any]:
+    """What Ray prepares for every worker. A job's own stays as it is: two of one thing are an error."""
+    job = shipping.job_environment() or {}
+    unpacked = shipping.job_folder(job)
+    variables = {**SINGLE_THREAD, **forwarded(), shipping.STARTED_IN: str(Path.cwd())}
+    made: dict[str, Any] = {"pip": list(target.pip)} if target.pip and "pip" not in job else {}
+    if unpacked is None:
+        made["working_dir"] = str(stack.enter_context(shipping.staged(target.shipment)))
+        variables |= shipping.addressed(target.shipment)
+    else:
+        variables |= shipping.inherited(target.shipment, unpacked)
+    given = job.get("env_vars") or {}
+    return {**made, "env_vars": {name: value for name, value in variables.items() if name not in given}}
 
 
 @contextmanager
-def _connected(options: Mapping[str, Any], slots: int | None) -> Iterator[Executor]:
+def _connected(
+    options: Mapping[str, Any], limit: int | None, environment: Mapping[str, Any], max_cpus: int | None = None
+) -> Iterator[Executor]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray  # noqa: PLC0415  reads the environment when it is imported
@@ -73,13 +102,20 @@ def _connected(options: Mapping[str, Any], slots: int | None) -> Iterator[Execut
     from cluster.ray_tasks import RayExecutor  # noqa: PLC0415
 
     if ray.is_initialized():
-        yield RayExecutor(slots or _cores(ray))
+        yield RayExecutor(limit, max_cpus)
         return
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-    with _own_signals():
-        ray.init(**options, **quiet, runtime_env={"env_vars": {**SINGLE_THREAD, **_forwarded()}})
     try:
-        yield RayExecutor(slots or _cores(ray))
+        with _own_signals():
+            ray.init(**options, **quiet, runtime_env=dict(environment))
+    except ray.exceptions.RayError as error:
+        raise ConnectionError(f"{type(error).__name__}: {error}") from error
+    try:
+        executor = RayExecutor(limit, max_cpus)
+        try:
+            yield executor
+        finally:
+            executor.release()
     finally:
         ray.shutdown()
 
@@ -91,12 +127,3 @@ def _own_signals() -> Iterator[None]:
     yield
     if threading.current_thread() is threading.main_thread() and before is not None:
         signal.signal(signal.SIGTERM, before)
-
-
-def _forwarded() -> dict[str, str]:
-    """Settings of ours that workers on other machines need too; never a secret."""
-    return {name: value for name, value in os.environ.items() if name.startswith("SHARDMILL_")}
-
-
-def _cores(ray: Any) -> int:
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))

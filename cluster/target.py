@@ -38,7 +38,8 @@ class Job:
         id: Lower-case letters, digits and `-`, at most 52 of them; of what it is to do.
         name: Of the pipeline.
         arguments: Of the command `shardmill`; the pipeline's file is named relative to `folder`.
-        folder: Of the pipeline: its file and its own operators, which go to the cluster with it.
+        folder: Of the pipeline: its file and its own operators, which go to the cluster with it. The command runs in it, or in a copy.
+        files: Of the folder, what goes along: paths relative to it, sorted, the pipeline's file among them.
         environment: Plain settings for the driver; never a secret.
         secrets: Names of environment variables that the driver needs and that are handed over by reference only.
     """
@@ -49,6 +50,7 @@ class Job:
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,17 @@ class Target(ABC):
 
     name: ClassVar[str]
 
+    @property
+    def place(self) -> str:
+        """Where the cluster is, without secrets, if it has an address; kept with a submission, so that the job is found again."""
+        return ""
+
     @abstractmethod
     def describe(self, job: Job) -> str:
         """What would be sent, for a person and for other tools; no secret is in it."""
+
+    def prepare(self, job: Job) -> None:  # noqa: B027  most have nothing to do
+        """Bring up to date what belongs to the pipeline and not to one job, such as its schedule; also when the job is there already."""
 
     @abstractmethod
     def submit(self, job: Job) -> bool:

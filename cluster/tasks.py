@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from cluster.metrics import NO_METRICS, Metrics
+from cluster.resources import Needs
+
+ONE_CORE = Needs()
+
 
 class Loss(StrEnum):
     """Why a task gave no answer."""
@@ -36,10 +41,26 @@ class Executor(ABC):
     """Runs functions of one argument; answers come in any order."""
 
     def __init__(self, slots: int) -> None:
-        self.slots = slots
+        self._slots = slots
+
+    @property
+    def slots(self) -> int:
+        """How many calls of the usual size run at once, as the cluster is now."""
+        return self._slots
+
+    def room(self, needs: Needs) -> int:  # noqa: ARG002  one place is like the other, unless a cluster says otherwise
+        """How many calls that need this run at once, as the cluster is now; at least one, which may have to wait for a node."""
+        return self.slots
+
+    def lacking(self, needs: Needs) -> str:  # noqa: ARG002
+        """What no node of the cluster has enough of for such a call, for a person; empty if one can run."""
+        return ""
+
+    def expect(self, calls: int, needs: Needs) -> None:  # noqa: B027  most clusters have nothing to do
+        """Say how many calls are under way or waiting, so that a cluster that can grow or shrink does."""
 
     @abstractmethod
-    def submit(self, token: int, function: Callable[[Any], Any], argument: Any) -> None:
+    def submit(self, token: int, function: Callable[[Any], Any], argument: Any, needs: Needs = ONE_CORE) -> None:
         """Hand a call over; `token` names it in the answer."""
 
     @abstractmethod
@@ -50,6 +71,11 @@ class Executor(ABC):
     def cancel(self) -> None:
         """Give up all tasks under way."""
 
+    @property
+    def metrics(self) -> Metrics:
+        """Where the driver's metrics go; nowhere, unless this kind of executor has a place for them."""
+        return NO_METRICS
+
 
 class InlineExecutor(Executor):
     """Runs each call in this process, when it is waited for."""
@@ -58,7 +84,7 @@ class InlineExecutor(Executor):
         super().__init__(slots=1)
         self._queue: deque[tuple[int, Callable[[Any], Any], Any]] = deque()
 
-    def submit(self, token: int, function: Callable[[Any], Any], argument: Any) -> None:
+    def submit(self, token: int, function: Callable[[Any], Any], argument: Any, needs: Needs = ONE_CORE) -> None:  # noqa: ARG002
         """Remember the call."""
         self._queue.append((token, function, argument))
 

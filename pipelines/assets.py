@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from cluster.shipping import shipped_file
 from pipelines.commit import new_attempt
 from pipelines.config_yaml import read_data
 from pipelines.errors import InputChanged, InputError, NotFound, shown
@@ -50,8 +51,17 @@ def local_asset(sources: Sources, uri: str, expected: str) -> Path:
 
     Raises:
         InputChanged: What lies at the uri has another content.
+        InputError: It is not there for this machine.
     """
-    return local_copy(_content(sources, uri), _name(uri), expected, f"asset {redact_uri(uri)}")
+    shipped = shipped_file(expected)
+    content = _content(sources, uri) if shipped is None else _chunks(shipped)
+    try:
+        return local_copy(content, _name(uri), expected, f"asset {redact_uri(uri)}")
+    except NotFound as error:
+        raise InputError(
+            f"asset {redact_uri(uri)}: there is no such file on this node ({error.message}); put it where every node reads it, such as "
+            "an object store or a shared folder; only small ones are shipped to the workers"
+        ) from error
 
 
 def local_copy(content: Iterable[bytes], name: str, expected: str, subject: str = "") -> Path:
@@ -122,6 +132,12 @@ def _content(sources: Sources, uri: str) -> Iterator[bytes]:
         yield sources.read_range(uri, start, min(size, start + CHUNK_BYTES), etag=etag)
 
 
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
 def _archive(sources: Sources, uri: str) -> Iterator[bytes]:
     """A folder's files as a tar archive that depends on their names and contents alone."""
     base = uri + "/"
@@ -170,9 +186,8 @@ def _table(opened: tarfile.TarFile, member: tarfile.TarInfo, uri: str) -> Mappin
 
 def _file_digest(path: Path) -> str:
     state = sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            state.update(chunk)
+    for chunk in _chunks(path):
+        state.update(chunk)
     return state.hexdigest()
 
 

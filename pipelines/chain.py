@@ -21,6 +21,7 @@ from pipelines.columns import is_text, plain_schema, plain_type
 from pipelines.conform import plain_batch
 from pipelines.errors import LedgerImbalance, ShardmillError, UnitError, shown
 from pipelines.ledger import Ledger
+from pipelines.machine import is_of_machine
 from pipelines.operator_warnings import heard, told
 from pipelines.redaction import redact_environment, redact_uri
 from pipelines.rows import DropTable, Rows, UnitFiles, quarantined_rows
@@ -141,11 +142,14 @@ class Chain:
         batch = rows.batch
         try:
             result = operator.apply(batch)
-        except (ShardmillError, MemoryError):
+        except ShardmillError:
             raise
         except Exception as error:
+            if is_of_machine(error):
+                raise
             if self._on_error == "fail":
-                raise UnitError(self._blame(operator, rows, 0, error)) from error
+                remedy = "mend the input or the operator, or set execution.on_error to quarantine"
+                raise UnitError(f"{self._blame(operator, rows, 0, error)}; {remedy}") from error
             bad = _culprits(operator.apply, batch, 0)
             errors.update(bad)
             result = operator.apply(batch.filter(pa.array([position not in bad for position in range(batch.num_rows)])))
@@ -237,9 +241,11 @@ def _culprits(apply: BatchFn, batch: pa.RecordBatch, first: int) -> dict[int, Ro
         return {}
     try:
         apply(batch)
-    except (ShardmillError, MemoryError):
+    except ShardmillError:
         raise
-    except Exception as error:  # noqa: BLE001  whatever an operator raises is a row's error, and it is recorded
+    except Exception as error:  # whatever else an operator raises is a row's error, and it is recorded
+        if is_of_machine(error):
+            raise
         if batch.num_rows == 1:
             return {first: RowError(type(error).__name__, bounded(error))}
         half = batch.num_rows // 2

@@ -22,9 +22,16 @@ from pipelines.cli_ingest import COMMANDS as INGESTING
 from pipelines.cli_later import COMMANDS as LATER
 from pipelines.cli_publish import COMMANDS as PUBLISHING
 from pipelines.cli_run import COMMANDS as RUNNING
+from pipelines.cli_runbook import COMMANDS as HELPING
+from pipelines.cli_schedule import COMMANDS as SCHEDULING
+from pipelines.cli_submit import COMMANDS as SUBMITTING
 from pipelines.cli_takedown import COMMANDS as TAKING_OUT
 from pipelines.errors import ConfigError, ShardmillError, shown
+from pipelines.machine import is_of_machine
 from pipelines.redaction import redact_environment, redact_uri
+from pipelines.runbook import entry_for, pointer
+from pipelines.supervised import exit_status
+from pipelines.waits import told_to
 
 INTERRUPTED = 130
 
@@ -69,7 +76,20 @@ def cli() -> None:
     """Turn raw, sharded documents into clean, deduplicated, tokenized datasets that anyone can check."""
 
 
-for _command in (*AUTHORING, *TRAINING, *RUNNING, *INGESTING, *COMPARING, *HISTORY, *PUBLISHING, *TAKING_OUT, *LATER):
+for _command in (
+    *AUTHORING,
+    *TRAINING,
+    *RUNNING,
+    *INGESTING,
+    *SCHEDULING,
+    *SUBMITTING,
+    *COMPARING,
+    *HISTORY,
+    *PUBLISHING,
+    *TAKING_OUT,
+    *HELPING,
+    *LATER,
+):
     cli.add_command(_command)
 
 
@@ -77,7 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; whatever goes wrong ends here, as one message on standard error."""
     session = Session()
     try:
-        status = cli.main(args=None if arguments is None else list(arguments), prog_name="shardmill", obj=session, standalone_mode=False)
+        with told_to(lambda waiting: click.echo(waiting, err=True)):
+            status = cli.main(
+                args=None if arguments is None else list(arguments), prog_name="shardmill", obj=session, standalone_mode=False
+            )
         sys.stdout.flush()
     except click.Abort:
         click.echo("shardmill: interrupted", err=True)
@@ -86,12 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except ShardmillError as error:
-        return _failed(error, error.exit_status, session)
+        return exit_status(error, _failed(error, error.exit_status, session))
     except BrokenPipeError:
         _silence_stdout()
         return 1
     except Exception as error:  # noqa: BLE001  the command's edge: a bug of ours, said in one line
-        return _failed(error, 1, session)
+        return exit_status(error, _failed(error, 1, session))
     return status if isinstance(status, int) else 0
 
 
@@ -103,9 +126,16 @@ def _failed(error: Exception, status: int, session: Session) -> int:
         click.echo(redact_uri(error.message), err=True)  # each line begins with file:line, which editors and terminals can follow
     elif isinstance(error, ShardmillError):
         click.echo(f"shardmill: {redact_uri(error.message)}", err=True)
+    elif is_of_machine(error):
+        click.echo(
+            f"shardmill: no space, memory or file handle was left: {type(error).__name__}: {shown(redact_uri(str(error)))}", err=True
+        )
     else:
         hint = "" if session.debug else "; this is a bug in shardmill: run again with --debug and report the traceback"
         click.echo(f"shardmill: {type(error).__name__}: {shown(redact_uri(str(error)))}{hint}", err=True)
+    entry = entry_for(error)
+    if entry is not None:
+        click.echo(pointer(entry), err=True)
     return status
 
 

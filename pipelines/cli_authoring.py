@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from operators.quality import Preset
     from pipelines.config import PipelineConfig
 
-Command = Callable[..., None]
+Command = Callable[..., int | None]
 
 
 def pipeline_options(command: Command) -> Command:

@@ -15,7 +15,7 @@ from pipelines.cli_output import write_json, write_table
 from pipelines.cli_signals import terminable
 from pipelines.errors import ConfigError, shown
 
-Command = Callable[..., None]
+Command = Callable[..., int | None]
 
 LOSSES = ("softmax", "hs", "ova", "ns")
 SHOWN_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)

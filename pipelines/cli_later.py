@@ -12,11 +12,6 @@ from pipelines.errors import NotYet
 INSTEAD = {
     "dry-run": "`shardmill run FILE --limit N` runs the pipeline on its first N documents; `shardmill plan FILE` says what a run would do",
     "inspect": "read documents with `pipelines.open_dataset(URI)` or `datasets.load_dataset(URI)`",
-    "submit": "run `shardmill run FILE` on a machine of the cluster, with `cluster: {type: ray, address: auto}`",
-    "logs": "`shardmill status URI` says where a run is and what it waits for",
-    "stop": "interrupt the process of `shardmill run`; a later run goes on where it stopped",
-    "wait": "`shardmill run FILE` returns when the run is done",
-    "schedule": "start `shardmill run FILE` from cron; a run with nothing to do ends at once",
 }
 
 

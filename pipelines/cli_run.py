@@ -16,7 +16,8 @@ import click
 from pipelines.cli_authoring import json_option, pipeline_options
 from pipelines.cli_output import write_json
 from pipelines.cli_signals import terminable
-from pipelines.errors import CheckFailed, NotFound, StorageError
+from pipelines.errors import CheckFailed, NotFound, Purged, StorageError
+from pipelines.runbook import DELETABLE, pointer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -132,6 +133,8 @@ def report(uri: str, version: str | None, target: Path | None) -> None:
         if found is None:
             raise NotFound(f"{uri}: there is no manifest.json: no version is finished; `shardmill status {uri}` says where the run is")
         version = found[0]["version"]
+    if store.exists(f"versions/{version}/purged.json"):
+        raise Purged(f"{uri}: {version} was purged when documents were taken out; only its manifest is left")
     page = store.read(f"versions/{version}/report.html")
     if target is None:
         click.echo(page.decode())
@@ -145,7 +148,7 @@ def report(uri: str, version: str | None, target: Path | None) -> None:
         click.echo(f"Wrote {target}.")
 
 
-@click.command()
+@click.command(epilog=f"What else may be deleted: {pointer(DELETABLE)}")
 @click.argument("uri")
 @json_option
 def gc(uri: str, as_json: bool) -> None:
@@ -173,10 +176,12 @@ def console_on(stream: Any) -> Console:
 def watching(*, quiet: bool) -> Iterator[Watch]:
     """Progress bars on a terminal, a line a phase in a log."""
     from pipelines.progress import Lines, Silent, Terminal  # noqa: PLC0415
+    from pipelines.waits import told_to  # noqa: PLC0415
 
     console = console_on(sys.stderr)
     watch: Watch = Silent() if quiet else Terminal(console) if console.is_terminal else Lines(console)
     try:
-        yield watch
+        with told_to(watch.note):
+            yield watch
     finally:
         watch.close()

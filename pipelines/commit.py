@@ -14,18 +14,18 @@ from typing import Any, Final, Self
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines import faults
 from pipelines.errors import NotFound, StorageError
+from pipelines.held_records import FOLD_RECORDS, HeldRecords
 from pipelines.ledger import Ledger
 from pipelines.storage import ObjectInfo, Store
 
 ROOT: Final = "_shardmill"
 PLAN: Final = f"{ROOT}/plan.json"
 """The latest plan that a run started: its stages and what their fingerprints stand for."""
-FOLD_RECORDS: Final = 2048
-"""Records in a fold: a restart then reads 1/2048 of the objects."""
+THREADS: Final = 16
+"""Requests of a restart at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +141,20 @@ class Digest:
 
     def add(self, *words: str | int) -> None:
         """Go on with more words."""
-        for word in words:
-            data = str(word).encode()
-            self._state.update(b"%d:" % len(data))
-            self._state.update(data)
+        self.add_framed(framed(*words))
+
+    def add_framed(self, data: bytes) -> None:
+        """Go on with words that `framed` has made ready, because they come often."""
+        self._state.update(data)
 
     def __str__(self) -> str:
         return self._state.hexdigest()[:32]
+
+
+def framed(*words: str | int) -> bytes:
+    """Words as a `Digest` takes them: each with its length in front."""
+    encoded = [str(word).encode() for word in words]
+    return b"".join([b"%d:%b" % (len(data), data) for data in encoded])
 
 
 def digest(*words: str | int) -> str:
@@ -167,9 +174,7 @@ class CommitLog:
         self.stage = stage
         self.epoch = epoch
         self.folder = f"{ROOT}/stages/{stage}/e{epoch}"
-        self._records: dict[str, bytes] = {}
-        self._unfolded: list[str] = []
-        self._num_folds = 0
+        self._records = HeldRecords()
 
     def __len__(self) -> int:
         return len(self._records)
@@ -219,6 +224,11 @@ class CommitLog:
         """What `Record.to_bytes` made of such a record, as JSON: a fourth of the cost where one or two of its fields are wanted."""
         return unsealed(self._records[key])
 
+    def ledger(self, key: str) -> Ledger | None:
+        """The row accounting of such a record; None where no rows are accounted."""
+        data = self.body(key)["ledger"]
+        return None if data is None else Ledger.from_json(data)
+
     def records(self, keys: Iterable[str]) -> Iterator[Record]:
         """The records of some work, one at a time: all of them at once would be large."""
         return (self.record(key) for key in keys)
@@ -226,22 +236,16 @@ class CommitLog:
     def note(self, record: Record) -> None:
         """Remember a record that an attempt reported; folds are written as records come."""
         if record.key not in self._records:
-            self._records[record.key] = record.to_bytes()
-            self._unfolded.append(record.key)
-            if len(self._unfolded) >= FOLD_RECORDS:
+            self._records.add(record.key, record.to_bytes())
+            if self._records.num_latest >= FOLD_RECORDS:
                 self.fold()
 
     def fold(self) -> None:
-        """Write the records that no fold has into one Parquet file, which a restart reads instead of them."""
-        if not self._unfolded:
-            return
-        table = pa.table({"key": self._unfolded, "record": [self._records[key] for key in self._unfolded]})
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        name = f"{self.folder}/folds/{self._num_folds:06d}-{new_attempt()}.parquet"
-        self.store.create(name, sink.getvalue().to_pybytes())
-        self._num_folds += 1
-        self._unfolded = []
+        """Write the records that no fold has into Parquet files, which a restart reads instead of them."""
+        while self._records.num_latest:
+            content = self._records.next_fold()
+            self.store.create(f"{self.folder}/folds/{self._records.num_folds:06d}-{new_attempt()}.parquet", content)
+            self._records.add_fold(content)
 
     def load(self, *, repair: bool = True) -> None:
         """Read what is committed: the folds, then the records that are in none of them, in parallel.
@@ -250,23 +254,23 @@ class CommitLog:
         """
         for info in self.store.list(f"{self.folder}/folds"):
             self._load_fold(info, repair=repair)
-        missing = [
-            info.path for info in self.store.list(f"{self.folder}/records") if info.path.endswith(".json") and _key(info.path) not in self
-        ]
-        with ThreadPoolExecutor(16, thread_name_prefix="records") as threads:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="records") as threads:
+            prefixes = sorted(child for child in self.store.children(f"{self.folder}/records") if isinstance(child, str))
+            missing = [path for paths in threads.map(self._not_in_folds, prefixes) for path in paths]
             for path, data in zip(missing, threads.map(self.store.read, missing), strict=True):
                 self._load_record(path, data, repair=repair)
 
+    def _not_in_folds(self, prefix: str) -> list[str]:
+        """Paths of the records below a prefix that no fold has."""
+        return [info.path for info in self.store.list(prefix) if info.path.endswith(".json") and _key(info.path) not in self]
+
     def _load_fold(self, info: ObjectInfo, *, repair: bool) -> None:
-        data = self.store.read(info.path)
+        content = self.store.read(info.path)
         try:
-            table = pq.read_table(pa.BufferReader(data))
+            self._records.add_fold(content)
         except (pa.ArrowInvalid, OSError):
             if repair:
                 self.store.delete([info.path])  # torn by a crash; every record in it is an object of its own too
-            return
-        self._records.update(zip(table["key"].to_pylist(), table["record"].to_pylist(), strict=True))
-        self._num_folds += 1
 
     def _load_record(self, path: str, data: bytes, *, repair: bool) -> None:
         try:
@@ -276,8 +280,7 @@ class CommitLog:
                 self.store.create(f"{path}.torn-{hashlib.sha256(data).hexdigest()[:8]}", data)
                 self.store.delete([path])
             return
-        self._records[_key(path)] = data
-        self._unfolded.append(_key(path))
+        self._records.add(_key(path), data)
 
 
 def latest_plan(store: Store) -> dict[str, Any] | None:

@@ -14,11 +14,11 @@ from itertools import islice
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.commit import CommitLog, Record, TornRecord, epoch_of
 from pipelines.errors import LocationUnreadable, NotFound
 from pipelines.frames import read_frames, refs
+from pipelines.held_records import fold_keys, fold_records
 from pipelines.legible import legible
 from pipelines.objectfile import opened_parquet
 from pipelines.storage import Store
@@ -104,8 +104,7 @@ def _scan(log: CommitLog) -> Committed:
 
 
 def _fold(content: bytes) -> Iterator[tuple[str, bytes]]:
-    table = pq.read_table(pa.BufferReader(content))
-    return zip(table["key"].to_pylist(), table["record"].to_pylist(), strict=True)
+    return zip(fold_keys(content), fold_records(content), strict=True)
 
 
 def _single_records(log: CommitLog, seen: set[str], counts: Committed) -> Iterator[bytes]:

@@ -28,7 +28,7 @@ from pipelines.settings import (
     name_problems,
     section_problems,
 )
-from pipelines.settings_cluster import CLUSTERS, ClusterConfig, InlineCluster, LocalCluster, RayCluster
+from pipelines.settings_cluster import CLUSTERS, ClusterConfig, InlineCluster, LocalCluster, RayCluster, resource_problems
 from pipelines.settings_ingest import IngestConfig
 from pipelines.settings_publish import PublishConfig, publish_problems
 from pipelines.settings_schedule import ScheduleConfig
@@ -133,6 +133,7 @@ class _Reader:
         submit = self._section("submit", SubmitConfig, default=SubmitConfig())
         problems = [
             *section_problems(source, target, cluster),
+            *resource_problems(cluster, self._operator_names()),
             *history_problems(history, operators, cluster),
             *learning_problems(operators),
             *publish_problems(publish, None if target is None else target.uri),
@@ -233,6 +234,10 @@ class _Reader:
         self._check_names(items)
         built = [self._operator(item, position) for position, item in enumerate(items.items)]
         return tuple(operator for operator in built if operator is not None)
+
+    def _operator_names(self) -> list[str]:
+        items = self.root.entries.get("operators")
+        return operator_names(items) if isinstance(items, Items) else []
 
     def _operator(self, item: Tree, position: int) -> Operator | None:
         label = f"operators[{position}]"

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.errors import InputError, NotFound, StorageError, shown
+from pipelines.errors import InputError, NotFound, Purged, StorageError, shown
 from pipelines.objectfile import opened_parquet
 from pipelines.published import open_finished
 from pipelines.storage import Store, checked_path
@@ -89,7 +89,8 @@ def shard_paths(store: Store, version: str | None = None) -> list[str]:
     except NotFound:
         is_purged = store.exists(f"versions/{name}/purged.json")
         why = "was purged when documents were taken out of the output" if is_purged else "is not finished here"
-        raise NotFound(f"{store.uri}: version {shown(name)!r} {why}; {_finished(store)}") from None
+        kind = Purged if is_purged else NotFound
+        raise kind(f"{store.uri}: version {shown(name)!r} {why}; {_finished(store)}") from None
     paths: list[str] = pq.read_table(io.BytesIO(content), columns=["path"], use_threads=False).column("path").to_pylist()
     if not paths:
         raise InputError(f"{store.locate(f'versions/{name}/shards.parquet')}: it names no shard; `shardmill verify` says what is wrong")

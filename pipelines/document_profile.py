@@ -116,7 +116,9 @@ class Profile:
         for number, amount in other.lengths.items():
             self.lengths[number] = _sum(self.lengths.get(number, NONE), amount, sign)
         if self.languages is None or other.languages is None:
-            self.columns, self.languages, self.is_closed = replace(self.columns, language=None), None, False
+            self.languages, self.is_closed = None, False
+            if self.columns.language is not None:
+                self.columns = replace(self.columns, language=None)
             return
         if other.is_closed:
             self._close(other.languages)

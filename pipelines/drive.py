@@ -15,8 +15,10 @@ from typing import Final
 from cluster.retry import Attempts
 from cluster.tasks import Done, Executor, Loss
 from pipelines.commit import CommitLog, Record
-from pipelines.errors import ShardmillError, UnitError
+from pipelines.errors import NodeLost, OutOfMemory, ShardmillError, UnitError, WorkerDied
 from pipelines.lease import Lease
+from pipelines.task_resources import Askings, Scarcity
+from pipelines.trouble import Trouble
 from pipelines.work import Work
 from pipelines.worker import Failure, FailureKind, Place, Task, perform
 
@@ -33,7 +35,7 @@ SPECULATE_FACTOR: Final = 4.0
 SPECULATE_SECONDS: Final = 30.0
 
 
-class TooLarge(UnitError):
+class TooLarge(WorkerDied):
     """A unit killed every worker that tried it; smaller pieces may pass. `unit` is its key, `stage` where it was."""
 
     unit: str = ""
@@ -67,13 +69,26 @@ class Tally:
 class Driver:
     """Sees to it that work is committed."""
 
-    def __init__(self, executor: Executor, lease: Lease, place: Place, on_record: Callable[[Record, Work], None]) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        lease: Lease,
+        place: Place,
+        on_record: Callable[[Record, Work], None],
+        note: Callable[[str], None] = lambda _: None,
+        askings: Askings | None = None,
+        on_waiting: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`on_waiting` is told why no task can run, and nothing (an empty text) when that has passed."""
+        self.askings = askings or Askings()
+        self.on_waiting = on_waiting
         self._executor = executor
         self._lease = lease
         self._place = place
         self._on_record = on_record
         self._token = 0
         self.tally = Tally()
+        self.trouble = Trouble(note)
 
     def complete(self, log: CommitLog, works: Sequence[Work]) -> None:
         """Return when every piece of work is committed in the log; those that are already are not done again.
@@ -111,6 +126,7 @@ class Driver:
     def note(self, log: CommitLog, record: Record, work: Work) -> None:
         """A piece of work is committed."""
         log.note(record)
+        self.trouble.working()
         self._on_record(record, work)
 
 
@@ -120,7 +136,10 @@ class _Round:
     def __init__(self, driver: Driver, log: CommitLog, works: Sequence[Work]) -> None:
         self._driver = driver
         self._log = log
-        self._queue = deque(_batches(works, driver.executor.slots))
+        asked = driver.askings.of(log.stage, {work.kind for work in works})
+        self._needs = asked.needs
+        self._scarcity = Scarcity(asked, driver.askings.max_wait_seconds, driver.on_waiting)
+        self._queue = deque(_batches(works, self._room()))
         self._sent: dict[int, Sent] = {}
         self._attempts: dict[str, Attempts] = {}
         self._later: list[tuple[float, Work]] = []
@@ -129,9 +148,11 @@ class _Round:
         self._jitter = random.Random(len(works))  # noqa: S311  spreads retries in time; in no result
 
     def run(self) -> None:
+        self._driver.trouble.working()
         try:
             while self._left:
                 self._driver.check()
+                self._driver.trouble.waiting(len(self._sent))
                 self._send()
                 for done in self._driver.executor.wait(WAIT_SECONDS):
                     self._receive(done)
@@ -141,12 +162,18 @@ class _Round:
         if self._sent:  # second tries of what is done
             self._driver.executor.cancel()
 
+    def _room(self) -> int:
+        """Tasks that run at once on the nodes that are there now."""
+        return self._driver.executor.room(self._needs)
+
     def _send(self) -> None:
+        self._scarcity.look(self._driver.executor.lacking(self._needs))
         now = time.monotonic()
         ready = [work for due, work in self._later if due <= now]
         self._later = [(due, work) for due, work in self._later if due > now]
         self._queue.extend([work] for work in ready)
-        limit = self._driver.executor.slots * TASKS_A_SLOT
+        limit = self._room() * TASKS_A_SLOT
+        self._driver.executor.expect(len(self._sent) + len(self._queue), self._needs)
         while self._queue and len(self._sent) < limit:
             self._submit(self._queue.popleft(), now)
         if not self._queue and not self._later:
@@ -158,11 +185,11 @@ class _Round:
         token = self._driver.next_token()
         retried = doubled or any(work.key in self._attempts for work in works)
         self._sent[token] = Sent(works, now, doubled)
-        self._driver.executor.submit(token, perform, self._driver.task(self._log, works, retried=retried))
+        self._driver.executor.submit(token, perform, self._driver.task(self._log, works, retried=retried), self._needs)
 
     def _speculate(self, now: float) -> None:
         """Run a straggler a second time: the commit lets exactly one of the two count."""
-        free = self._driver.executor.slots - len(self._sent)
+        free = self._room() - len(self._sent)
         if free <= 0 or not self._durations:
             return
         usual = sorted(self._durations)[len(self._durations) // 2]
@@ -207,10 +234,10 @@ class _Round:
             if record is not None:
                 self._answer(record)
             elif len(sent.works) > 1 or done.loss is Loss.NODE:
-                self._failed(work, FailureKind.INFRASTRUCTURE, UnitError(f"unit {work.key[:12]}: {done.message}"))
+                self._failed(work, FailureKind.INFRASTRUCTURE, _loss(work, done))
             else:
                 kind = {Loss.MEMORY: "memory", Loss.WORKER: "worker"}.get(done.loss or Loss.ERROR, "task")
-                self._failed(work, kind, UnitError(f"unit {work.key[:12]}: {done.message}"))
+                self._failed(work, kind, _loss(work, done))
 
     def _failed(self, work: Work, kind: str, error: ShardmillError) -> None:
         attempts = self._attempts.setdefault(work.key, Attempts())
@@ -220,7 +247,16 @@ class _Round:
                 raise _too_large(work, error, self._log.stage)
             raise error
         delay = attempts.delay_seconds(kind, self._jitter.random())
+        self._driver.trouble.retried(kind, attempts.failures[kind], delay, error)
         self._later.append((time.monotonic() + delay, work))
+
+
+LOSSES: Final = {Loss.MEMORY: OutOfMemory, Loss.WORKER: WorkerDied, Loss.NODE: NodeLost}
+
+
+def _loss(work: Work, done: Done) -> UnitError:
+    """What became of a piece of work whose task gave no answer."""
+    return LOSSES.get(done.loss or Loss.ERROR, UnitError)(f"unit {work.key[:12]}: {done.message}")
 
 
 def _too_large(work: Work, error: ShardmillError, stage: str) -> ShardmillError:

@@ -3,18 +3,26 @@
 ShardmillError                 exit status 1 unless said otherwise
 ├── ConfigError                2  the pipeline file or the command's words; carries every problem found
 ├── InputError                    the input cannot be used: missing, unreadable, changed
+│   ├── UnreadableInput           a file is damaged, and the run may not go on without it
 │   ├── NoFiles                   no file is where the input should be
+│   ├── IngestRefused             what is new does not fit what was taken in, or what was has changed
 │   └── InputChanged              an input is not the object that the inventory listed
+│       └── CodeChanged           code or libraries are not those that the plan was made with
 ├── StorageError                  a store refused or failed
 │   ├── NotFound                  there is no such object
+│   │   └── Purged                it was removed on purpose, with its version
 │   ├── Conflict                  the object is not what the caller had seen (compare-and-swap)
 │   ├── LocationUnreadable        what a published version points to cannot be read from here
 │   ├── AccessDenied              credentials or permissions: retrying cannot help
 │   ├── Throttled, Unavailable    may pass: retried with backoff before they surface
+│   │   └── HubBusy               the same of the Hugging Face Hub, whose limits are others
 │   ├── StorageFull               no space or quota is left: retrying cannot help
 │   ├── CommitUnknown             the store did not answer a conditional write: it may or may not have happened
 │   └── UnsafeStore               the store ignores conditional writes
 ├── UnitError                     a unit failed: with unit, operator and rows
+│   ├── OutOfMemory               no memory was left for it
+│   ├── WorkerDied                its worker's process died, most often for want of memory
+│   ├── NodeLost                  the machine that worked on it went away
 │   ├── NothingToLearn            no document with text reached an operator that learns from documents
 │   └── LedgerImbalance        4  rows_in is not rows_out + dropped + quarantined, or tokens are counted that the shards do not hold
 ├── BudgetExceeded                more rows quarantined than max_quarantined_fraction allows
@@ -23,6 +31,7 @@ ShardmillError                 exit status 1 unless said otherwise
 ├── LeaseHeld                     another run is writing this output
 ├── LeaseLost                     another run took over while this one was stopped
 ├── VersionConflict               another run finished or claimed the version
+│   └── PublishedOtherwise        a repo holds a version that the one to be published does not come from
 ├── CheckFailed                4  `verify` found what does not hold
 └── NotYet                     2  a part of the contract that this build does not have
 """
@@ -65,12 +74,24 @@ class InputError(ShardmillError):
     """The input cannot be used as it is."""
 
 
+class UnreadableInput(InputError):
+    """A file is damaged, and the run may not go on without it."""
+
+
 class NoFiles(InputError):
     """No file is where the input should be."""
 
 
+class IngestRefused(InputError):
+    """What is new does not fit what versions have taken in, or what they took in has changed."""
+
+
 class InputChanged(InputError):
     """An input is not the object that the inventory listed."""
+
+
+class CodeChanged(InputChanged):
+    """Code or libraries are not those that the plan was made with."""
 
 
 class StorageError(ShardmillError):
@@ -79,6 +100,10 @@ class StorageError(ShardmillError):
 
 class NotFound(StorageError):
     """There is no such object."""
+
+
+class Purged(NotFound):
+    """It was removed with its version, because documents were taken out."""
 
 
 class Conflict(StorageError):
@@ -95,6 +120,10 @@ class AccessDenied(StorageError):
 
 class Throttled(StorageError):
     """The store asked to slow down, for longer than the retries last."""
+
+
+class HubBusy(Throttled):
+    """The Hugging Face Hub asked to slow down, for longer than the retries last."""
 
 
 class Unavailable(StorageError):
@@ -115,6 +144,18 @@ class UnsafeStore(StorageError):
 
 class UnitError(ShardmillError):
     """A unit of work failed; the message names the unit, and the operator where one is to blame."""
+
+
+class OutOfMemory(UnitError):
+    """No memory was left for a piece of work; a smaller one may pass."""
+
+
+class WorkerDied(UnitError):
+    """The process of a worker died, most often for want of memory."""
+
+
+class NodeLost(UnitError):
+    """The machine that worked on it went away."""
 
 
 class NothingToLearn(UnitError):
@@ -149,6 +190,10 @@ class LeaseLost(ShardmillError):
 
 class VersionConflict(ShardmillError):
     """Another run finished or claimed the version that this one was making."""
+
+
+class PublishedOtherwise(VersionConflict):
+    """A repo holds a version that the one to be published does not come from."""
 
 
 class CheckFailed(ShardmillError):

@@ -74,6 +74,13 @@ TAKEDOWN_POINTS: Final = (
 )
 """Passed where documents are taken out of an output, beside the points of every version."""
 
+SCHEDULE_POINTS: Final = (
+    "schedule.begun",  # the position names the tick, nothing of its work is done
+    "schedule.acted",  # its work is done, no record says so
+    "schedule.recorded",
+)
+"""Passed at each tick of a schedule."""
+
 _ITEMS: Final = dict(item.split("=", 1) for item in os.environ.get("SHARDMILL_FAULT", "").split(",") if "=" in item)
 _PASSINGS: Final = Counter[str]()
 

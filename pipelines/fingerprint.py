@@ -35,6 +35,7 @@ ENGINE_MODULES: Final = (
     "document_profile",
     "documents",
     "exchange",
+    "footers",
     "formats*",
     "frames",
     "gathering",
@@ -50,6 +51,7 @@ ENGINE_MODULES: Final = (
     "learned",
     "learning",
     "lots",
+    "machine",
     "near_*",
     "output_counts",
     "pack",
@@ -74,6 +76,7 @@ ENGINE_MODULES: Final = (
     "token_shards",
     "tombstones",
     "unit",
+    "units",
     "verdicts",
 )
 """Modules of this package that decide bytes of the output."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from pipelines.columns import plain_schema
 from pipelines.conform import Conformer, Finding, plain_batch, sized
 from pipelines.documents import NO_GROUPS, Damaged, Documents, FileDescription, InputFile, Listed, Reads, Slice, unreadable
 from pipelines.errors import InputChanged, NotFound, StorageError, shown
+from pipelines.footers import FOOTERS
 from pipelines.readahead import BLOCK_BYTES, WINDOW_BYTES, AheadFile, ReadAhead, Segment, blocks_of
 
 TAIL_BYTES = 64 << 10
@@ -51,30 +53,38 @@ def describe(sources: Reads, listed: Listed) -> FileDescription:
         StorageError: The store failed.
     """
     try:
-        metadata = _read_footer(sources, listed.uri, listed.etag, listed.size)
-        return FileDescription("parquet", _groups(metadata, listed.size), _columns(metadata))
+        footer = _read_footer(sources, listed.uri, listed.etag, listed.size)
+        with _PARSING:
+            metadata = _parsed(footer)
+            return FileDescription("parquet", _groups(metadata, listed.size), _columns(footer, metadata))
     except NotParquetError as problem:
         return unreadable("parquet", problem.error, problem.message)
 
 
-def _columns(metadata: pq.FileMetaData) -> pa.Schema:
+def _columns(footer: bytes, metadata: pq.FileMetaData) -> pa.Schema:
+    """The columns, asked of a reader: `metadata.schema` and the metadata would hold each other until some collection of garbage."""
     try:
-        schema = plain_schema(metadata.schema.to_arrow_schema())
-    except (pa.ArrowException, UnicodeDecodeError, ValueError) as error:
+        reader = pq.ParquetFile(pa.BufferReader(footer), metadata=metadata, arrow_extensions_enabled=False)
+        schema = plain_schema(reader.schema_arrow)
+    except ARROW_ERRORS as error:
         raise NotParquetError("corrupt_footer", f"the columns cannot be understood: {shown(error)}") from None
     if len(set(schema.names)) < len(schema.names):
         raise NotParquetError("repeated_column", f"two columns have the same name; the columns are: {shown(', '.join(schema.names))}")
     return schema
 
 
-def _read_footer(sources: Reads, uri: str, etag: str, size: int) -> pq.FileMetaData:
+_PARSING = threading.Lock()
+"""Footers are looked into one at a time: a parsed one of 10,000 row groups has tens of megabytes, and many are read at once."""
+
+
+def _read_footer(sources: Reads, uri: str, etag: str, size: int) -> bytes:
     start = max(0, size - TAIL_BYTES)
     tail = sources.read_range(uri, start, size, etag=etag) if size else b""
-    return _parse_footer(tail, size, lambda first, stop: sources.read_range(uri, first, stop, etag=etag))
+    return _whole_footer(tail, size, lambda first, stop: sources.read_range(uri, first, stop, etag=etag))
 
 
-def _parse_footer(tail: bytes, size: int, read: Callable[[int, int], bytes]) -> pq.FileMetaData:
-    """The metadata in the last bytes of a file, reading on where they are too few.
+def _whole_footer(tail: bytes, size: int, read: Callable[[int, int], bytes]) -> bytes:
+    """The last bytes of a file, and with them its footer, reading on where they are too few.
 
     Raises:
         NotParquetError: There is no footer that can be read.
@@ -92,8 +102,12 @@ def _parse_footer(tail: bytes, size: int, read: Callable[[int, int], bytes]) -> 
         raise NotParquetError("corrupt_footer", f"the footer claims {footer_bytes} bytes of a file of {size}")
     if footer_bytes > len(tail):
         tail = read(size - footer_bytes, size - len(tail)) + tail
+    return tail
+
+
+def _parsed(footer: bytes) -> pq.FileMetaData:
     try:
-        return pq.read_metadata(pa.BufferReader(tail))
+        return pq.read_metadata(pa.BufferReader(footer))
     except ARROW_ERRORS as error:
         raise NotParquetError("corrupt_footer", f"the footer cannot be parsed: {shown(error)}") from None
 
@@ -138,23 +152,27 @@ def plan_remote(ahead: ReadAhead, file: InputFile, slices: Sequence[Slice]) -> R
     """Plan the requests for some slices of a file: the footer, and with it the row groups, each as contiguous blocks.
 
     A row group far above the window is planned when the footer is there, column by column in the order in which rows need them, so that
-    memory stays bounded while every column is read ahead.
+    memory stays bounded while every column is read ahead. A footer that an earlier unit of the file left is not asked for again.
     """
-    tail = _tail_bytes(file)
-    remote = RemoteParquet(file, ahead, Segment(), [])
+    known = FOOTERS.find(file)
+    tail = 0 if known is not None else _tail_bytes(file)
+    remote = RemoteParquet(file, ahead, Segment(), [], known)
     giants: list[tuple[Segment, Slice]] = []
 
     def on_footer(data: bytes) -> None:
-        remote.metadata = _parse_footer(
-            data, file.size, lambda start, stop: ahead.sources.read_range(file.uri, start, stop, etag=file.etag)
+        remote.metadata = _parsed(
+            _whole_footer(data, file.size, lambda start, stop: ahead.sources.read_range(file.uri, start, stop, etag=file.etag))
         )
+        FOOTERS.keep(file, remote.metadata)
         for segment, giant in giants:
             ahead.fill(segment, file.uri, file.etag, _column_blocks(remote.metadata, giant, file.size))
 
-    remote.footer = ahead.append(file.uri, file.etag, [(file.size - tail, file.size)], on_footer)
+    remote.footer = ahead.append(file.uri, file.etag, [(file.size - tail, file.size)] if known is None else [], on_footer)
     for piece in slices:
         group = file.row_groups[piece.row_group]
-        if group.length > GIANT_BYTES:
+        if group.length > GIANT_BYTES and known is not None:
+            segment = ahead.append(file.uri, file.etag, _column_blocks(known, piece, file.size))
+        elif group.length > GIANT_BYTES:
             segment = ahead.reserve()
             giants.append((segment, piece))
         else:
@@ -218,7 +236,10 @@ def read_local(
     """
     _check_unchanged(sources, file)
     with pa.OSFile(os.fspath(file.uri)) as handle:
-        reader = _open(handle, file, None)
+        known = FOOTERS.find(file)
+        reader = _open(handle, file, known)
+        if known is None:
+            FOOTERS.keep(file, reader.metadata)
         for piece in slices:
             for item in _read_slice(reader, piece, conformer, batch_bytes, lambda: None):
                 if isinstance(item, Damaged):

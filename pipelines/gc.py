@@ -99,7 +99,7 @@ def _last(folder: str) -> str:
 
 def _garbage(store: Store, swept: Mapping[str, int]) -> Iterator[ObjectInfo]:
     """What can go: parts of epochs below the settled ones, and of attempts that lost."""
-    logs: dict[str, CommitLog] = {}
+    winners: dict[str, dict[str, str]] = {}
     for info in store.list(f"{ROOT}/parts"):
         _, _, _, place, name = info.path.split("/", 4)
         key, attempt, _ = name.split(".", 2)
@@ -107,11 +107,9 @@ def _garbage(store: Store, swept: Mapping[str, int]) -> Iterator[ObjectInfo]:
         if int(epoch) < swept.get(stage, 0):
             yield info
             continue
-        if place not in logs:
-            logs[place] = CommitLog(store, stage, int(epoch))
-            logs[place].load()
-        log = logs[place]
-        if key in log and attempt != log.record(key).attempt:
+        if place not in winners:
+            winners[place] = _winners(store, stage, int(epoch))
+        if attempt != winners[place].get(key, attempt):
             yield info
     yield from store.list(f"{ROOT}/tmp")  # noqa: S108  the store's own folder
     long_ago = store.now() - UPLOAD_SECONDS
@@ -121,6 +119,13 @@ def _garbage(store: Store, swept: Mapping[str, int]) -> Iterator[ObjectInfo]:
             yield from store.list(f"data/{claim.name}")
             yield from store.list(f"tokens/{claim.name}")
             yield from store.list(claim.folder)
+
+
+def _winners(store: Store, stage: str, epoch: int) -> dict[str, str]:
+    """The attempt that counts, by the key of the work; read in the order of the records, since parts are listed by their keys."""
+    log = CommitLog(store, stage, epoch)
+    log.load()
+    return {body["key"]: body["attempt"] for body in map(log.body, log.keys())}
 
 
 def _delete(store: Store, garbage: Iterable[ObjectInfo], confirm: Callable[[], None]) -> Swept:

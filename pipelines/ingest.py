@@ -8,19 +8,19 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from cluster.tasks import Executor
 from operators.base import LearningOperator, Operator
 from pipelines.arrivals import MAX_EXAMPLES, Arrivals, arrivals
 from pipelines.config import PipelineConfig
 from pipelines.documents import Listed
-from pipelines.errors import ConfigError, InputError, NoFiles, VersionConflict, shown
+from pipelines.errors import ConfigError, IngestRefused, NoFiles, VersionConflict, shown
 from pipelines.exchange import Limits
+from pipelines.executors import Started, executor_for
 from pipelines.growth import ANEW, Growth
 from pipelines.history import generations_of
 from pipelines.history_planning import group_operators, history_store
@@ -30,14 +30,12 @@ from pipelines.prepare import Prepared, prepare
 from pipelines.progress import Silent, Watch
 from pipelines.recall import read_generations
 from pipelines.redaction import redact_uri
-from pipelines.run import Run, already, executor_for
+from pipelines.run import Run, already, tidy
 from pipelines.settings import history_problems
 from pipelines.storage import Sources, Store, open_store
 
 TRIES: Final = 5
 """How often an ingestion is planned anew because another made a version meanwhile."""
-
-Started = Callable[[], Executor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +146,7 @@ class Ingestion:
             config = with_learned(self.config, before)
             self._leave(before)
             if not found.new:
+                tidy(self.store, config, before.newest["fingerprints"])
                 return IngestResult(before.newest, is_new=False, found=found)
             self._check_alike(config, before)
         else:
@@ -182,13 +181,13 @@ class Ingestion:
         """Whether files changed or vanished and a policy wants everything anew.
 
         Raises:
-            InputError: A policy wants nothing to be ingested then.
+            IngestRefused: A policy wants nothing to be ingested then.
         """
         rebuilds = False
         for what, uris in (("changed", found.changed), ("vanished", found.vanished)):
             policy = self._policies[what]
             if uris and policy == "fail":
-                raise InputError(_refusal(what, uris, before))
+                raise IngestRefused(_refusal(what, uris, before))
             if uris:
                 named = f"{len(uris)} files that were taken in have {what}: {shown(', '.join(uris[:MAX_EXAMPLES]))}"
                 self.watch.note(f"{named}; ingest.{what} is {policy!r}: {_CONSEQUENCES[what, policy]}")
@@ -197,7 +196,7 @@ class Ingestion:
 
     def _check_limit(self, before: Lineage) -> None:
         if before.limit is not None:
-            raise InputError(
+            raise IngestRefused(
                 f"{self.store.uri}: {before.manifests[-1]['version']} was made of the first {before.limit} documents (--limit): what of "
                 f"its files was not taken in could not be told; {ANEW}"
             )
@@ -209,13 +208,13 @@ class Ingestion:
         base = before.newest
         had = tuple(base["config"]["output"].get("partition_by") or ())
         if had != config.output.partition_by:
-            raise InputError(
+            raise IngestRefused(
                 f"output.partition_by: {base['version']} is partitioned by {shown(list(had))}, the new documents would be by "
                 f"{shown(list(config.output.partition_by))}; {ANEW}"
             )
         then, now = (_tokenizers(operators, before) for operators in (base["operators"], _entries(config.operators)))
         if then != now:
-            raise InputError(
+            raise IngestRefused(
                 f"tokenize: the token ids of {base['version']} were made with {shown(then or 'nothing')}, those of the new documents "
                 f"would be with {shown(now or 'nothing')}; use the same tokenizer, or {ANEW}"
             )
@@ -226,7 +225,7 @@ class Ingestion:
         """Leave the keys of the documents that the version before kept, if its run has not: one without history, or one that died.
 
         Raises:
-            InputError: They cannot be found any more.
+            IngestRefused: They cannot be found any more.
         """
         if not group_operators(self.config):
             return
@@ -241,7 +240,7 @@ class Ingestion:
             if already(self.store, run.planned(prepared)[1]) is not None:
                 run.finish(prepared)
                 return
-        raise InputError(
+        raise IngestRefused(
             f"{self.store.uri}: {manifest['version']} has left no keys of its documents, and the pipeline, its code or its input is not "
             f"what made it, so that new documents cannot be compared with them; {ANEW}"
         )
@@ -286,11 +285,11 @@ def _check_ids(config: PipelineConfig, before: Any, inventory: Inventory) -> Non
     """Refuse ids of two kinds in one dataset: the users' own and doc_keys.
 
     Raises:
-        InputError: The new files have the id column, those before had none.
+        IngestRefused: The new files have the id column, those before had none.
     """
     name = config.input.id_column
     if name is not None and name not in before.names and name in inventory.schema.names:
-        raise InputError(
+        raise IngestRefused(
             f"input.id_column: the new files have the column {name!r}, those taken in before have not, and their ids are doc_keys; "
             f"set input.id_column to null, or {ANEW}"
         )

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from pipelines import identity
 from pipelines.columns import is_text, unified_schema, writable_type
 from pipelines.documents import FileDescription, InputFile, Listed, ReadOptions, Reads, RowGroup, RowGroups
-from pipelines.errors import InputError, shown
+from pipelines.errors import InputError, UnreadableInput, shown
 from pipelines.formats import describe, format_of
 
 __all__ = ["FileDescription", "InputFile", "Inventory", "RowGroup", "describe", "take_inventory"]
@@ -121,6 +121,11 @@ class Inventory:
     def identity(self, ordinal: int) -> tuple[str, str]:
         """Uri and etag of the file at a place in the inventory: what its content is known by."""
         return self._files.column("uri")[ordinal].as_py(), self._files.column("etag")[ordinal].as_py()
+
+    def identities(self, first: int, stop: int) -> list[tuple[str, str]]:
+        """The identities of the files from one place up to another, as far as there are any."""
+        some = self._files.slice(first, stop - first)
+        return list(zip(some.column("uri").to_pylist(), some.column("etag").to_pylist(), strict=True))
 
     @property
     def uris(self) -> pa.Array:
@@ -394,7 +399,7 @@ def _assembled(listed: Sequence[Listed], parts: Sequence[Described], options: Re
     groups = np.ascontiguousarray(np.concatenate([part.groups for part in parts]).T)
     if len(errors) == len(listed):
         uri, (_, message) = listed[0].uri, errors[0]
-        raise InputError(f"none of {len(listed)} input files can be read; the first: {uri}: {message}")
+        raise UnreadableInput(f"none of {len(listed)} input files can be read; the first: {uri}: {message}")
     schema = _document_schema(tuple(schemas), options, like)
     return Inventory(files, groups, bounds, tuple(schemas), schema)
 

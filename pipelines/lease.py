@@ -68,10 +68,11 @@ def _started(pid: int) -> str:
 
 
 class Lease:
-    """The lease of an output, held for the time of the block; a thread keeps it alive."""
+    """The lease of an output, or of something else that is at `path`, held for the time of the block; a thread keeps it alive."""
 
-    def __init__(self, store: Store, describe: Callable[[], str] = str, seconds: float = LEASE_SECONDS) -> None:
+    def __init__(self, store: Store, describe: Callable[[], str] = str, seconds: float = LEASE_SECONDS, path: str = PATH) -> None:
         self._store = store
+        self._path = path
         self._describe = describe
         self._seconds = seconds
         self._etag: str | None = None
@@ -86,13 +87,13 @@ class Lease:
         return self.holder.epoch
 
     def __enter__(self) -> Self:
-        found, etag = current(self._store)
+        found, etag = current(self._store, self._path)
         if found is not None:
             self._refuse_if_alive(found)
-        epoch = 1 + (found.epoch if found is not None else _past_epoch(self._store, etag))
+        epoch = 1 + (found.epoch if found is not None else _past_epoch(self._store, etag, self._path))
         self.holder = Holder.this_process(epoch)
         try:
-            self._etag = self._store.replace(PATH, self._content(), etag=etag)
+            self._etag = self._store.replace(self._path, self._content(), etag=etag)
         except Conflict as error:
             raise LeaseHeld(f"{self._store.uri}: another run took the lease at the same moment; it is at work, wait for it") from error
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
@@ -105,7 +106,7 @@ class Lease:
             self._thread.join()
         if self._lost is None:
             try:
-                self._store.replace(PATH, sealed({"released": True, "epoch": self.epoch, "done": kind is None}), etag=self._etag)
+                self._store.replace(self._path, sealed({"released": True, "epoch": self.epoch, "done": kind is None}), etag=self._etag)
             except ShardmillError:
                 return  # taken over, or the store is away: the lease runs out by itself
 
@@ -130,7 +131,7 @@ class Lease:
     def _refuse_if_alive(self, found: Holder) -> None:
         if found.is_dead_here:
             return
-        age = self._store.now() - self._store.info(PATH).modified
+        age = self._store.now() - self._store.info(self._path).modified
         if age < self._seconds:
             raise LeaseHeld(
                 f"{self._store.uri}: another run is writing this output: process {found.pid} on {found.host}, heard of {max(age, 0):.0f} "
@@ -159,12 +160,12 @@ class Lease:
 
     def _replace(self) -> None:
         try:
-            self._etag = self._store.replace(PATH, self._content(), etag=self._etag)
+            self._etag = self._store.replace(self._path, self._content(), etag=self._etag)
         except Conflict:
             self._note_loss()
 
     def _note_loss(self) -> None:
-        found, etag = current(self._store)
+        found, etag = current(self._store, self._path)
         if found is not None and found.holder == self.holder.holder:
             self._etag = etag  # our own write, whose answer was lost
             return
@@ -177,10 +178,10 @@ class Lease:
 _RENEWING = threading.Lock()
 
 
-def current(store: Store) -> tuple[Holder | None, str | None]:
+def current(store: Store, path: str = PATH) -> tuple[Holder | None, str | None]:
     """Who holds the lease (None: nobody), and the etag of what says so."""
     try:
-        data, etag = store.read_versioned(PATH)
+        data, etag = store.read_versioned(path)
     except NotFound:
         return None, None
     try:
@@ -201,10 +202,10 @@ def was_cut_short(store: Store) -> bool:
     return not body.get("done", False)
 
 
-def _past_epoch(store: Store, etag: str | None) -> int:
+def _past_epoch(store: Store, etag: str | None, path: str) -> int:
     if etag is None:
         return 0
     try:
-        return int(unsealed(store.read(PATH)).get("epoch", 0))
+        return int(unsealed(store.read(path)).get("epoch", 0))
     except (TornRecord, NotFound):
         return 0

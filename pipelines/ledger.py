@@ -41,9 +41,9 @@ class OperatorCount:
         self.rows_in += other.rows_in
         self.rows_out += other.rows_out
         self.seconds += other.seconds
-        self.dropped.update(other.dropped)
-        self.quarantined.update(other.quarantined)
-        self.edits.update(other.edits)
+        for mine, theirs in ((self.dropped, other.dropped), (self.quarantined, other.quarantined), (self.edits, other.edits)):
+            if theirs:  # updating with nothing costs a microsecond, and 200,000 units mostly have nothing
+                mine.update(theirs)
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in a record: counters sorted by name."""
@@ -59,8 +59,11 @@ class OperatorCount:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`."""
-        dropped, quarantined, edits = (Counter(data.get(name, {})) for name in ("dropped", "quarantined", "edits"))
-        return cls(data["rows_in"], data["rows_out"], data["seconds"], dropped, quarantined, edits)
+        count = cls(data["rows_in"], data["rows_out"], data["seconds"])
+        for name in ("dropped", "quarantined", "edits"):
+            if data.get(name):
+                setattr(count, name, Counter(data[name]))
+        return count
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """An operator on its way to a worker: its type, its settings as JSON and the pipeline's folder. No pickled classes.
 
-A custom operator's class lives in a module of the pipeline's folder; the worker loads it again from there, and checks that it is the code
+A custom operator's class lives in a module of the pipeline's folder; the worker loads it again from there, or from what was shipped of
+it to its node, and checks that it is the code
 that the plan was made with: what is committed under a fingerprint was made by what the fingerprint covers.
 """
 
@@ -10,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from cluster.shipping import here
 from operators.base import Operator
 from pipelines.config_operators import operator_class
-from pipelines.errors import InputChanged
+from pipelines.errors import CodeChanged
 from pipelines.fingerprint import fingerprint, operator_code
 
 
@@ -36,11 +38,11 @@ class OperatorSpec:
         """The operator again.
 
         Raises:
-            InputChanged: Its code or a library that decides its results is not what the plan was made with.
+            CodeChanged: Its code or a library that decides its results is not what the plan was made with.
         """
-        operator = operator_class(self.type, Path(self.folder)).model_validate_json(self.settings)
+        operator = operator_class(self.type, here(self.folder)).model_validate_json(self.settings)
         if fingerprint(operator_code(operator)) != self.code:
-            raise InputChanged(
+            raise CodeChanged(
                 f"operator {self.name!r}: its code or its libraries on this worker are not those that the plan was made with: "
                 "they were changed during the run, or the nodes differ; run again, with the same code everywhere"
             )

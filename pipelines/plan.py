@@ -1,27 +1,25 @@
 """The plan: a pure function of the pipeline, the inventory and what is known to be committed. It does no I/O.
 
-A stage is batch operators up to and with the operators behind them that need all documents, to compare them or to learn from them. A unit
-is a stretch of the inventory: whole row groups, and after a split a range of their rows.
+A stage is batch operators up to and with the operators behind them that need all documents, to compare them or to learn from them. Units
+are the same in every stage: see units.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import pyarrow as pa
 
 from operators.base import GroupOperator, LearningOperator, Operator
 from operators.passages import PassageOperator
-from pipelines.commit import digest
 from pipelines.config import PipelineConfig
 from pipelines.document_profile import ProfileColumns
 from pipelines.errors import InputError
 from pipelines.fingerprint import Facts, engine_facts, fingerprint, operator_facts, sampling_facts, schema_facts, settings
-from pipelines.formats import ReadOptions, Slice
+from pipelines.formats import ReadOptions
 from pipelines.inventory import Inventory
 from pipelines.judging import Judged
 from pipelines.operatorspec import OperatorSpec
@@ -30,37 +28,11 @@ from pipelines.rows import DropTable
 from pipelines.token_counts import TokenColumns
 from pipelines.tombstones import TAKEDOWN, TakenOut
 from pipelines.unit import MADE_ID, StageSpec
+from pipelines.units import Unit
 
-MAX_UNITS: Final = 200_000
-AUTO_UNIT_BYTES: Final = 128 << 20
-"""A unit's uncompressed bytes: about a second's work for fast operators, minutes for slow ones, and 200,000 of them are 25 TB."""
-MIN_UNIT_BYTES: Final = 1 << 20
-AUTO_UNITS: Final = 64
-"""Units that a small input is cut into, so that a few cores are evenly busy."""
 RESERVED: Final = "_shardmill_"
 """Beginning of the names of columns that stand between stages."""
 PLACE_ROWS: Final = 1 << 40
-MAX_FILES: Final = 1 << 23
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """A stretch of the inventory.
-
-    Attributes:
-        key: Digest of its inputs: uri, etag, row groups and rows of each file.
-        first_group: First row group, counted over the inventory; `stop_group` is one past the last.
-        skip: Rows of the stretch that are not in the unit, at its front: a split makes such units.
-        rows: Rows in the unit.
-        bytes: Uncompressed bytes, estimated.
-    """
-
-    key: str
-    first_group: int
-    stop_group: int
-    skip: int
-    rows: int
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +47,11 @@ class Stage:
     def fingerprint(self) -> str:
         """Identity of the stage."""
         return self.spec.fingerprint
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of every operator that takes part in it, also those that end it."""
+        return (*self.operators, *(spec.name for spec in (*self.spec.learners, *self.spec.groups)))
 
     @property
     def is_last(self) -> bool:
@@ -312,147 +289,6 @@ def _spec(
 
 def _specs(operators: Iterable[Operator], folder: Path) -> tuple[OperatorSpec, ...]:
     return tuple(OperatorSpec.of(operator, folder) for operator in operators)
-
-
-# --- units
-
-
-def unit_bytes(setting: int | str, total_bytes: int) -> int:
-    """Uncompressed bytes that a unit should have; `auto` keeps a run under 200,000 units."""
-    if isinstance(setting, int):
-        return setting
-    evenly = min(AUTO_UNIT_BYTES, max(MIN_UNIT_BYTES, total_bytes // AUTO_UNITS))
-    return max(evenly, -(-total_bytes // (MAX_UNITS // 2)))
-
-
-def plan_units(inventory: Inventory, target_bytes: int, kept: Sequence[tuple[int, int]] = ()) -> list[Unit]:
-    """Cut the inventory into units of about `target_bytes`: several row groups of big files, several small files, a giant row group alone.
-
-    `kept`: stretches (first row group, stop) that are committed as units already and stay as they are; only the rest is cut anew.
-    """
-    if inventory.num_files > MAX_FILES:
-        raise InputError(
-            f"the input has {inventory.num_files} files; at most {MAX_FILES} can be planned in one run: pack them, or run in parts"
-        )
-    builder = _UnitBuilder(inventory)
-    total = len(inventory.group_rows)
-    position = 0
-    for first, stop in sorted(kept):
-        if first < position:
-            continue
-        rest = _cut_range(inventory.group_bytes, position, first, target_bytes)
-        builder.extend(rest)
-        builder.extend([(first, stop)])
-        position = stop
-    builder.extend(_cut_range(inventory.group_bytes, position, total, target_bytes))
-    return builder.units
-
-
-def _cut_range(sizes: np.ndarray[Any, Any], first: int, stop: int, target: int) -> Iterator[tuple[int, int]]:
-    """Greedy cut of row groups [first, stop) into stretches of about `target` bytes."""
-    if first >= stop:
-        return
-    before = np.concatenate([[0], np.cumsum(sizes[first:stop])])
-    start = 0
-    count = stop - first
-    while start < count:
-        end = int(np.searchsorted(before, before[start] + target, side="left"))
-        end = min(max(end, start + 1), count)
-        # A row group that overshoots by more than half of the target begins the next unit instead.
-        if end - start > 1 and before[end] - before[start] > target * 3 // 2:
-            end -= 1
-        yield first + start, first + end
-        start = end
-
-
-class _UnitBuilder:
-    def __init__(self, inventory: Inventory) -> None:
-        self._inventory = inventory
-        self.units: list[Unit] = []
-
-    def extend(self, stretches: Iterable[tuple[int, int]]) -> None:
-        for first, stop in stretches:
-            rows = int(self._inventory.group_rows[first:stop].sum())
-            size = int(self._inventory.group_bytes[first:stop].sum())
-            self.units.append(Unit(unit_key(self._inventory, first, stop, 0, rows), first, stop, 0, rows, size))
-
-
-def unit_key(inventory: Inventory, first: int, stop: int, skip: int, rows: int) -> str:
-    """Identity of a unit by what goes into it; the same wherever its files stand in the inventory."""
-    words: list[str | int] = [skip, rows]
-    for ordinal, group_first, group_stop in file_ranges(inventory, first, stop):
-        uri, etag = inventory.identity(ordinal)
-        words += [uri, etag, group_first, group_stop]
-    return digest("unit", *words)
-
-
-def file_ranges(inventory: Inventory, first: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """The files of a stretch: (ordinal, first row group in the file, stop)."""
-    group = first
-    while group < stop:
-        ordinal = int(inventory.group_file[group])
-        start = int(inventory.file_first_group[ordinal])
-        end = min(int(inventory.file_first_group[ordinal + 1]), stop)
-        yield ordinal, group - start, end - start
-        group = end
-
-
-def unit_ordinals(inventory: Inventory, unit: Unit) -> tuple[int, ...]:
-    """Files that have rows in the unit, in order: what a unit counts from 0 on as its files.
-
-    Not every file of its stretch: some are empty, and a split leaves files to the other half.
-    """
-    stretch = slice(unit.first_group, unit.stop_group)
-    ends = np.cumsum(inventory.group_rows[stretch])
-    starts = ends - inventory.group_rows[stretch]
-    has_rows = (starts < ends) & (ends > unit.skip) & (starts < unit.skip + unit.rows)
-    return tuple(np.unique(inventory.group_file[stretch][has_rows]).tolist())
-
-
-def slices(inventory: Inventory, unit: Unit) -> tuple[Slice, ...]:
-    """What a unit reads: its row groups, less the rows that a split gave to another unit."""
-    found = []
-    skip, left = unit.skip, unit.rows
-    for ordinal, first, stop in file_ranges(inventory, unit.first_group, unit.stop_group):
-        file = inventory.file(ordinal, first, stop)
-        for group in range(first, stop):
-            rows = file.row_groups[group].rows
-            start = min(skip, rows)
-            take = min(rows - start, left)
-            skip -= start
-            left -= take
-            if take > 0:
-                found.append(Slice(file, group, start, start + take))
-    return tuple(found)
-
-
-def split(inventory: Inventory, unit: Unit) -> tuple[Unit, Unit] | None:
-    """Two halves of a unit that no worker could hold; None if it has one row."""
-    if unit.rows < 2:
-        return None
-    half = unit.rows // 2
-    halves = ((unit.skip, half), (unit.skip + half, unit.rows - half))
-    made = [
-        replace(
-            unit,
-            key=unit_key(inventory, unit.first_group, unit.stop_group, skip, rows),
-            skip=skip,
-            rows=rows,
-            bytes=unit.bytes * rows // unit.rows,
-        )
-        for skip, rows in halves
-    ]
-    return made[0], made[1]
-
-
-def with_splits(inventory: Inventory, units: Iterable[Unit], is_split: Mapping[str, object]) -> Iterator[Unit]:
-    """The units, with those that a split record names replaced by their halves."""
-    for unit in units:
-        halves = split(inventory, unit) if unit.key in is_split else None
-        if halves is None:
-            yield unit
-        else:
-            yield from with_splits(inventory, halves, is_split)
 
 
 # --- all together

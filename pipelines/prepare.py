@@ -19,7 +19,17 @@ from operators.base import BatchOperator, Learned, LearningOperator, OperatorErr
 from pipelines.assets import asset_digest, asset_tables, local_asset
 from pipelines.chain import bounded, open_chain
 from pipelines.config import PipelineConfig
-from pipelines.errors import BudgetExceeded, ConfigError, InputError, NotFound, ShardmillError, Unavailable, UnitError, shown
+from pipelines.errors import (
+    BudgetExceeded,
+    ConfigError,
+    InputError,
+    NotFound,
+    ShardmillError,
+    Unavailable,
+    UnitError,
+    UnreadableInput,
+    shown,
+)
 from pipelines.formats import ReadOptions
 from pipelines.inventory import Inventory, MapFiles, take_inventory
 from pipelines.judging import Judged
@@ -249,7 +259,7 @@ def _check_unreadable(config: PipelineConfig, inventory: Inventory) -> None:
         return
     uri, error, message = bad[0]
     if config.execution.on_error == "fail":
-        raise InputError(f"{uri}: {error}: {message}; repair or remove it, or set execution.on_error to quarantine")
+        raise UnreadableInput(f"{uri}: {error}: {message}; repair or remove it, or set execution.on_error to quarantine")
     allowed = config.execution.max_quarantined_fraction
     if len(bad) > most_allowed(allowed, inventory.num_files):
         raise BudgetExceeded(

@@ -6,7 +6,6 @@ Owns what of a profile stands in records and parts. What a profile is, says docu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -74,7 +73,9 @@ class ProfileTotals:
             self._add(languages=list(zip(*(column.to_pylist() for column in batch.columns), strict=True)))
 
     def _add(self, *, languages: Sequence[Sequence[Any]], **told: Any) -> None:
-        found = replace(Profile.empty(self._found.columns), **told)
+        found = Profile.empty(self._found.columns)
+        for name, value in told.items():
+            setattr(found, name, value)
         if found.languages is not None:
             found.languages = {name: (documents, size) for name, documents, size in languages}
         self._found.add(found)

@@ -51,6 +51,9 @@ class Watch(Protocol):
     def note(self, message: str) -> None:
         """Something that a person should read."""
 
+    def waiting(self, why: str) -> None:
+        """No task can run, and why; empty: that has passed."""
+
     def close(self) -> None:
         """The run is over."""
 
@@ -62,6 +65,7 @@ class Silent:
         self.title = "starting"
         self.done = 0
         self.total = 0
+        self.why_waiting = ""
 
     def phase(self, title: str, works: Sequence[Work], done: int) -> None:
         """Begin to count."""
@@ -74,12 +78,18 @@ class Silent:
     def note(self, message: str) -> None:
         """Nobody reads it."""
 
+    def waiting(self, why: str) -> None:
+        """Remember it for the heartbeat, and say it."""
+        self.why_waiting = why
+        self.note(why or "the wait is over")
+
     def close(self) -> None:
         """Nothing is open."""
 
     def describe(self) -> str:
-        """For the heartbeat: `stage 1 of 2, units: 3 of 64`."""
-        return f"{self.title}: {self.done} of {self.total}" if self.total else self.title
+        """For the heartbeat: `stage 1 of 2, units: 3 of 64`, and what it waits for."""
+        said = f"{self.title}: {self.done} of {self.total}" if self.total else self.title
+        return f"{said}; {self.why_waiting}" if self.why_waiting else said
 
 
 class Terminal(Silent):
@@ -126,7 +136,7 @@ class Terminal(Silent):
 
     def note(self, message: str) -> None:
         """Print a line above the progress."""
-        self._console.print(message, highlight=False, markup=False)
+        self._console.print(message, highlight=False, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """Leave the lines as they are."""
@@ -147,5 +157,5 @@ class Lines(Silent):
         self.note(f"{title}: {len(works)}{before}")
 
     def note(self, message: str) -> None:
-        """Print a line."""
-        self._console.print(message, highlight=False, markup=False)
+        """Print a line: whole, so that a log can be searched."""
+        self._console.print(message, highlight=False, markup=False, soft_wrap=True)

@@ -21,10 +21,10 @@ from pipelines.errors import (
     CommitUnknown,
     ConfigError,
     Conflict,
+    HubBusy,
     NotFound,
     ShardmillError,
     StorageError,
-    Throttled,
     Unavailable,
     shown,
 )
@@ -32,6 +32,7 @@ from pipelines.hub_answers import may_pass, never_reached, status_of, wait_secon
 from pipelines.hub_endpoint import hub_endpoint
 from pipelines.legible import seconds as seconds_text
 from pipelines.redaction import REDACTED, redact_environment, redact_uri
+from pipelines.runbook import HUB_BUSY, pointer
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -364,7 +365,8 @@ class Hub:
         wanted = wait_seconds(error)
         # One that is not kept, such as 0 again and again, is not believed: each wait is longer than the one before.
         pause = min(MAX_WAIT_SECONDS, max(wanted or 0.0, min(LONGEST_UNASKED_SECONDS, 2.0 ** (waits - 1 if wanted is not None else waits))))
-        self.note(f"{self.repo_id}: the Hub asks to wait {seconds_text(pause)} before: {what}")
+        where = f"; {pointer(HUB_BUSY)}" if waits == 1 else ""
+        self.note(f"{self.repo_id}: the Hub asks to wait {seconds_text(pause)} before: {what}{where}")
         wait(pause)
 
     def _named(self, what: str, error: Exception) -> Exception:
@@ -375,7 +377,7 @@ class Hub:
         if kind in {"HFValidationError", "BadRequestError"} and "repo" in what:
             return ConfigError(f"{subject}: the Hub takes no such name ({found}); write OWNER/NAME")
         if status == BUSY:
-            return Throttled(f"{subject}: the Hub asked to slow down until the retries ended ({found}); run again later")
+            return HubBusy(f"{subject}: the Hub asked to slow down until the retries ended ({found}); run again later")
         if status in DENIED or kind in {"GatedRepoError", "LocalTokenNotFoundError"}:
             remedy = "give HF_TOKEN a token with write access to this repo, and check that its owner is you or an organization of yours"
             return AccessDenied(f"{subject}: access denied by {self.endpoint} ({found}); {remedy}")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from pipelines.errors import ConfigError, InputError, VersionConflict, shown
+from pipelines.errors import ConfigError, InputError, PublishedOtherwise, shown
 from pipelines.legible import counted, seconds, size
 from pipelines.publish_files import Edition, File
 from pipelines.publish_hub import Entry, Revision
@@ -105,7 +105,7 @@ def check_publishable(edition: Edition, state: State) -> None:
 
     Raises:
         ConfigError: The repo holds files that are no version of a dataset of ours.
-        VersionConflict: It holds a newer version, or another one of this number, or one of another output.
+        PublishedOtherwise: It holds a newer version, or another one of this number, or one of another output.
     """
     if state.raw is None:
         check_unused(edition.settings.repo_id, state)
@@ -120,11 +120,13 @@ def check_publishable(edition: Edition, state: State) -> None:
     mine, theirs = int(edition.version[1:]), int(name[1:])
     what = f"{repo}: it holds {name} of {shown(there.get('name') if there else '')!r} (manifest sha256 {str(state.digest)[:12]}…)"
     if theirs > mine:
-        raise VersionConflict(f"{what}, which is newer than {edition.version} of {edition.store.uri}; publish from the output that has it")
+        raise PublishedOtherwise(
+            f"{what}, which is newer than {edition.version} of {edition.store.uri}; publish from the output that has it"
+        )
     if theirs == mine:
-        raise VersionConflict(f"{what}, which is another {name} than that of {edition.store.uri}; publish to another repo_id")
+        raise PublishedOtherwise(f"{what}, which is another {name} than that of {edition.store.uri}; publish to another repo_id")
     if not _descends(edition, str(state.digest), name):
-        raise VersionConflict(
+        raise PublishedOtherwise(
             f"{what}, and {edition.version} of {edition.store.uri} does not come from it; publish to another repo_id, or from that output"
         )
 
@@ -220,10 +222,10 @@ def check_tag(edition: Edition, tagged: bytes | None) -> None:
     """Refuse a tag of this version's name on something else. `tagged`: the manifest that the tag has; None: it has none.
 
     Raises:
-        VersionConflict: The tag names something else.
+        PublishedOtherwise: The tag names something else.
     """
     if tagged != edition.raw:
-        raise VersionConflict(
+        raise PublishedOtherwise(
             f"{edition.settings.repo_id}: the tag {edition.version} is there and names something else; "
             "delete it there, or give another repo_id"
         )

@@ -24,8 +24,8 @@ _SECRET_WORDS = frozenset(
 _SECRET_PAIRS = (("access", "key"), ("account", "key"), ("api", "key"), ("private", "key"), ("customer", "key"), ("connection", "string"))
 # Names that say where a credential is, or that there is none; they are no secrets themselves.
 _PUBLIC_TOKENS = frozenset({"anon", "google_default", "cloud", "cache", "browser"})
-# Settings of pipelines whose tokens are those of texts.
-_PUBLIC_NAMES = frozenset({"max_token_length", "token_shards"})
+# Settings of pipelines whose tokens are those of texts, or that name where a cluster keeps its secrets.
+_PUBLIC_NAMES = frozenset({"max_token_length", "token_path", "token_shards", "auth_secret", "image_pull_secrets", "secret_env"})
 _USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#@]*@")
 _QUERY_VALUE = re.compile(r"(?<=[?&;])([^\s=&;#?]+)=([^\s&;#'\"]+)")
 

@@ -6,8 +6,8 @@ Exactly once rests on the commits of the work and on the version's claim; this m
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -17,13 +17,13 @@ import orjson
 from cluster.tasks import Executor
 from pipelines import faults
 from pipelines.card import card
-from pipelines.chain import bounded
 from pipelines.commit import PLAN, CommitLog, Record, epoch_of, latest_plan, sealed
 from pipelines.config import PipelineConfig
 from pipelines.document_profile import prove_profile
 from pipelines.drive import Driver, TooLarge
-from pipelines.errors import ClusterError, LeaseHeld, NotFound
+from pipelines.errors import LeaseHeld, NotFound
 from pipelines.exchange import Limits
+from pipelines.executors import Started, executor_for
 from pipelines.fingerprint import engine_facts, fingerprint
 from pipelines.gc import collect, needed
 from pipelines.growth import Growth
@@ -35,25 +35,27 @@ from pipelines.learned import publish_learned
 from pipelines.lease import Lease, was_cut_short
 from pipelines.ledger import Ledger
 from pipelines.operator_warnings import warning_lines
-from pipelines.plan import Ingredients, Plan, Unit, make_plan
+from pipelines.plan import Ingredients, Plan, make_plan
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import KINDS, Silent, Watch
 from pipelines.redaction import redact_uri
 from pipelines.report import report
 from pipelines.results import Packed, Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
+from pipelines.run_metrics import RunMetrics
 from pipelines.run_units import SPLITS, current_units, read_splits
+from pipelines.runbook import MEMORY, pointer
 from pipelines.stages import Budget, Stages
 from pipelines.storage import Store, open_store
+from pipelines.task_resources import Askings
 from pipelines.token_counts import prove_tokens
 from pipelines.tombstones import Tombstones
 from pipelines.tombstones_planning import check_tombstones, with_what_was_left
+from pipelines.units import Unit
 from pipelines.version import MANIFEST, Claim, claim, claims, current_manifest, finish, replace_any, swap, write_once
 from pipelines.work import Work
 from pipelines.worker import Place
 
 DONE: Final = "this output is finished: the same input, pipeline and code made it; there is nothing to do"
-
-Started = Callable[[], Executor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,45 +64,6 @@ class RunResult:
 
     manifest: Mapping[str, Any]
     was_finished: bool
-
-
-@contextmanager
-def executor_for(config: PipelineConfig) -> Iterator[Started]:
-    """Where the pipeline's tasks run; started at the first use, because a finished output needs none."""
-    with ExitStack() as stack:
-        opened: list[Executor] = []
-
-        def started() -> Executor:
-            if not opened:
-                opened.append(_opened(stack, config))
-            return opened[0]
-
-        yield started
-
-
-def _opened(stack: ExitStack, config: PipelineConfig) -> Executor:
-    try:
-        return stack.enter_context(_session(config))
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        remedy = (
-            "start Ray there, or correct cluster.address; if it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-            if config.cluster.type == "ray"
-            else "is there memory and space in /tmp? `cluster: {type: inline}` works without Ray"
-        )
-        where = config.cluster.address if config.cluster.type == "ray" else "this machine"
-        raise ClusterError(f"cluster: no Ray could be used on {where}: {type(error).__name__}: {bounded(error)}; {remedy}") from error
-
-
-def _session(config: PipelineConfig) -> AbstractContextManager[Executor]:
-    from cluster import session  # noqa: PLC0415  Ray is imported where it is used
-
-    match config.cluster.type:
-        case "inline":
-            return session.inline()
-        case "local":
-            return session.local(config.cluster.num_cpus)
-        case "ray":
-            return session.remote(config.cluster.address)
 
 
 def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None = None, limits: Limits | None = None) -> RunResult:
@@ -159,14 +122,15 @@ class Run:
             self.growth.check_schema(plan.output_schema)
         done = already(self.store, plan)
         if done is not None and has_left(self.config, self.store, plan):
-            _tidy(self.store, self.config, plan)
+            tidy(self.store, self.config, plan.fingerprints)
             return RunResult(done, was_finished=True)
         describe = self.watch.describe if isinstance(self.watch, Silent) else str
         with Lease(self.store, describe) as lease:
             check_tombstones(self.store, tombstones)
             if self.growth is not None and done is None:
                 self.growth.check_current(self.store)
-            return RunResult(Engine(self, prepared, plan, lease).run(self.started()), was_finished=False)
+            with RunMetrics(self.started().metrics, self.config.name, run_id(plan), self.watch.note) as metrics:
+                return RunResult(Engine(self, prepared, plan, lease, metrics).run(self.started()), was_finished=False)
 
 
 def already(store: Store, plan: Plan) -> dict[str, Any] | None:
@@ -175,13 +139,13 @@ def already(store: Store, plan: Plan) -> dict[str, Any] | None:
     return found[0] if found is not None and found[0].get("fingerprints") == dict(plan.fingerprints) else None
 
 
-def _tidy(store: Store, config: PipelineConfig, plan: Plan) -> None:
+def tidy(store: Store, config: PipelineConfig, fingerprints: Mapping[str, str]) -> None:
     """Remove what a finished version's run left because it died before it swept, or because intermediates were wanted then.
 
     Another run that is at work will do so itself.
     """
     before = latest_plan(store)
-    was_kept = before is not None and before["fingerprints"] == dict(plan.fingerprints) and before["keep_intermediates"] == "latest"
+    was_kept = before is not None and before["fingerprints"] == dict(fingerprints) and before["keep_intermediates"] == "latest"
     unwanted = was_kept and config.execution.keep_intermediates == "none"
     if not unwanted and not was_cut_short(store):
         return
@@ -194,7 +158,7 @@ def _tidy(store: Store, config: PipelineConfig, plan: Plan) -> None:
 class Engine:
     """The steps of one run under its lease."""
 
-    def __init__(self, run: Run, prepared: Prepared, plan: Plan, lease: Lease) -> None:
+    def __init__(self, run: Run, prepared: Prepared, plan: Plan, lease: Lease, metrics: RunMetrics) -> None:
         self._config = run.config
         self._inventory = prepared.inventory
         self._ingredients = prepared.ingredients
@@ -203,10 +167,12 @@ class Engine:
         self._store = run.store
         self._lease = lease
         self._watch = run.watch
+        self._metrics = metrics
         self._limits = run.limits
         self._limit = run.limit
         self._growth = run.growth
         self._budget = self._new_budget()
+        self._has_split = False
 
     def run(self, executor: Executor) -> dict[str, Any]:
         """Do what is missing; returns the manifest of the version that is current then."""
@@ -214,7 +180,10 @@ class Engine:
         has_left_keys = has_left(self._config, self._store, self._plan)
         if done is None or not has_left_keys:
             self._announce()
-            driver = Driver(executor, self._lease, self._place(), self._on_record)
+            askings = Askings(self._config.cluster, {stage.fingerprint: stage.names for stage in self._plan.stages})
+            note, waiting = self._watch.note, self._watch.waiting
+            driver = Driver(executor, self._lease, self._place(), self._on_record, note=note, askings=askings, on_waiting=waiting)
+            self._metrics.follow(driver.tally)
             stages = self._stages(driver)
             done = self._make_version(driver, stages) if done is None else done
             if not has_left_keys:
@@ -256,17 +225,23 @@ class Engine:
     def _complete(self, driver: Driver, log: CommitLog, works: Sequence[Work]) -> None:
         done = [work for work in works if work.key in log]
         for work in done:
-            self._budget.count(log.record(work.key))
+            self._budget.count(work.key, log.ledger(work.key))
         self._watch.phase(self._title(log, works), works, len(done))
+        self._metrics.phase(self._stage_number(log), len(self._plan.stages), works, len(done))
         driver.complete(log, works)
 
     def _title(self, log: CommitLog, works: Sequence[Work]) -> str:
         kind = KINDS.get(works[0].kind, works[0].kind) if works else "units"
-        numbers = [number for number, stage in enumerate(self._plan.stages, 1) if stage.fingerprint == log.stage]
-        return f"stage {numbers[0]} of {len(self._plan.stages)}, {kind}" if numbers else kind
+        number = self._stage_number(log)
+        return f"stage {number} of {len(self._plan.stages)}, {kind}" if number else kind
+
+    def _stage_number(self, log: CommitLog) -> int:
+        """Which stage a log belongs to, from 1; 0 for what comes after all stages."""
+        return next((number for number, stage in enumerate(self._plan.stages, 1) if stage.fingerprint == log.stage), 0)
 
     def _on_record(self, record: Record, work: Work) -> None:
-        self._budget.count(record)
+        self._metrics.record(record, work)
+        self._budget.count(record.key, record.ledger)
         self._watch.record(record, work)
 
     def _split(self, units: Sequence[Unit], error: TooLarge) -> None:
@@ -275,15 +250,19 @@ class Engine:
         if unit is None:
             raise error
         if unit.rows > 1:
-            self._watch.note(f"a unit of {unit.rows} rows killed every worker that tried it; it is split in two")
+            self._tell_split(f"a unit of {unit.rows} rows killed every worker that tried it; it is split in two")
         elif self._config.execution.on_error == "fail":
             raise error
         else:
-            self._watch.note("a single row killed every worker that tried it; it is quarantined")
+            self._tell_split("a single row killed every worker that tried it; it is quarantined")
         # A split holds for every pipeline; that a row is poison, only for the stage that died of it.
         stage = error.stage if unit.rows == 1 else ""
         body = {"unit": unit.key, "rows": unit.rows, "stage": stage, "why": error.message}
         replace_any(self._store, f"{SPLITS}/{unit.key}{stage and '.' + stage}.json", sealed(body))
+
+    def _tell_split(self, what: str) -> None:
+        self._watch.note(what if self._has_split else f"{what}; {pointer(MEMORY)}")
+        self._has_split = True
 
     def _place(self) -> Place:
         return Place(

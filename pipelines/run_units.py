@@ -5,14 +5,15 @@ Shared by runs and the `plan` command.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pipelines.commit import ROOT, CommitLog, TornRecord, unsealed
 from pipelines.config import PipelineConfig
 from pipelines.inventory import Inventory
-from pipelines.plan import Plan, Unit, plan_units, unit_bytes, with_splits
+from pipelines.plan import Plan
 from pipelines.storage import Store
+from pipelines.units import Unit, plan_units, unit_bytes, with_splits
 
 SPLITS: Final = f"{ROOT}/splits"
 
@@ -38,21 +39,27 @@ def current_units(config: PipelineConfig, inventory: Inventory, splits: Mapping[
     """The units of a run: those that are committed as they are, the rest cut anew, and the too large ones split."""
     target = unit_bytes(config.execution.unit_bytes, int(inventory.group_bytes.sum()))
     units = plan_units(inventory, target)
-    if len(log) and any(unit.key not in log for unit in units):
-        units = plan_units(inventory, target, committed_stretches(inventory, log))
-    return list(with_splits(inventory, units, splits))
+    kept = committed_stretches(inventory, log, units)
+    return list(with_splits(inventory, plan_units(inventory, target, kept) if kept else units, splits))
 
 
-def committed_stretches(inventory: Inventory, log: CommitLog) -> list[tuple[int, int]]:
-    """Stretches of this inventory that units committed before cover exactly, and whose files have not changed."""
-    ordinals = {inventory.identity(ordinal): ordinal for ordinal in range(inventory.num_files)}
+def committed_stretches(inventory: Inventory, log: CommitLog, units: Sequence[Unit]) -> list[tuple[int, int]]:
+    """Stretches of this inventory that units committed before cover exactly, and whose files have not changed.
+
+    None if all committed units are among those that it would be cut into anyway: then the cut around them is the same, so that the
+    records of a run that was only stopped need not be read for it.
+    """
+    ours = {unit.key for unit in units}
+    ordinals: dict[tuple[str, str], int] = {}
     found = []
-    for record in log.records(log.keys()):
+    others = [key for key in log.keys() if key not in ours]  # noqa: SIM118  a log is no mapping
+    for record in log.records(others):
         if record.kind == "unit":
+            ordinals = ordinals or {of: ordinal for ordinal, of in enumerate(inventory.identities(0, inventory.num_files))}
             stretch = _stretch(inventory, ordinals, record.detail["unit"])
             if stretch is not None:
                 found.append(stretch)
-    return found
+    return [*found, *((unit.first_group, unit.stop_group) for unit in units if unit.key in log)] if found else []
 
 
 def _stretch(inventory: Inventory, ordinals: Mapping[tuple[str, str], int], unit: Mapping[str, Any]) -> tuple[int, int] | None:

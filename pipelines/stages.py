@@ -18,7 +18,7 @@ from operators.near import NearOperator
 from operators.passages import PassageOperator
 from pipelines import faults
 from pipelines.chain import OnError
-from pipelines.commit import CommitLog, Digest, Part, Record, digest
+from pipelines.commit import CommitLog, Digest, Part, digest
 from pipelines.documents import Slice
 from pipelines.errors import BudgetExceeded
 from pipelines.exchange import Limits, Source, UnitPlace
@@ -38,13 +38,14 @@ from pipelines.ledger import Ledger, chained, most_allowed, total
 from pipelines.lots import Tallies
 from pipelines.near_grouping import UnitKeys, group_near
 from pipelines.passage_grouping import group_passages
-from pipelines.plan import PLACE_ROWS, Plan, Stage, Unit, file_ranges, slices, unit_ordinals
+from pipelines.plan import PLACE_ROWS, Plan, Stage
 from pipelines.poison import PoisonJob
 from pipelines.profile_counts import LANGUAGES_PART, ProfileTotals
 from pipelines.steps import Steps, held_bytes
 from pipelines.storage import Store
 from pipelines.token_counts import NAMES_PART, TokenTotals
 from pipelines.unit import UnitJob
+from pipelines.units import Unit, file_ranges, slices, unit_ordinals
 from pipelines.work import Work
 
 Complete = Callable[[CommitLog, Sequence[Work]], None]
@@ -459,20 +460,19 @@ class Budget:
         self._rows = rows
         self._strict = on_error == "fail"
         self._most = 0 if self._strict else most_allowed(fraction, rows)
-        self._seen: dict[str, int] = {}
+        self._seen: set[str] = set()
         self._total = 0
 
-    def count(self, record: Record) -> None:
-        """Add a record's quarantined rows.
+    def count(self, key: str, ledger: Ledger | None) -> None:
+        """Add the quarantined rows of some work's record.
 
         Raises:
             BudgetExceeded: They are more than the fraction of the inventory's rows.
         """
-        if record.ledger is None or record.key in self._seen:
+        if ledger is None or key in self._seen:
             return
-        bad = record.ledger.num_quarantined
-        self._seen[record.key] = bad
-        self._total += bad
+        self._seen.add(key)
+        self._total += ledger.num_quarantined
         if self._total <= self._most:
             return
         if self._strict:
@@ -480,7 +480,7 @@ class Budget:
                 f"{self._total} of {self._rows} rows were quarantined by an earlier run, and execution.on_error is fail now: "
                 "mend the input, or set it to quarantine to go on from what is committed"
             )
-        errors = ", ".join(f"{name} {count}" for name, count in record.ledger.quarantined().items())
+        errors = ", ".join(f"{name} {count}" for name, count in ledger.quarantined().items())
         raise BudgetExceeded(
             f"{self._total} of {self._rows} rows are quarantined ({errors} in the last unit), more than "
             "execution.max_quarantined_fraction "

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pipelines.ledger import READER
 from pipelines.legible import count, counted, legible, seconds, share, size
+from pipelines.runbook import DRIVER_DIES, QUARANTINE, pointer
 
 SHOWN_ERRORS: Final = 10
 SHOWN_EXAMPLES: Final = 5
@@ -29,11 +30,22 @@ def render_status(found: Mapping[str, Any]) -> list[str]:
     return [
         f"{legible(found['uri'], 300)}: {_headline(found)}",
         f"waits for: {found['waits_for']}",
+        *_runbook(found),
         *_version(found),
         *_plan(found),
         *_quarantine(found["quarantine"]),
         *_usage(found["usage"]),
     ]
+
+
+def _runbook(found: Mapping[str, Any]) -> Iterator[str]:
+    """Where the runbook tells more: of a run that ended by itself no message is left but this."""
+    entry = {"dead": DRIVER_DIES, "silent": DRIVER_DIES, "unswapped": DRIVER_DIES, "stopped": DRIVER_DIES}.get(found["state"])
+    quarantine = found["quarantine"]
+    if found["state"] == "stopped" and quarantine["of_rows"] and quarantine["allowed_fraction"] is not None:
+        entry = QUARANTINE if quarantine["rows"] > quarantine["allowed_fraction"] * quarantine["of_rows"] else entry
+    if entry is not None:
+        yield pointer(entry)
 
 
 def _headline(found: Mapping[str, Any]) -> str:

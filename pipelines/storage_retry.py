@@ -18,9 +18,11 @@ from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
 
+from pipelines import waits
 from pipelines.errors import (
     AccessDenied,
     ConfigError,
+    HubBusy,
     NotFound,
     ShardmillError,
     StorageError,
@@ -271,14 +273,14 @@ class Backoff:
             except ShardmillError:
                 raise
             except Exception as error:
-                if self.again(error, attempt, self.clock() - started):
+                if self.again(uri, error, attempt, self.clock() - started):
                     continue
                 if (named := translated(error, uri)) is error:  # not about storage: a mistake of ours
                     raise
                 raise named from error
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def again(self, error: BaseException, attempt: int, spent_seconds: float = 0.0) -> bool:
+    def again(self, uri: str, error: BaseException, attempt: int, spent_seconds: float = 0.0) -> bool:
         """Wait if the error may pass and this (from 0) was not the last try; whether to try again."""
         is_busy = throttling(error)
         if is_busy:
@@ -287,7 +289,9 @@ class Backoff:
             return False
         self.stats.add(retries=1)
         ceiling = min(self.cap_seconds, self.base_seconds * 2.0**attempt)
-        self.sleep(max(self.jitter() * ceiling, retry_after_seconds(error)))
+        seconds = max(self.jitter() * ceiling, retry_after_seconds(error))
+        waits.begin(uri, _without_user(_summary(error), uri), f"try {attempt + 2} of {self.tries}", seconds, spent_seconds)
+        self.sleep(seconds)
         return True
 
 
@@ -297,6 +301,8 @@ def translated(error: Exception, uri: str) -> Exception:
         return error
     found = _without_user(_summary(error), uri)
     if throttling(error):
+        if uri.startswith("hf://"):
+            return HubBusy(f"{uri}: the Hub asked to slow down until the retries ended ({found}); run again later, with HF_TOKEN set")
         return Throttled(f"{uri}: the store asked to slow down until the retries ended ({found}); run again later or with fewer workers")
     if retryable(error):
         found = _without_user(_summary(next(e for e in _chain(error) if _passing(e))), uri)  # what wraps it may say less

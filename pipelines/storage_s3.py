@@ -230,6 +230,7 @@ class S3Store(Store):
             CommitUnknown: Answers were lost, and looking at the object did not tell.
         """
         uncertain = False
+        started = self.backoff.clock()
         for attempt in itertools.count():
             self.stats.add(requests=1)
             try:
@@ -240,7 +241,7 @@ class S3Store(Store):
                 raise
             except Exception as error:
                 uncertain = uncertain or not refused(error)
-                if self.backoff.again(error, attempt):
+                if self.backoff.again(self.locate(path), error, attempt, self.backoff.clock() - started):
                     continue
                 if uncertain and (retryable(error) or attempt):
                     return self._settled(path, write_id, error, new=new)

@@ -14,6 +14,7 @@ from pipelines.config import PipelineConfig
 from pipelines.errors import NothingToLearn, ShardmillError, shown
 from pipelines.exchange import Limits
 from pipelines.exchange_survey import ExchangeSurvey, all_lines, cores_of, corpus_of, exchanges, size_text
+from pipelines.executors import executor_for
 from pipelines.fingerprint import differences
 from pipelines.history_planning import history_of
 from pipelines.inventory import Inventory
@@ -23,7 +24,7 @@ from pipelines.operatorspec import OperatorSpec
 from pipelines.plan import Plan, Stage, make_plan
 from pipelines.prepare import prepare
 from pipelines.results import run_id
-from pipelines.run import already, executor_for
+from pipelines.run import already
 from pipelines.run_units import current_units, read_splits
 from pipelines.stages import Stages
 from pipelines.storage import Store, open_store
@@ -137,7 +138,7 @@ def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
 
 
 def _named(stage: Stage) -> list[str]:
-    return [*stage.operators, *(spec.name for spec in (*stage.spec.learners, *stage.spec.groups))]
+    return list(stage.names)
 
 
 def _missing_groups(plan: Plan, found: Sequence[StageSurvey]) -> list[tuple[int, OperatorSpec]]:

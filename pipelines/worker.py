@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 import resource
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
@@ -21,13 +22,27 @@ from pipelines import faults
 from pipelines.assets import asset_tables, local_asset
 from pipelines.chain import bounded
 from pipelines.commit import CommitLog, Part, Record, new_attempt
-from pipelines.errors import AccessDenied, CommitUnknown, InputChanged, ShardmillError, StorageError, StorageFull, UnsafeStore
+from pipelines.errors import (
+    AccessDenied,
+    CodeChanged,
+    CommitUnknown,
+    InputChanged,
+    OutOfMemory,
+    ShardmillError,
+    StorageError,
+    StorageFull,
+    UnitError,
+    UnsafeStore,
+)
 from pipelines.fingerprint import engine_facts, fingerprint
 from pipelines.frames import PartWriter
 from pipelines.inventory import Inventory
 from pipelines.ledger import Ledger
+from pipelines.machine import FULL, is_errno
 from pipelines.recall import Snapshot
 from pipelines.storage import Sources, Store, open_store
+
+MEMORY_REMEDY: Final = "give each worker more (fewer at once: cluster.num_cpus), or a smaller execution.batch_bytes or unit_bytes"
 
 
 class FailureKind(StrEnum):
@@ -116,7 +131,7 @@ class Worker:
 
     def __init__(self, place: Place) -> None:
         if fingerprint(engine_facts()) != place.engine:
-            raise InputChanged(
+            raise CodeChanged(
                 "the code or the libraries on this worker are not the driver's: they were changed during the run, or the nodes differ; "
                 "run again, with the same code everywhere"
             )
@@ -222,19 +237,24 @@ def _do(worker: Worker, log: CommitLog, key: str, job: Job) -> Record:
 
 def judge(error: BaseException) -> FailureKind:
     """How a failure is to be treated."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or is_errno(error, errno.ENOMEM):
         return FailureKind.MEMORY
     if isinstance(error, AccessDenied | UnsafeStore | StorageFull | InputChanged):
         return FailureKind.SYSTEMIC
     if isinstance(error, StorageError | CommitUnknown | ConnectionError | TimeoutError):
         return FailureKind.INFRASTRUCTURE
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return FailureKind.SYSTEMIC
-    return FailureKind.TASK
+    return FailureKind.SYSTEMIC if is_errno(error, *FULL) else FailureKind.TASK
 
 
 def _surfaced(error: Exception, key: str) -> ShardmillError:
     """The error as the driver gets it: one of ours, which survives pickling, with the unit named."""
     if isinstance(error, ShardmillError):
         return type(error)(f"unit {key[:12]}: {error.message}")
-    return ShardmillError(f"unit {key[:12]}: {type(error).__name__}: {bounded(error)}")
+    found = f"{type(error).__name__}: {bounded(error)}"
+    if judge(error) is FailureKind.MEMORY:
+        return OutOfMemory(f"unit {key[:12]}: no memory was left on {socket.gethostname()} ({found}); {MEMORY_REMEDY}")
+    if judge(error) is FailureKind.SYSTEMIC:
+        return StorageFull(
+            f"unit {key[:12]}: no space is left on a disk of {socket.gethostname()} ({found}); free some there, then run again"
+        )
+    return UnitError(f"unit {key[:12]}: {found}")

@@ -202,6 +202,14 @@ WRONG = {
         MINIMAL + "ingest: {changed: ignore}\n",
         ["p.yaml:4: ingest.changed: found 'ignore', expected 'fail', 'keep' or 'rebuild'"],
     ),
+    "schedule": (
+        MINIMAL + "schedule:\n  cron: 0 25 * * *\n  timezone: Europe/Berln\n  catch_up: lst\n",
+        [
+            "p.yaml:5: schedule.cron: hour '25' is none; expected 0 to 23; ranges, lists and steps of them; or `*`",
+            "p.yaml:6: schedule.timezone: there is no time zone 'Europe/Berln'; did you mean 'Europe/Berlin'?",
+            "p.yaml:7: schedule.catch_up: found 'lst', expected 'skip', 'last' or 'all'; did you mean 'last'?",
+        ],
+    ),
     "later format": (
         "name: p\ninput: {uri: x, format: wat}\noutput: {uri: out}",
         ["p.yaml:2: input.format: the format 'wat' is not in this build yet; convert the files to parquet or jsonl first"],

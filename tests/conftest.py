@@ -14,8 +14,21 @@ from pipelines_made import shm_path  # noqa: E402
 from publications import quick_hub, versions  # noqa: E402
 from ray_servers import connected, ray_cluster  # noqa: E402
 from servers import fault_proxy, s3_server  # noqa: E402
+from slurm_server import slurm_server  # noqa: E402
 
-__all__ = ["connected", "fault_proxy", "hub", "no_fsync", "project", "quick_hub", "ray_cluster", "s3_server", "shm_path", "versions"]
+__all__ = [
+    "connected",
+    "fault_proxy",
+    "hub",
+    "no_fsync",
+    "project",
+    "quick_hub",
+    "ray_cluster",
+    "s3_server",
+    "shm_path",
+    "slurm_server",
+    "versions",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -35,8 +35,8 @@ WARM = "SHARDMILL_TEST_WARM"
 READS_ENVIRONMENT = ("pipelines.faults", "pipelines.lease")
 SMALL = {"task_bytes": 4096, "range_bytes": 2048, "task_units": 4}
 """Bounds under which two hundred documents take two radix passes to the partitions, and one back to several ranges of units."""
-INTERNAL = ("inventories/", "stages/", "versions/", "splits/", "tombstones/", "plan.json", "lease.json")
-"""What may be left below `_shardmill/` when a run is finished."""
+INTERNAL = ("inventories/", "stages/", "versions/", "splits/", "submissions/", "tombstones/", "history/", "plan.json", "lease.json")
+"""What may be left below `_shardmill/` when a run is finished; what of a history is not named, `history_made.unnamed_files` says."""
 BAD = "this row cannot be processed"
 WAIT_SECONDS = 120.0
 
@@ -341,8 +341,8 @@ def _comparable(path: str, data: bytes, found: Mapping[str, bytes]) -> bytes:
 def _timeless(manifest: dict[str, Any]) -> dict[str, Any]:
     for operator in manifest["operators"]:
         operator["seconds"] = None
-    for key in ("output", "cluster", "execution"):
-        manifest["config"].pop(key)
+    for key in ("output", "cluster", "execution", "submit"):
+        manifest["config"].pop(key, None)
     manifest["created_at"] = None
     return manifest
 

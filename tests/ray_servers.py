@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +58,9 @@ class RayServer:
         return {"type": "ray", "address": self.address}
 
     @contextmanager
-    def another_node(self) -> Iterator[RayNode]:
+    def another_node(self, resources: Mapping[str, float] | None = None) -> Iterator[RayNode]:
         """A second node with one CPU, for the time of the block; it may be killed meanwhile."""
-        node = self.cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+        node = self.cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES, resources=dict(resources or {}))
         try:
             yield RayNode(node)
         finally:
@@ -112,5 +112,5 @@ def connected(ray_cluster: Any) -> Iterator[None]:
     """This process is connected to the session's Ray."""
     from cluster import session  # Ray itself, which most tests do without
 
-    with session.remote(ray_cluster.address):
+    with session.remote(session.Remote(ray_cluster.address)):
         yield

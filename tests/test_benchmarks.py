@@ -64,6 +64,20 @@ def test_the_exchange_of_near_duplicates_by_steps(tmp_path):
     assert 0 < cut[0]["removed"] < cut[1]["removed"]
 
 
+def test_the_overhead_of_units(tmp_path):
+    """A run that is killed at half of its units goes on from there to the files of an undisturbed one; time, memory and files are told."""
+    small = ("--units", 150, "--cluster", "inline", "--folder", tmp_path, "--out", tmp_path / "out.json")
+    table = run("benchmarks/bench_overhead.py", *small)
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result["same"]
+    assert 75 <= result["interrupted"]["units_before"] < 150
+    assert 0 < result["interrupted"]["restart_seconds"] <= result["interrupted"]["wall_seconds"]
+    for found in (result["undisturbed"], result["interrupted"]):
+        assert found["driver_peak_bytes"] > 50 << 20
+    assert set(result["bounds"]) <= {*result["undisturbed"], *result["interrupted"]}
+    assert "150 units" in table
+
+
 @pytest.mark.skipif(not (SHARED / "data" / "truth" / "junk_kinds.parquet").exists(), reason="the planted junk is absent")
 def test_the_table_of_junk_is_the_one_in_the_docs():
     """docs/filters.md shows what the filters do today."""

@@ -156,6 +156,24 @@ class TestRemote:
         assert server.counts["requests"] == 4
         assert server.counts["bytes"] == inventory.num_bytes
 
+    @pytest.mark.parametrize("giant", [False, True])
+    def test_units_of_one_file_ask_for_its_footer_once(self, bucket, monkeypatch, giant):
+        """The first unit of a file reads its footer; those after it read their own row groups, and no byte beside them."""
+        folder, server, sources = bucket
+        pq.write_table(text_table(2000), folder / "a.parquet", row_group_size=500)
+        inventory = take_inventory(sources, ["s3://bucket/*"], OPTIONS)
+        monkeypatch.setattr(formats_parquet, "GIANT_BYTES", 0 if giant else 1 << 30)
+        found = {}
+        for number, piece in enumerate(whole(inventory)):
+            server.counts.clear()
+            found |= outcome(sources, inventory, [piece]).documents
+            if number:
+                assert server.counts["bytes"] == piece.file.row_groups[piece.row_group].length
+        assert found == outcome(Sources(), take_inventory(Sources(), [str(folder)], OPTIONS)).documents
+        pq.write_table(text_table(2001), folder / "a.parquet", row_group_size=500)
+        with pytest.raises(InputChanged):
+            outcome(sources, inventory, whole(inventory)[1:2])
+
     def test_stopping_early_gives_up_what_was_planned(self, bucket):
         """Closing the reader after one batch leaves most of a large input unread."""
         folder, server, sources = bucket

@@ -178,7 +178,7 @@ def test_a_heartbeat_outlives_a_store_that_does_not_answer(tmp_path, monkeypatch
     def refused(*_, **__):
         raise Conflict("somebody else's")
 
-    def away(_):
+    def away(*_):
         asked.set()
         raise Unavailable("503")
 

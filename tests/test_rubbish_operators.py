@@ -162,7 +162,7 @@ def test_on_error_fail_stops_at_the_first_bad_row(tmp_path):
     body = 'if batch.num_rows and "short" in batch.column("text").to_pylist():\n    raise ValueError("short")\nreturn Result(batch)'
     message = message_of(made(tmp_path, [custom(tmp_path, body)], execution=strict), UnitError)
     assert "operator 'mine' failed in the batch at row 0 of " in message
-    assert message.endswith("good.parquet: ValueError: short")
+    assert "good.parquet: ValueError: short; mend " in message
     lines = write_jsonl(tmp_path / "in" / "a.jsonl", [{"text": "fine"}, b"{broken"])
     assert f"{lines}: row 1 (row group 0): invalid_json" in message_of(made(tmp_path, execution=strict), UnitError)
 
@@ -311,7 +311,7 @@ def test_a_full_disk_is_one_message_and_the_run_goes_on_with_more_space(tmp_path
     assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
     message = (tmp_path / "log").read_text()
     assert "No space left on device" in message
-    assert message.count("\n") == 1
+    assert message.count("\n") == 2  # the second one leads to the runbook
     assert "Traceback" not in message
 
 

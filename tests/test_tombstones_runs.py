@@ -19,11 +19,12 @@ from taken_made import LENGTH, Project, copy_of, hash_of, key_of, output_of, row
 from pipelines import faults
 from pipelines.commit import PLAN, unsealed
 from pipelines.errors import InputChanged, InputError, UnitError
+from pipelines.executors import executor_for
 from pipelines.fingerprint import engine_facts, fingerprint
 from pipelines.gc import collect_output
 from pipelines.plan import make_plan
 from pipelines.prepare import prepare
-from pipelines.run import executor_for, run
+from pipelines.run import run
 from pipelines.status import render_status, status
 from pipelines.storage import open_store
 from pipelines.survey import render, survey
