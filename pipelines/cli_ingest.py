@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,8 @@ from pipelines.cli_authoring import json_option, pipeline_options
 from pipelines.cli_output import write_json
 from pipelines.cli_run import console_on, watching
 from pipelines.cli_signals import terminable
+from pipelines.errors import ConfigError
+from pipelines.legible import count, counted
 
 if TYPE_CHECKING:
     from pipelines.arrivals import Arrivals
@@ -30,12 +33,14 @@ MAX_SHOWN: Final = 10
 @pipeline_options
 @json_option
 @click.option("--backfill", is_flag=True, help="Make the version anew, of all files that are there now, with the pipeline as it is now.")
-@click.option("--dry", is_flag=True, help="Only say what is new; exit status 3 if nothing is.")
+@click.option("--dry", is_flag=True, help="Only say what is new; the exit status is what it would be.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def ingest(file: Path, overrides: tuple[str, ...], as_json: bool, backfill: bool, dry: bool, quiet: bool) -> None:
     """Take in what is new in the input since the last version, if anything is; exit status 3 if nothing is."""
     from pipelines.config import load  # noqa: PLC0415
 
+    if dry and backfill:
+        raise ConfigError("ingest: --dry says what is new, and --backfill takes in all files whatever is new; give one of them")
     config = load(file, overrides)
     new = _look(config, as_json=as_json) if dry else _ingest(config, backfill=backfill, as_json=as_json, quiet=quiet)
     if not new:
@@ -44,13 +49,15 @@ def ingest(file: Path, overrides: tuple[str, ...], as_json: bool, backfill: bool
 
 def _look(config: PipelineConfig, *, as_json: bool) -> bool:
     from pipelines.ingest import whats_new  # noqa: PLC0415
+    from pipelines.policies import wants_all_anew  # noqa: PLC0415
 
-    found = whats_new(config)
+    found, before = whats_new(config)
     if as_json:
         write_json(found.to_json())
     else:
         click.echo("\n".join(_described(found)))
-    return bool(found.new)
+    all_anew = before is not None and wants_all_anew(config.ingest, found, before, partial(click.echo, err=True))
+    return all_anew or bool(found.new)
 
 
 def _ingest(config: PipelineConfig, *, backfill: bool, as_json: bool, quiet: bool) -> bool:
@@ -73,19 +80,21 @@ def _tell(config: PipelineConfig, result: IngestResult, *, as_json: bool) -> Non
     if as_json:
         write_json(manifest if result.is_new else {"version": manifest["version"], **result.found.to_json()})
     elif not result.is_new:
-        click.echo(f"{config.name}: nothing is new since {manifest['version']} ({result.found.known:,} files are known)")
+        click.echo(f"{config.name}: nothing is new since {manifest['version']} ({count(result.found.known)} files are known)")
     else:
         render_funnel(manifest, console_on(sys.stdout))
-        lineage, output = manifest["ingest"]["lineage"], manifest["output"]
+        lineage = manifest["ingest"]["lineage"]
         of = f"made of {', '.join(lineage['versions'])}: " if len(lineage["versions"]) > 1 else ""
-        click.echo(
-            f"{manifest['version']} is in {config.output.uri}, {of}{output['rows']:,} documents of {lineage['files']:,} files; ", nl=False
-        )
+        size = f"{counted(manifest['output']['rows'], 'document')} of {counted(lineage['files'], 'file')}"
+        click.echo(f"{manifest['version']} is in {config.output.uri}, {of}{size}; ", nl=False)
         click.echo(f"check it with: shardmill verify {config.output.uri}")
 
 
 def _described(found: Arrivals) -> list[str]:
-    lines = [f"{len(found.new):,} new files, {found.known:,} known" + (f" ({found.unreadable:,} unreadable)" if found.unreadable else "")]
+    lines = [
+        f"{counted(len(found.new), 'new file')}, {count(found.known)} known"
+        + (f" ({found.unreadable:,} unreadable)" if found.unreadable else "")
+    ]
     lines += _some("new", [listed.uri for listed in found.new])
     lines += _some("changed", found.changed)
     return lines + _some("vanished", found.vanished)

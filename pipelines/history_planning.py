@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,13 +12,14 @@ import numpy as np
 from operators.base import GroupOperator
 from pipelines.commit import latest_plan
 from pipelines.config import PipelineConfig
-from pipelines.history import History, take_snapshot
+from pipelines.history import History, generations_of, take_snapshot
 from pipelines.history_adding import find_generations, generation_id
 from pipelines.identity import PREFIX_BYTES
 from pipelines.inventory import Inventory
+from pipelines.lineage import OWN_HISTORY
 from pipelines.plan import Ingredients, Plan, make_plan
 from pipelines.prepare import Prepared
-from pipelines.recall import prefix_words
+from pipelines.recall import prefix_words, read_generations
 from pipelines.redaction import redact_uri
 from pipelines.storage import Store, open_store
 from pipelines.version import current_manifest
@@ -37,14 +38,37 @@ def with_history(config: PipelineConfig, prepared: Prepared) -> Prepared:
     base = without_history(prepared.ingredients, prepared.inventory)
     output = open_store(config.output.uri, config.output.storage_options)
     pinned = finished_with(output, base) if prepared.pinned is None else prepared.pinned
-    counts = None if prepared.own_runs is None else partial(_counts, redact_uri(output.uri), prepared.own_runs)
+    counts = None
+    if prepared.own_runs is not None:
+        left = read_generations(store, generations_of(store))
+        counts = partial(_counts, addresses(config, left, output, prepared.own_runs), prepared.own_runs)
     snapshot = take_snapshot(store, own, generation_id(output.uri, base), group_operators(config), pinned, counts)
     return replace(prepared, ingredients=replace(prepared.ingredients, history=snapshot))
 
 
-def _counts(output: str, runs: frozenset[str], generation: Mapping[str, Any]) -> bool:
+def _counts(known_as: frozenset[str], runs: frozenset[str], generation: Mapping[str, Any]) -> bool:
     """Whether the documents of a generation are still there: of those that an output left, as far as its current version has them."""
-    return generation["output"] != output or generation["run_id"] in runs
+    return generation["output"] not in known_as or generation["run_id"] in runs
+
+
+def own_history(config: PipelineConfig) -> str:
+    """Where an output keeps the keys of its own documents, if the pipeline names no other place."""
+    return f"{config.output.uri.rstrip('/')}/{OWN_HISTORY}"
+
+
+def addresses(config: PipelineConfig, left: Iterable[Mapping[str, Any]], output: Store, runs: Collection[str]) -> frozenset[str]:
+    """What an output was called when its runs left their keys.
+
+    That is what it is called; in a history of its own, which went with it wherever it was moved, also what it was called before.
+
+    Args:
+        config: The pipeline, with its history.
+        left: The generations of the history.
+        output: The output.
+        runs: Whose documents its current version has.
+    """
+    before = {str(body["output"]) for body in left if body["run_id"] in runs} if config.history == own_history(config) else set()
+    return frozenset({redact_uri(output.uri), *before})
 
 
 def finished_with(store: Store, base: str) -> list[str] | None:

@@ -8,28 +8,30 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 from operators.base import LearningOperator, Operator
-from pipelines.arrivals import MAX_EXAMPLES, Arrivals, arrivals
+from pipelines.arrivals import Arrivals, arrivals
 from pipelines.config import PipelineConfig
 from pipelines.documents import Listed
-from pipelines.errors import ConfigError, IngestRefused, NoFiles, VersionConflict, shown
+from pipelines.errors import ConfigError, IngestRefused, NoFiles, VersionConflict
 from pipelines.exchange import Limits
 from pipelines.executors import Started, executor_for
 from pipelines.growth import ANEW, Growth
 from pipelines.history import generations_of
-from pipelines.history_planning import group_operators, history_store
-from pipelines.inventory import Inventory, take_inventory
-from pipelines.lineage import FILES, OWN_HISTORY, Lineage, content_digest
+from pipelines.history_planning import addresses, group_operators, history_store, own_history
+from pipelines.inventory import take_inventory
+from pipelines.legible import count, counted
+from pipelines.likeness import check_ids, check_settings, check_tokens
+from pipelines.lineage import FILES, Lineage, content_digest
+from pipelines.policies import policies_of, wants_all_anew
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import Silent, Watch
 from pipelines.recall import read_generations
-from pipelines.redaction import redact_uri
 from pipelines.run import Run, already, tidy
 from pipelines.settings import history_problems
 from pipelines.storage import Sources, Store, open_store
@@ -73,6 +75,8 @@ def ingest(
     """
     store = open_store(config.output.uri, config.output.storage_options)
     store.check()
+    if config.history is not None:
+        history_store(config).check()
     seen = watch or Silent()
     with executor_for(config) as started:
         one = Ingestion(growing(config, store), store, started, seen, limits or Limits(), backfill, tick)
@@ -84,10 +88,10 @@ def ingest(
         return one.finish()
 
 
-def whats_new(config: PipelineConfig) -> Arrivals:
-    """What an ingestion would find, without doing anything."""
-    store = open_store(config.output.uri, config.output.storage_options)
-    return found_in(config, Lineage.current(store))
+def whats_new(config: PipelineConfig) -> tuple[Arrivals, Lineage | None]:
+    """What an ingestion would find, and what it would add to, without doing anything."""
+    before = Lineage.current(open_store(config.output.uri, config.output.storage_options))
+    return found_in(config, before), before
 
 
 def found_in(config: PipelineConfig, lineage: Lineage | None) -> Arrivals:
@@ -110,7 +114,7 @@ def growing(config: PipelineConfig, store: Store) -> PipelineConfig:
     """
     if config.history is not None or not group_operators(config):
         return config
-    with_own = config.model_copy(update={"history": f"{config.output.uri.rstrip('/')}/{OWN_HISTORY}"})
+    with_own = config.model_copy(update={"history": own_history(config)})
     problems = list(history_problems(with_own.history, config.operators, config.cluster))
     if problems:
         raise ConfigError(
@@ -140,7 +144,7 @@ class Ingestion:
         before = Lineage.current(self.store)
         self.watch.note(f"{self.config.name}: listing the input")
         found = found_in(self.config, before)
-        anew = self.backfill or before is None or self._rebuilds(found, before)
+        anew = self.backfill or before is None or wants_all_anew(self.config.ingest, found, before, self.watch.note)
         if before is not None and not anew:
             self._check_limit(before)
             config = with_learned(self.config, before)
@@ -148,75 +152,40 @@ class Ingestion:
             if not found.new:
                 tidy(self.store, config, before.newest["fingerprints"])
                 return IngestResult(before.newest, is_new=False, found=found)
-            self._check_alike(config, before)
+            check_settings(config, before)
         else:
             config = self.config
-        growth = Growth(None if anew else before, None if before is None else before.sha256, found, self._policies, self.tick)
+        growth = Growth(
+            None if anew else before, None if before is None else before.sha256, found, policies_of(self.config.ingest), self.tick
+        )
         self.watch.note(self._announced(growth))
         result = Run(config, self.store, self.started, self.watch, self.limits, growth=growth).finish(self._prepared(config, growth))
         return IngestResult(result.manifest, is_new=not result.was_finished, found=found)
 
-    @property
-    def _policies(self) -> dict[str, str]:
-        return {"changed": self.config.ingest.changed, "vanished": self.config.ingest.vanished}
-
     def _announced(self, growth: Growth) -> str:
-        new, base = len(growth.found.new), growth.base
+        found, base = growth.found, growth.base
         if base is None:
-            return f"{self.config.name}: taking in all {new + growth.found.known + len(growth.found.changed)} files"
-        return f"{self.config.name}: {new} new files, {growth.found.known} known; they are added to {base['version']}"
+            return f"{self.config.name}: taking in {counted(len(found.new) + found.known + len(found.changed), 'file')}: all that are there"
+        new = counted(len(found.new), "new file")
+        return f"{self.config.name}: {new}, {count(found.known)} known; what is new is added to {base['version']}"
 
     def _prepared(self, config: PipelineConfig, growth: Growth) -> Prepared:
         if growth.lineage is None:
             return replace(prepare(config, self.started), own_runs=frozenset())
         take = partial(take_inventory, only=growth.found.new, like=growth.lineage.schema)
         prepared = prepare(config, self.started, take=take)
-        _check_ids(config, growth.lineage.schema, prepared.inventory)
+        check_ids(config, growth.lineage, prepared.inventory)
+        check_tokens(config, growth.lineage, prepared.ingredients.assets)
         added = replace(prepared.ingredients, base=content_digest(growth.lineage.newest))
         return replace(prepared, ingredients=added, own_runs=frozenset(growth.lineage.runs))
 
     # --- what is not new
-
-    def _rebuilds(self, found: Arrivals, before: Lineage) -> bool:
-        """Whether files changed or vanished and a policy wants everything anew.
-
-        Raises:
-            IngestRefused: A policy wants nothing to be ingested then.
-        """
-        rebuilds = False
-        for what, uris in (("changed", found.changed), ("vanished", found.vanished)):
-            policy = self._policies[what]
-            if uris and policy == "fail":
-                raise IngestRefused(_refusal(what, uris, before))
-            if uris:
-                named = f"{len(uris)} files that were taken in have {what}: {shown(', '.join(uris[:MAX_EXAMPLES]))}"
-                self.watch.note(f"{named}; ingest.{what} is {policy!r}: {_CONSEQUENCES[what, policy]}")
-            rebuilds |= bool(uris) and policy == "rebuild"
-        return rebuilds
 
     def _check_limit(self, before: Lineage) -> None:
         if before.limit is not None:
             raise IngestRefused(
                 f"{self.store.uri}: {before.manifests[-1]['version']} was made of the first {before.limit} documents (--limit): what of "
                 f"its files was not taken in could not be told; {ANEW}"
-            )
-
-    # --- what is to be like before
-
-    def _check_alike(self, config: PipelineConfig, before: Lineage) -> None:
-        """Refuse what would make a dataset that no reader could use: other folders of partitions, other token ids."""
-        base = before.newest
-        had = tuple(base["config"]["output"].get("partition_by") or ())
-        if had != config.output.partition_by:
-            raise IngestRefused(
-                f"output.partition_by: {base['version']} is partitioned by {shown(list(had))}, the new documents would be by "
-                f"{shown(list(config.output.partition_by))}; {ANEW}"
-            )
-        then, now = (_tokenizers(operators, before) for operators in (base["operators"], _entries(config.operators)))
-        if then != now:
-            raise IngestRefused(
-                f"tokenize: the token ids of {base['version']} were made with {shown(then or 'nothing')}, those of the new documents "
-                f"would be with {shown(now or 'nothing')}; use the same tokenizer, or {ANEW}"
             )
 
     # --- what the version before owes
@@ -230,7 +199,7 @@ class Ingestion:
         if not group_operators(self.config):
             return
         manifest = before.newest
-        missing = set(before.runs) - self._left_runs()
+        missing = set(before.runs) - self._left_runs(before)
         if not missing:
             return
         run = Run(self.config_of(before), self.store, self.started, self.watch, self.limits)
@@ -245,10 +214,12 @@ class Ingestion:
             f"what made it, so that new documents cannot be compared with them; {ANEW}"
         )
 
-    def _left_runs(self) -> set[str]:
+    def _left_runs(self, before: Lineage) -> set[str]:
         """Runs of this output that have left their keys."""
-        store, output = history_store(self.config), redact_uri(self.store.uri)
-        return {body["run_id"] for body in read_generations(store, generations_of(store)) if body["output"] == output}
+        store = history_store(self.config)
+        left = read_generations(store, generations_of(store))
+        known_as = addresses(self.config, left, self.store, frozenset(before.runs))
+        return {body["run_id"] for body in left if body["output"] in known_as}
 
     def config_of(self, lineage: Lineage) -> PipelineConfig:
         """The pipeline as it made the newest version: its first one learned."""
@@ -263,36 +234,6 @@ class Ingestion:
         base = content_digest(before.manifests[1]) if len(before.manifests) > 1 else None
         had = manifest["input"].get("history", {}).get("generations", ())
         return replace(prepared, ingredients=replace(prepared.ingredients, base=base), pinned=tuple(had))
-
-
-_CONSEQUENCES: Final = {
-    ("changed", "keep"): "their documents stay as they are, what is new in them is left out",
-    ("changed", "rebuild"): "the next version is made anew, of all files",
-    ("vanished", "keep"): "their documents stay",
-    ("vanished", "rebuild"): "the next version is made anew, of the files that are there",
-}
-
-
-def _refusal(what: str, uris: Sequence[str], before: Lineage) -> str:
-    are = "are not what they were" if what == "changed" else "are not there any more"
-    named = f"{len(uris)} files that {before.newest['version']} or one before it took in {are}: {shown(', '.join(uris[:MAX_EXAMPLES]))}"
-    return (
-        f"{named}; nothing was ingested: put them back, or set ingest.{what} to keep (their documents stay as they are) or rebuild ({ANEW})"
-    )
-
-
-def _check_ids(config: PipelineConfig, before: Any, inventory: Inventory) -> None:
-    """Refuse ids of two kinds in one dataset: the users' own and doc_keys.
-
-    Raises:
-        IngestRefused: The new files have the id column, those before had none.
-    """
-    name = config.input.id_column
-    if name is not None and name not in before.names and name in inventory.schema.names:
-        raise IngestRefused(
-            f"input.id_column: the new files have the column {name!r}, those taken in before have not, and their ids are doc_keys; "
-            f"set input.id_column to null, or {ANEW}"
-        )
 
 
 # --- what operators learned
@@ -328,14 +269,3 @@ def learned_files(before: Lineage) -> dict[str, str]:
 def _using(operator: Operator, files: Mapping[str, str]) -> Operator:
     update = {setting: files[name] for setting in operator.learnable() if (name := getattr(operator, setting)) in files}
     return operator.model_copy(update=update) if update else operator
-
-
-def _entries(operators: Sequence[Operator]) -> list[dict[str, Any]]:
-    return [{"type": operator.type, "settings": operator.model_dump(mode="json")} for operator in operators]
-
-
-def _tokenizers(operators: Sequence[Mapping[str, Any]], before: Lineage) -> list[str]:
-    """What texts were tokenized with, in the pipeline's order; a file that was learned goes by its address."""
-    files = learned_files(before)
-    names = [str(one["settings"].get("tokenizer")) for one in operators if one["type"] == "tokenize"]
-    return [redact_uri(files.get(name, name)) for name in names]

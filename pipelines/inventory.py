@@ -347,7 +347,8 @@ def take_inventory(
         options: How to understand the files.
         map_files: Applies a function to chunks of files and gives its results in any order. Each chunk reads its footers with threads.
         only: These files of the listing, which is not made again.
-        like: Columns that documents have even where none of the files has them, before those that only the files have.
+        like: Columns that documents have even where none of the files has them, before those that only the files have. Files without any
+            rows may then have none at all, and none of them needs to lie in a folder of `path_columns`.
 
     Raises:
         InputError: Nothing matches, no file can be read, or none has the text column as a string column.
@@ -392,7 +393,7 @@ def _assembled(listed: Sequence[Listed], parts: Sequence[Described], options: Re
             "schema": pa.array(np.concatenate(file_schemas)),
             "error": _sparse(errors, 0, len(listed)),
             "message": _sparse(errors, 1, len(listed)),
-            **_path_columns([file.uri for file in listed], options.path_columns),
+            **_path_columns([file.uri for file in listed], options.path_columns, is_needed=like is None),
         }
     )
     bounds = np.concatenate([[0], np.cumsum(np.concatenate([part.num_groups for part in parts]))]).astype(np.int64)
@@ -400,6 +401,7 @@ def _assembled(listed: Sequence[Listed], parts: Sequence[Described], options: Re
     if len(errors) == len(listed):
         uri, (_, message) = listed[0].uri, errors[0]
         raise UnreadableInput(f"none of {len(listed)} input files can be read; the first: {uri}: {message}")
+    _check_text(tuple(schemas), options, is_needed=like is None or bool(groups[0].any()))
     schema = _document_schema(tuple(schemas), options, like)
     return Inventory(files, groups, bounds, tuple(schemas), schema)
 
@@ -413,21 +415,25 @@ def _sparse(errors: dict[int, tuple[str, str]], part: int, length: int) -> pa.Ar
     return pc.replace_with_mask(values, pa.array(mask), pa.array([errors[index][part] for index in sorted(errors)], pa.string()))
 
 
-def _document_schema(schemas: Sequence[pa.Schema], options: ReadOptions, like: pa.Schema | None) -> pa.Schema:
+def _check_text(schemas: Sequence[pa.Schema], options: ReadOptions, *, is_needed: bool) -> None:
     text = options.text_column
-    if not any(schema.get_field_index(text) >= 0 and is_text(schema.field(text).type) for schema in schemas):
+    if is_needed and not any(schema.get_field_index(text) >= 0 and is_text(schema.field(text).type) for schema in schemas):
         columns = ", ".join(f"{field.name} ({field.type})" for field in unified_schema(schemas, text))
         raise InputError(f"no input file has a string column {text!r}; found: {shown(columns) or 'no columns'}; set input.text_column")
+
+
+def _document_schema(schemas: Sequence[pa.Schema], options: ReadOptions, like: pa.Schema | None) -> pa.Schema:
+    text = options.text_column
     unified = unified_schema(schemas if like is None else (like, *schemas), text)
     fields = [field.with_type(writable_type(field.type)) for field in unified if field.name not in options.path_columns]
     return pa.schema([*fields, *(pa.field(name, pa.string()) for name in options.path_columns)])
 
 
-def _path_columns(uris: Sequence[str], names: Sequence[str]) -> dict[str, pa.Array]:
+def _path_columns(uris: Sequence[str], names: Sequence[str], *, is_needed: bool) -> dict[str, pa.Array]:
     """Values of `name=value` folders, unquoted; null where a file has no such folder. They win over a column of the same name in the file.
 
     Raises:
-        InputError: No file lies in such a folder.
+        InputError: No file lies in such a folder, and one is needed, as no earlier files did.
     """
     values: dict[str, list[str | None]] = {name: [] for name in names}
     for uri in uris if names else ():
@@ -436,7 +442,7 @@ def _path_columns(uris: Sequence[str], names: Sequence[str]) -> dict[str, pa.Arr
             value = pairs.get(name)
             column.append(None if value is None or value == HIVE_NULL else unquote(value))
     for name, column in values.items():
-        if not any(value is not None for value in column):
+        if is_needed and not any(value is not None for value in column):
             raise InputError(
                 f"path column {name!r}: no input file lies in a folder {name}=…, for example not {uris[0]}; check path_columns"
             )

@@ -6,7 +6,8 @@ Owns how the chain is followed, which files it has taken in, and which runs left
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Self
@@ -19,8 +20,10 @@ from pipelines.errors import InputError, NotFound
 from pipelines.fingerprint import fingerprint
 from pipelines.inventory import Inventory
 from pipelines.storage import Store
-from pipelines.version import MANIFEST, current_manifest
+from pipelines.version import MANIFEST, current_version
 
+READERS: Final = 16
+"""Versions that are read at once: an output may be made of hundreds, and a store takes tens of milliseconds to answer."""
 INGEST: Final = "ingest"
 """Key of the manifest of a version that an ingestion made."""
 OWN_HISTORY: Final = "_shardmill/history"
@@ -49,12 +52,8 @@ class Lineage:
         Raises:
             InputError: A version that it goes back to is not there any more, or is not what it was.
         """
-        found = current_manifest(store)
-        if found is None:
-            return None
-        manifest = found[0]
-        content = store.read(MANIFEST)
-        return cls(store, followed(store, manifest), hashlib.sha256(content).hexdigest())
+        found = current_version(store)
+        return None if found is None else cls(store, followed(store, found[0]), found[1])
 
     @property
     def newest(self) -> Mapping[str, Any]:
@@ -99,8 +98,9 @@ class Lineage:
 
     def files(self) -> pa.Table:
         """Every file that was taken in, as it was then: uri, size, etag, and whether it could be read."""
-        tables = [self.inventory(manifest).files_table() for manifest in self.manifests]
-        return pa.concat_tables([FILES.empty_table(), *tables]).combine_chunks()
+        with ThreadPoolExecutor(READERS, thread_name_prefix="lineage") as threads:
+            tables = threads.map(lambda manifest: self.inventory(manifest).files_table(), self.manifests)
+            return pa.concat_tables([FILES.empty_table(), *tables]).combine_chunks()
 
 
 def runs_of(manifest: Mapping[str, Any]) -> list[str]:
@@ -128,12 +128,26 @@ def followed(store: Store, manifest: Mapping[str, Any]) -> tuple[Mapping[str, An
     return tuple(_followed(store, manifest))
 
 
+def manifest_path(version: str) -> str:
+    """Where the manifest of a version is."""
+    return f"versions/{version}/{MANIFEST}"
+
+
 def _followed(store: Store, manifest: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield manifest
+    if base_of(manifest) is None:
+        return
+    names = [str(name) for name in manifest[INGEST]["lineage"]["versions"][:-1]]
+    with ThreadPoolExecutor(READERS, thread_name_prefix="lineage") as threads:
+        ahead = {name: threads.submit(store.read, manifest_path(name)) for name in names}
+        yield from _parents(store, manifest, lambda name: ahead[name].result() if name in ahead else store.read(manifest_path(name)))
+
+
+def _parents(store: Store, manifest: Mapping[str, Any], read: Callable[[str], bytes]) -> Iterator[Mapping[str, Any]]:
     while (base := base_of(manifest)) is not None:
-        path = f"versions/{base}/{MANIFEST}"
+        path = manifest_path(base)
         try:
-            content = store.read(path)
+            content = read(base)
         except NotFound as error:
             raise InputError(
                 f"{store.locate(path)}: it is missing, but {manifest['version']} has the shards of {base}; restore it from a copy, or make "

@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from operators.base import Operator
 from pipelines.commit import CommitLog, Part, digest
 from pipelines.config import PipelineConfig
 from pipelines.fingerprint import versions
@@ -25,7 +26,7 @@ from pipelines.ledger import Ledger
 from pipelines.pack import File, FileJob, Form, cut, shard_form, stretches, table_form
 from pipelines.plan import Plan
 from pipelines.recall import Snapshot
-from pipelines.redaction import redact, redact_settings
+from pipelines.redaction import redact, redact_settings, redact_uri
 from pipelines.rows import DUPLICATES, QUARANTINE
 from pipelines.token_shards import TokenForm, TokenShards, works
 from pipelines.tombstones import TAKEDOWN
@@ -202,12 +203,13 @@ def manifest(
     documents: Mapping[str, Any] | None = None,
     learned: Sequence[Mapping[str, Any]] = (),
     ingest: Mapping[str, Any] | None = None,
+    assets: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The manifest of a version (DESIGN 10).
 
     `warnings` are those of guards, `history` is what earlier runs left that it was compared with, `warned` what operators told by name,
     `tokens` the tokens by source and language, where the documents have token counts, `documents` the profile of documents whose text is
-    written, `learned` the files that operators learned, `ingest` what a version adds to.
+    written, `learned` the files that operators learned, `ingest` what a version adds to, `assets` the sha256 of each asset by its address.
     """
     told = warned or {}
     return {
@@ -228,7 +230,7 @@ def manifest(
         },
         "operators": [
             *_left_out(plan, ledger),
-            *(operator_entry(config, position, ledger, told) for position in range(len(config.operators))),
+            *(operator_entry(config, position, ledger, told, assets or {}) for position in range(len(config.operators))),
         ],
         "warnings": list(warnings),
         "output": output_summary(tables),
@@ -274,13 +276,16 @@ def output_summary(tables: Tables) -> dict[str, Any]:
     }
 
 
-def operator_entry(config: PipelineConfig, position: int, ledger: Ledger, warned: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """An operator in the manifest; `warned`: what operators told while they were opened, by name."""
+def operator_entry(
+    config: PipelineConfig, position: int, ledger: Ledger, warned: Mapping[str, Sequence[str]], assets: Mapping[str, str]
+) -> dict[str, Any]:
+    """An operator in the manifest; `warned`: what operators told while they were opened, by name; `assets`: sha256 by address."""
     operator = config.operators[position]
     name = operator.name or operator.type
     count = ledger.operator(name)
     warnings = {"warnings": list(warned[name])} if warned.get(name) else {}
     edits = {"removed": dict(sorted(count.edits.items()))} if count.edits else {}
+    used = operator_assets(operator, assets)
     return {
         "name": operator.name,
         "type": operator.type,
@@ -288,9 +293,15 @@ def operator_entry(config: PipelineConfig, position: int, ledger: Ledger, warned
         "rows_in": count.rows_in,
         "rows_out": count.rows_out,
         "seconds": round(count.seconds, 3),
+        **({"assets": used} if used else {}),
         **edits,
         **warnings,
     }
+
+
+def operator_assets(operator: Operator, assets: Mapping[str, str]) -> dict[str, str]:
+    """sha256 of each file that an operator was given by its address, given those of all of the pipeline's."""
+    return {redact_uri(uri): assets[uri] for uri in operator.asset_uris() if uri in assets}
 
 
 def _left_out(plan: Plan, ledger: Ledger) -> Iterator[dict[str, Any]]:

@@ -34,6 +34,7 @@ from pipelines.inventory import Inventory
 from pipelines.learned import publish_learned
 from pipelines.lease import Lease, was_cut_short
 from pipelines.ledger import Ledger
+from pipelines.lineage import base_of
 from pipelines.operator_warnings import warning_lines
 from pipelines.plan import Ingredients, Plan, make_plan
 from pipelines.prepare import Prepared, prepare
@@ -124,6 +125,8 @@ class Run:
         if done is not None and has_left(self.config, self.store, plan):
             tidy(self.store, self.config, plan.fingerprints)
             return RunResult(done, was_finished=True)
+        if self.growth is None and done is None:
+            self._tell_growth()
         describe = self.watch.describe if isinstance(self.watch, Silent) else str
         with Lease(self.store, describe) as lease:
             check_tombstones(self.store, tombstones)
@@ -131,6 +134,20 @@ class Run:
                 self.growth.check_current(self.store)
             with RunMetrics(self.started().metrics, self.config.name, run_id(plan), self.watch.note) as metrics:
                 return RunResult(Engine(self, prepared, plan, lease, metrics).run(self.started()), was_finished=False)
+
+    def _tell_growth(self) -> None:
+        """Tell whoever might have meant to add to a version that a run makes the next one of all files."""
+        base = grown(self.store)
+        if base is not None:
+            self.watch.note(f"{self.store.uri}: {base}; this run makes the next version anew, of all files")
+
+
+def grown(store: Store) -> str | None:
+    """What is told of a current version that ingestions made; None for any other."""
+    found = current_manifest(store)
+    if found is None or base_of(found[0]) is None:
+        return None
+    return f"{found[0]['version']} grew by ingestions, and `shardmill ingest FILE` adds to it what is new"
 
 
 def already(store: Store, plan: Plan) -> dict[str, Any] | None:
@@ -326,6 +343,7 @@ class Engine:
             documents=profile,
             learned=[file.to_json(claimed.folder) for file in stages.learned],
             ingest=ingest,
+            assets=self._ingredients.assets,
         )
         final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
         write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())

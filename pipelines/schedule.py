@@ -134,6 +134,7 @@ class Scheduler:
             lease = stack.push(self._take_turn())
             done: list[Done] = []
             place, now = self._place(), self._soon()
+            self._tell_ahead(place.position.settled, now)
             while (tick := self._next_due(place, now)) is not None:
                 place = self._begun(tick, place)
                 done.append(self._do(tick, lease))
@@ -284,16 +285,17 @@ class Scheduler:
         """
         upcoming = next(self._log.schedule.after(max(now, place.position.settled)), None)
         self._doing = "waits" if upcoming is None else f"waits for {upcoming.text}"
-        self._tell_next(upcoming, place.position.settled, now)
+        if upcoming is not None:
+            self._tell(next_text(upcoming, now))
+        self._tell_ahead(place.position.settled, now)
         while upcoming is None or now < upcoming.instant:
             lease.check()
             left = LONGEST_WAIT if upcoming is None else (upcoming.instant - now).total_seconds()
             self._clock.wait(min(left, LONGEST_WAIT))
             now = self._patiently(self._clock.now)
 
-    def _tell_next(self, upcoming: Tick | None, settled: datetime, now: datetime) -> None:
-        if upcoming is not None:
-            self._tell(next_text(upcoming, now))
+    def _tell_ahead(self, settled: datetime, now: datetime) -> None:
+        """Tell of a schedule that stands still because a clock ran ahead once."""
         if settled > now + PRESENT:
             path = self._log.store.locate(self._log.position_path)
             self._tell(

@@ -24,7 +24,7 @@ from pipelines.operatorspec import OperatorSpec
 from pipelines.plan import Plan, Stage, make_plan
 from pipelines.prepare import prepare
 from pipelines.results import run_id
-from pipelines.run import already
+from pipelines.run import already, grown
 from pipelines.run_units import current_units, read_splits
 from pipelines.stages import Stages
 from pipelines.storage import Store, open_store
@@ -63,6 +63,7 @@ class Survey:
         is_example: True if nobody knows how many cores the cluster has.
         warnings: What operators told while they were opened, by name.
         taken_out: How many documents were taken out of the output: a run leaves them out.
+        grown: What is told of a current version that ingestions made: a run adds nothing to it.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Survey:
     is_example: bool
     warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     taken_out: int = 0
+    grown: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object."""
@@ -134,6 +136,7 @@ def survey(config: PipelineConfig, limit: int | None = None) -> Survey:
         is_example=is_example,
         warnings=prepared.warnings,
         taken_out=len(tombstones),
+        grown=None if is_finished else grown(store),
     )
 
 
@@ -237,6 +240,8 @@ def render(found: Survey) -> list[str]:
         lines.append(f"{counted(found.taken_out, 'document')} taken out of this output: a run leaves out every one that it meets again")
     if found.is_finished:
         return [*lines, "finished: the same input, pipeline and code made the current version; a run would do nothing"]
+    if found.grown is not None:
+        lines.append(f"{found.grown}; a run makes the next version anew, of all files")
     for number, stage in enumerate(found.stages, 1):
         lines += _stage_lines(number, len(found.stages), stage)
     lines += all_lines(found.exchange, found.cores, is_example=found.is_example)

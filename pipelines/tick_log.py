@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from pipelines.commit import ROOT, sealed, unsealed
-from pipelines.errors import Conflict, NotFound
+from pipelines.commit import ROOT, TornRecord, sealed, unsealed
+from pipelines.errors import Conflict, NotFound, StorageError
 from pipelines.storage import Store
 from pipelines.ticks import Schedule, Tick, identity, instant_of, instant_text, tick_id
 
@@ -82,8 +82,9 @@ class TickLog:
 
     def record(self, instant: datetime) -> dict[str, Any] | None:
         """What came of a tick; None: it was passed over, or is not at its end."""
+        path = self.path_of(instant)
         try:
-            return unsealed(self.store.read(self.path_of(instant)))
+            return self._unsealed(path, self.store.read(path), "the tick is done again then")
         except NotFound:
             return None
 
@@ -94,8 +95,19 @@ class TickLog:
 
     def _position(self) -> Position:
         data, etag = self.store.read_versioned(self.position_path)
-        body = unsealed(data)
+        body = self._unsealed(self.position_path, data, "the schedule begins anew then")
         return Position(instant_of(body["since"]), None if body["begun"] is None else instant_of(body["begun"]), etag)
+
+    def _unsealed(self, path: str, data: bytes, what_then: str) -> dict[str, Any]:
+        """What is written in an object of the schedule.
+
+        Raises:
+            StorageError: It is damaged.
+        """
+        try:
+            return unsealed(data)
+        except TornRecord as error:
+            raise StorageError(f"{self.store.locate(path)}: it is damaged ({error.message}); remove it: {what_then}") from error
 
     def _content(self, since: datetime, begun: datetime | None, by: str = "") -> bytes:
         told = {"name": self.name, "cron": self.schedule.cron, "timezone": self.schedule.timezone, "by": by}

@@ -123,6 +123,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "operators.[].rows_in": "count",
     "operators.[].rows_out": "count",
     "operators.[].seconds": "number",
+    "operators.[].assets": "object",
+    "operators.[].assets.{}": "text",
     "operators.[].removed": "object",
     **{f"operators.[].removed.{name}": "count" for name in ("chars", "documents", "passages")},
     "operators.[].settings_before": "list",
@@ -224,12 +226,13 @@ FIELDS: Final[Mapping[str, str]] = {
 OPTIONAL: Final = frozenset(
     {
         *("ingest", "takedown", "takedown.runs", "takedown.pipelines", "operators.[].settings_before"),
-        *("input.history", "operators.[].removed", "operators.[].warnings", "output.token_shards", "tables.token_shards"),
+        *("input.history", "operators.[].assets", "operators.[].removed", "operators.[].warnings"),
+        *("output.token_shards", "tables.token_shards"),
         *("tokens", "documents", "learned", "warnings"),
     }
 )
-"""Not every version has these: what earlier runs left, what operators cut out, warned of and learned, what guards warned of, counts of
-tokens and documents; and what was ingested and taken out."""
+"""Not every version has these: what earlier runs left, what operators were given, cut out, warned of and learned, what guards warned of,
+counts of tokens and documents; and what was ingested and taken out."""
 _ABSENT: Final = object()
 
 

@@ -7,6 +7,7 @@ not own.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -123,17 +124,31 @@ def _move(store: Store, found: Claim, state: str) -> Claim | None:
 
 def current_manifest(store: Store) -> tuple[dict[str, Any], str] | None:
     """The current version's manifest and the etag of the object; None if no version is finished."""
+    found = _read_current(store)
+    return None if found is None else (_parsed(store, found[0]), found[1])
+
+
+def current_version(store: Store) -> tuple[dict[str, Any], str] | None:
+    """The current version's manifest and the SHA-256 of its bytes, of one reading; None if no version is finished."""
+    found = _read_current(store)
+    return None if found is None else (_parsed(store, found[0]), hashlib.sha256(found[0]).hexdigest())
+
+
+def _read_current(store: Store) -> tuple[bytes, str] | None:
     try:
-        data, etag = store.read_versioned(MANIFEST)
+        return store.read_versioned(MANIFEST)
     except NotFound:
         return None
+
+
+def _parsed(store: Store, data: bytes) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise StorageError(
             f"{store.uri}: {MANIFEST} is damaged ({error}); remove it and run again: the finished version is swapped in again"
         ) from error
-    return manifest, etag
+    return manifest
 
 
 def swap(store: Store, number: int, manifest: bytes, card: bytes) -> None:

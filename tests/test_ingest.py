@@ -15,13 +15,14 @@ import pytest
 from datasets import load_dataset
 from growing import ALL, Growing, batches
 from history_made import KINDS, SCHEMA
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.arrivals import arrivals
 from pipelines.cli import main
 from pipelines.errors import ConfigError, InputError
 from pipelines.growth import added, lineage_of
+from pipelines.ingest import ingest
 from pipelines.lineage import FILES, Lineage
 from pipelines.storage import open_store
 from pipelines.token_counts import merged_tokens
@@ -162,6 +163,22 @@ def test_a_file_that_could_not_be_read_is_taken_in_once_it_can(growing):
     growing.prove()
 
 
+def test_a_new_file_may_be_empty_or_lie_beside_the_folders(growing):
+    """What one run over all files takes, an ingestion of each takes: a file without a line, and one outside of the folders of a column."""
+    lines = {"dump=1/a.jsonl": '{"id": "1", "text": "one"}\n', "dump=2/b.jsonl": "", "c.jsonl": '{"id": "2", "text": "two"}\n'}
+    growing.operators = KINDS["exact"]
+    growing.sections = {"input": {"uri": f"{growing.input}/**/*.jsonl", "path_columns": ["dump"]}}
+    for name, content in lines.items():
+        (growing.input / name).parent.mkdir(exist_ok=True)
+        (growing.input / name).write_text(content)
+        assert growing.ingest().is_new
+    assert growing.rows(None, "id", "dump") == [("1", "1"), ("2", None)]
+    growing.prove()
+    (growing.input / "d.jsonl").write_text('{"id": "3", "body": "three"}\n')
+    with pytest.raises(InputError, match=r"no input file has a string column 'text'; found: id \(string\), body"):
+        growing.ingest()
+
+
 files = st.dictionaries(st.sampled_from("abcdefgh"), st.tuples(st.integers(0, 2), st.sampled_from("xyz")), max_size=8)
 
 
@@ -170,6 +187,7 @@ class Listed:
         self.uri, self.size, self.etag = uri, size, etag
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 2), st.sampled_from("xyz"), st.booleans()), max_size=10), files)
 def test_arrivals_are_what_a_plain_comparison_finds(taken, listed):
     """By uri, size and etag, against the last time that a file was taken in; one that could not be read is no change."""
@@ -219,6 +237,24 @@ def test_files_that_are_not_what_they_were(what, growing):
     assert not growing.ingest(ingest={what: "fail"}).is_new
 
 
+def test_dry_ends_as_the_ingestion_would(growing, capsys):
+    """With its exit status, after what is to be told of the files; nothing is written, and all files whatever is new is no question."""
+    one, two = batches(2)
+    growing.arrives("a", one)
+    growing.ingest()
+    growing.arrives("a", two)
+    before = [(info.path, info.etag) for info in open_store(str(growing.target)).list("")]
+    found = {}
+    for policy in ("fail", "keep", "rebuild"):
+        found[policy] = main(["ingest", str(growing.file(ingest={"changed": policy})), "--dry", "--json"])
+        told = capsys.readouterr()
+        assert json.loads(told.out)["changed"]["files"] == 1
+        assert "nothing was ingested" in told.err if policy == "fail" else f"ingest.changed is {policy!r}" in told.err
+    assert found == {"fail": 1, "keep": 3, "rebuild": 0}
+    assert main(["ingest", str(growing.file()), "--dry", "--backfill"]) == 2
+    assert [(info.path, info.etag) for info in open_store(str(growing.target)).list("")] == before
+
+
 def test_documents_that_are_gone_remove_nothing(growing):
     """After a rebuild without a file, documents that its own removed once come in."""
     growing.operators = KINDS["exact"]
@@ -248,6 +284,22 @@ def test_an_input_without_a_file(growing, capsys):
     assert "1 files that were taken in have vanished" in capsys.readouterr().err
     assert main(["ingest", str(growing.file(ingest={"vanished": "rebuild"}))]) == 1
     assert "no file there" in capsys.readouterr().err
+
+
+def test_a_run_says_that_it_adds_to_nothing(growing, capsys):
+    """Whoever runs a pipeline whose output grew by ingestions is told, before and then, that all is made anew."""
+    for name, rows in zip("ab", batches(2), strict=True):
+        growing.arrives(name, rows)
+        growing.ingest()
+    assert main(["plan", str(growing.file())]) == 0
+    assert "v2 grew by ingestions, and `shardmill ingest FILE` adds to it what is new; a run makes" in capsys.readouterr().out
+    assert main(["run", str(growing.file())]) == 0
+    assert "v2 grew by ingestions" in capsys.readouterr().err
+    assert main(["run", str(growing.file())]) == 0
+    assert "grew by" not in capsys.readouterr().err
+    assert growing.manifest()["version"] == "v3"
+    assert not growing.ingest().is_new
+    growing.prove()
 
 
 # --- a changed pipeline
@@ -287,9 +339,10 @@ def test_other_keys_than_those_of_before_are_refused(growing):
         ({"operators": [*ALL, {"type": "tokenize", "tokenizer": "t.json"}]}, None),
         ({"output": {"partition_by": ["lang"]}}, r"v1 is partitioned by \[\], the new documents would be by \['lang'\]"),
         ({"output": {"columns": ["id", "text"]}}, r"other columns than v1.*url: string before, not there now"),
+        ({"input": {"text_column": "url"}}, "v1 was made of the texts in 'text', the new documents would be of those in 'url'"),
         ({"operators": [{"type": "exact_dedup", "keep": "longest"}]}, "to ingest, documents are compared.*keep 'first'"),
     ],
-    ids=["tokens", "partitions", "columns", "keep"],
+    ids=["tokens", "partitions", "columns", "texts", "keep"],
 )
 def test_what_would_not_fit_together_is_refused(change, message, growing):
     """Before anything is done, with what to do instead."""
@@ -300,6 +353,8 @@ def test_what_would_not_fit_together_is_refused(change, message, growing):
     changed = {**change}
     if "output" in changed:
         changed["output"] = {"uri": str(growing.target), **changed["output"]}
+    if "input" in changed:
+        changed["input"] = {"uri": f"{growing.input}/*.parquet", **changed["input"]}
     with pytest.raises((ConfigError, InputError), match=message):
         growing.ingest(**changed)
     assert growing.manifest()["version"] == "v1"
@@ -336,6 +391,26 @@ def test_a_limited_version_is_not_added_to(growing):
     assert growing.ingest(backfill=True).is_new
 
 
+def test_an_output_that_was_moved_grows_on(growing):
+    """What it kept of its documents went with it: they are compared with, and those that a rebuild gave up before remove nothing."""
+    growing.operators = [*KINDS["exact"], *TOKENIZED]
+    one, two, three = batches(3, size=20)
+    gone = growing.arrives("gone", [{**row, "text": f"{row['text']} of a file that goes"} for row in one])
+    growing.arrives("a", one)
+    growing.ingest()
+    gone.unlink()
+    growing.ingest(ingest={"vanished": "rebuild"})
+    growing.arrives("b", two)
+    growing.ingest()
+    place = shutil.move(growing.target, growing.root / "moved")
+    growing.arrives("c", [*three, *({**row, "id": f"c-{row['id']}", "text": f"{row['text']} of a file that goes"} for row in one)])
+    moved = growing.config(place)
+    assert ingest(moved).manifest["ingest"]["lineage"]["versions"] == ["v2", "v3", "v4"]
+    assert not ingest(moved).is_new
+    growing.run(growing.root / "whole")
+    assert growing.rows(place) == growing.rows(growing.root / "whole")
+
+
 # --- tokens and learned files
 
 
@@ -364,6 +439,27 @@ def test_the_tokenizer_of_the_first_version_is_used(shm_path):
     made.arrives("g", batches(1, seed=5)[0])
     with pytest.raises(ConfigError, match="'other': it learns from documents, and v3 was made without it"):
         made.ingest()
+
+
+def test_a_tokenizer_is_known_by_its_content(growing):
+    """The same file elsewhere gives the same ids; another file under the same address, or other settings, are refused."""
+    growing.operators = [*KINDS["exact"], *TOKENIZED]
+    one, two, three = batches(3, size=20)
+    growing.arrives("a", one)
+    learned = growing.target / growing.ingest().manifest["learned"][0]["path"]
+    other = growing.root / "other.json"
+    other.write_bytes(learned.read_bytes())
+    tokenize = {"type": "tokenize", "tokenizer": str(other)}
+    growing.operators = [*KINDS["exact"], tokenize]
+    growing.arrives("b", two)
+    assert growing.ingest().is_new
+    growing.prove()
+    growing.arrives("c", three)
+    for text, change in ((learned.read_text(), {"add_special_tokens": True}), (learned.read_text().replace("Ġ", "ġ"), {})):
+        other.write_text(text)
+        growing.operators = [*KINDS["exact"], {**tokenize, **change}]
+        with pytest.raises(InputError, match=r"token ids of v2 were made with .*other\.json \(sha256 .*; use the same tokenizer"):
+            growing.ingest()
 
 
 counts = st.dictionaries(st.sampled_from(["a", "b", "c", "(other)"]), st.tuples(st.integers(1, 9), st.integers(0, 99)), max_size=4)
@@ -403,6 +499,27 @@ def test_accounts_add_up_in_any_grouping():
 
 
 # --- damage
+
+
+def test_what_it_adds_to_is_of_one_reading(growing, monkeypatch):
+    """A version that is swapped in while the current one is looked up: the parent is the one that was read, so that it is noticed."""
+    for name, rows in zip("ab", batches(2), strict=True):
+        growing.arrives(name, rows)
+        growing.ingest()
+    current, older = growing.target / "manifest.json", (growing.target / "versions/v1/manifest.json").read_bytes()
+    newer = current.read_bytes()
+    current.write_bytes(older)
+    store = open_store(str(growing.target))
+    inner = store.read_versioned
+
+    def swapped_meanwhile(path):
+        found = inner(path)
+        current.write_bytes(newer)
+        return found
+
+    monkeypatch.setattr(store, "read_versioned", swapped_meanwhile)
+    lineage = Lineage.current(store)
+    assert (lineage.newest["version"], lineage.sha256) == ("v1", hashlib.sha256(older).hexdigest())
 
 
 def test_a_version_before_that_is_gone_or_changed_stops_it(growing):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import schedule as module
-from pipelines.errors import ConfigError, Conflict, LeaseHeld, Unavailable, UnitError, VersionConflict
+from pipelines.errors import ConfigError, Conflict, LeaseHeld, StorageError, Unavailable, UnitError, VersionConflict
 from pipelines.lease import Lease
 from pipelines.schedule import Outcome, Scheduler
 from pipelines.storage import open_store
@@ -200,6 +200,24 @@ def test_a_clock_that_was_ahead_is_told():
     world.run(FakeClock())
     assert len(world.acted) == 1
     assert any("lies ahead of the store's clock" in line and line.endswith(world.log.position_path) for line in world.told)
+    world.told.clear()
+    assert world.once(START + 2 * DAY) == []
+    assert any("lies ahead of the store's clock" in line for line in world.told)
+
+
+@pytest.mark.parametrize("what", ["position", "record"])
+def test_a_damaged_object_of_a_schedule_is_named(what):
+    """With what becomes of the schedule once it is removed."""
+    world = World()
+    six = START + timedelta(hours=6)
+    assert world.once(six) == ["10-24T18:00"]
+    path = world.log.position_path if what == "position" else world.log.path_of(six)
+    world.log.store.delete([path])
+    world.log.store.create(path, b"half of an obj")
+    with pytest.raises(StorageError, match=rf"{path}: it is damaged .*; remove it: "):
+        world.once(six + timedelta(minutes=1))
+    world.log.store.delete([path])
+    assert world.once(six + timedelta(minutes=2)) == ["10-24T18:00"]
 
 
 # --- what can go wrong with a tick
