@@ -16,17 +16,15 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
 from cluster.ray_dashboard import check_dashboard
-from cluster.shipping import PACKAGES
+from cluster.shippable import PACKAGES
 from cluster.staging import staged
-from cluster.target import Job, JobState, JobStatus, Target, TargetError
+from cluster.target import NOTHING_NEW, Job, JobState, JobStatus, Target, TargetError
 
 LOCAL: Final = "http://127.0.0.1:8265"
 REQUEST_SECONDS: Final = 60.0
 RECONNECTS: Final = 20
 """How often in a row the log is asked for again when the connection breaks and the job goes on."""
 MAX_MESSAGE_CHARS: Final = 300
-NOTHING_NEW: Final = 3
-"""Exit status of an ingestion that found nothing to do: a good end, which Ray calls a failure."""
 SIGNALS: Final = 128
 TALKATIVE: Final = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env.packaging")
 STATES: Final = {
