@@ -5,6 +5,7 @@ Owns what they print, and how a job's end becomes an exit status. What a job is,
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 Command = Callable[..., int | None]
 
 POLL_SECONDS: Final = 2.0
+PATIENCE_SECONDS: Final = 120.0
+"""A cluster that has answered before may be away for so long while the end of a job is waited for."""
 STOP_SECONDS: Final = 30.0
 """How much longer than a driver may take to end `stop` waits to see it."""
 INTERRUPTED: Final = 130
@@ -271,19 +274,29 @@ def _record(config: PipelineConfig, to: str | None, job_id: str | None) -> Submi
 
 
 def _end_of(found: Found) -> JobStatus:
-    """The job's status once it has ended.
+    """The job's status once it has ended. A cluster that stops to answer is asked again for a while.
 
     Raises:
         NotFound: The cluster does not know it.
+        TargetError: It does not answer, or not any more.
     """
-    while not (status := found.target.status(found.id)).state.is_final:
-        if status.state is JobState.UNKNOWN:
-            raise NotFound(
-                f"{found.id}: {found.to} does not know this job: it was never handed over, or was forgotten with its cluster; "
-                f"`shardmill status {_output(found.config)}` says how far it came"
-            )
+    heard = -math.inf
+    while True:
+        try:
+            status = found.target.status(found.id)
+        except TargetError:
+            if time.monotonic() - heard > PATIENCE_SECONDS:
+                raise
+        else:
+            heard = time.monotonic()
+            if status.state.is_final:
+                return status
+            if status.state is JobState.UNKNOWN:
+                raise NotFound(
+                    f"{found.id}: {found.to} does not know this job: it was never handed over, or was forgotten with its cluster; "
+                    f"`shardmill status {_output(found.config)}` says how far it came"
+                )
         time.sleep(POLL_SECONDS)
-    return status
 
 
 def _stopped(found: Found) -> JobStatus:

@@ -108,8 +108,11 @@ def hand_over(target: Target, job: Job) -> Handed:
         found = target.status(tried.id)
         if found.state in (JobState.FAILED, JobState.STOPPED):
             continue
-        is_new = found.state is JobState.UNKNOWN and target.submit(tried)
-        return Handed(tried, is_new, JobStatus(JobState.PENDING) if is_new else found)
+        if found.state is not JobState.UNKNOWN:
+            return Handed(tried, is_new=False, status=found)
+        if target.submit(tried):
+            return Handed(tried, is_new=True, status=JobStatus(JobState.PENDING))
+        return Handed(tried, is_new=False, status=target.status(tried.id))  # another submitter was first
     raise AssertionError
 
 

@@ -172,9 +172,14 @@ def test_one_that_failed_or_was_stopped_is_submitted_again_under_the_next_number
 
 
 def test_somebody_else_was_quicker(cluster, file, shell, monkeypatch):
-    """A job that appears between the question and the submission is not run a second time."""
-    monkeypatch.setattr(cluster, "submit", lambda job: False)
-    assert "already there" in shell("submit", file, "--to", "ray").out
+    """A job that appears between the question and the submission is not run a second time; what is said of it is of after that."""
+
+    def late(job):
+        cluster.jobs[job.id] = JobStatus(JobState.RUNNING)
+        return False
+
+    monkeypatch.setattr(cluster, "submit", late)
+    assert "already there: it is running" in shell("submit", file, "--to", "ray").out
 
 
 @pytest.mark.parametrize(
@@ -417,6 +422,23 @@ def test_the_exit_status_is_the_jobs_own(state, code, expected, cluster, file, s
     cluster.written = ["a line"]
     cluster.logs = lambda job_id, follow: cluster.end(state, code) or iter(["a line"])
     assert shell("submit", file, "--to", "ray", "--follow", status=expected).out.endswith("a line\n")
+
+
+def test_a_cluster_that_is_away_for_a_moment_is_waited_for(cluster, file, shell, monkeypatch):
+    """`wait` ends when the job does, not when a connection does; one that never answers, or not any more, is an error."""
+    shell("submit", file, "--to", "ray")
+    answers = iter([JobStatus(JobState.RUNNING), None, None, JobStatus(JobState.SUCCEEDED, 0), None, JobStatus(JobState.RUNNING), None])
+
+    def status(job_id):
+        if (found := next(answers)) is None:
+            raise TargetError("http://cluster:8265: it does not answer")
+        return found
+
+    monkeypatch.setattr(cluster, "status", status)
+    assert "exit status 0" in shell("wait", file).out
+    assert "does not answer" in shell("wait", file, status=1).err
+    monkeypatch.setattr(cli_submit, "PATIENCE_SECONDS", -1.0)
+    assert "does not answer" in shell("wait", file, status=1).err
 
 
 def test_ctrl_c_ends_the_looking_on_and_not_the_job(cluster, file, shell):
