@@ -23,7 +23,7 @@ from pipelines.costs import Corpus, Shares, Total  # noqa: E402
 from pipelines.exchange import Limits  # noqa: E402
 from pipelines.exchange_costs import Exchange  # noqa: E402
 from pipelines.exchange_survey import COLUMNS, size_text, table  # noqa: E402
-from pipelines.plan import unit_bytes  # noqa: E402
+from pipelines.units import unit_bytes  # noqa: E402
 
 DOCUMENT_BYTES: Final = 4000
 PETABYTE: Final = 10**15

@@ -16,10 +16,9 @@ from cluster.kuberay_manifests import MANAGER, config_map, folder_files, labels,
 from cluster.kuberay_schedule import schedule_documents
 from cluster.kubernetes_api import Api, Refused, connected
 from cluster.kubernetes_names import object_name
-from cluster.target import Job, JobState, JobStatus, Target, TargetError
+from cluster.target import NOTHING_NEW, Job, JobState, JobStatus, Target, TargetError
 from cluster.yaml_text import Noted, documents_text, plain
 
-NOTHING_NEW: Final = 3
 _PATHS: Final = {
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
@@ -42,6 +41,8 @@ class KubeRay(Target):
     def __init__(self, options: Mapping[str, Any], pause: Callable[[float], None] = time.sleep) -> None:
         self._options = options
         self._pause = pause
+        self._going: set[str] = set()
+        """Jobs that were seen while they were deleted: gone, they were stopped."""
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> KubeRay:
@@ -76,21 +77,20 @@ class KubeRay(Target):
 
     def prepare(self, job: Job) -> None:
         """Bring the schedule up to date."""
+        self._check_image()
         schedule = schedule_documents(self._options, job, folder_files(self._options, job))
         if schedule:
-            self._check_image()
             with self._api("make the schedule") as api:
                 for document in schedule:
                     self._apply(api, document)
 
     def submit(self, job: Job) -> bool:
-        """Bring the schedule up to date, then make the job."""
+        """Make the job."""
         self._check_image()
         files = folder_files(self._options, job)
         manifest = ray_job(self._options, job, files)
         name = manifest["metadata"]["name"]
         folder = None if files is None else config_map(self._options, name, labels(job, name), files)
-        self.prepare(job)
         with self._api("make the job") as api:
             return self._make(api, manifest, folder)
 
@@ -126,6 +126,7 @@ class KubeRay(Target):
                 if refusal.status != 404:
                     raise
                 return False  # it went meanwhile
+            self._going.add(job_id)
             return True
 
     def _documents(self, job: Job) -> list[dict[str, Any]]:
@@ -172,8 +173,12 @@ class KubeRay(Target):
 
     def _status(self, api: Api, job_id: str) -> JobStatus:
         found = self._find(api, object_name(job_id))
+        if found is None and job_id in self._going:
+            return JobStatus(JobState.STOPPED, message="it was stopped, and is deleted")
         if found is None:
             return JobStatus(JobState.UNKNOWN, message=_absent(object_name(job_id), self._options["namespace"]))
+        if "deletionTimestamp" in found["metadata"]:
+            self._going.add(job_id)
         return _status_of(found)
 
     def _find(self, api: Api, name: str) -> dict[str, Any] | None:
@@ -201,7 +206,8 @@ class KubeRay(Target):
                 raise TargetError(self._refusal(doing, refusal)) from refusal
 
     def _refusal(self, doing: str, refusal: Refused) -> str:
-        message = f"Kubernetes refuses to {doing}: {refusal.message or refusal}"
+        verb = "refuses to" if refusal.status < 500 else "cannot"
+        message = f"Kubernetes {verb} {doing}: {refusal.message or refusal}"
         match refusal.status:
             case 401:
                 remedy = "log in to the cluster again (`kubectl auth whoami`)"

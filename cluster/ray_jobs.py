@@ -11,22 +11,22 @@ import json
 import logging
 import os
 import shlex
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
 from cluster.ray_dashboard import check_dashboard
-from cluster.shipping import PACKAGES
+from cluster.shippable import PACKAGES
 from cluster.staging import staged
-from cluster.target import Job, JobState, JobStatus, Target, TargetError
+from cluster.target import NOTHING_NEW, Job, JobState, JobStatus, Target, TargetError
 
 LOCAL: Final = "http://127.0.0.1:8265"
 REQUEST_SECONDS: Final = 60.0
 RECONNECTS: Final = 20
 """How often in a row the log is asked for again when the connection breaks and the job goes on."""
+RECONNECT_SECONDS: Final = 2.0
 MAX_MESSAGE_CHARS: Final = 300
-NOTHING_NEW: Final = 3
-"""Exit status of an ingestion that found nothing to do: a good end, which Ray calls a failure."""
 SIGNALS: Final = 128
 TALKATIVE: Final = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env.packaging")
 STATES: Final = {
@@ -159,7 +159,12 @@ class RayJobs(Target):
             yield
         except TargetError:
             raise
-        except (RuntimeError, ValueError, OSError) as error:  # those of `requests` are OSErrors
+        except OSError as error:  # those of `requests`, too
+            raise TargetError(
+                f"{self._address}: Ray's dashboard has stopped to answer ({type(error).__name__}); is the head still up? Try again: "
+                "nothing is done twice. If it is gone, `shardmill status` of the output says how far the run came"
+            ) from error
+        except (RuntimeError, ValueError) as error:
             raise TargetError(f"{self._address}: {_bounded(error)}") from error
 
     # --- logs
@@ -170,7 +175,7 @@ class RayJobs(Target):
             return str(client.get_job_logs(job_id)).splitlines()
 
     def _followed(self, job_id: str) -> Iterator[str]:
-        """Lines until the job ends. A connection that breaks is made again, and goes on where it was."""
+        """Lines until the job ends. A connection that breaks, or a dashboard that is away, is tried again; it goes on where it was."""
         num_shown, broken = 0, 0
         while True:
             try:
@@ -178,11 +183,14 @@ class RayJobs(Target):
                     if number >= num_shown:
                         num_shown, broken = num_shown + 1, 0
                         yield line
-            except (RuntimeError, OSError) as error:
+                is_over = self.status(job_id).state.is_final
+            except (RuntimeError, OSError, TargetError) as error:
                 broken += 1
                 if broken > RECONNECTS:
                     raise TargetError(f"{self._address}: the log cannot be followed: {_bounded(error)}") from error
-            if self.status(job_id).state.is_final:
+                time.sleep(RECONNECT_SECONDS)
+                continue
+            if is_over:
                 # What was written between the last look and the end.
                 yield from self._written(job_id)[num_shown:] if broken else ()
                 return

@@ -17,25 +17,17 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-PACKAGES: Final = ("operators", "cluster", "pipelines")
+from cluster.shippable import MAX_BYTES, ShippingError, modules_below, named_files, place_packages
+
 PIPELINE: Final = "shipped-pipeline"
 """The pipeline's folder in the folder that is shipped."""
 FILES: Final = "shipped-files"
 """Other files, by names of the sender's choice."""
-MAX_BYTES: Final = 100 << 20
-"""Of all that is shipped: it lies in the memory of the cluster's head, and Ray refuses half a gigabyte."""
-MAX_ENTRIES: Final = 20_000
-"""Files and folders that are looked at in a pipeline's folder: one that holds the data too is not walked through for minutes."""
-LEFT_OUT: Final = frozenset({"__pycache__", "node_modules", "venv"})
 UNPACKED: Final = "working_dir_files"
 """The folder of a node in which Ray unpacks working directories."""
 JOB: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """How Ray tells a driver that it is a job, and with which runtime environment."""
 FROM, AS, STARTED_IN = "SHARDMILL_SHIPPED_FROM", "SHARDMILL_SHIPPED_AS", "SHARDMILL_STARTED_IN"
-
-
-class ShippingError(Exception):
-    """What should be shipped cannot be; its only argument is the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +84,7 @@ def staged(shipment: Shipment) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="shardmill-ship-") as made:
         target = Path(made)
-        root = Path(__file__).resolve().parent.parent
-        for package in PACKAGES:
-            _copy(root / package, sorted(_files(root / package)), target / package)
+        place_packages(target)
         (target / PIPELINE).mkdir()
         if shipment.modules or shipment.extra:
             _copy(shipment.folder, _wanted(shipment), target / PIPELINE)
@@ -112,34 +102,8 @@ def addressed(shipment: Shipment) -> dict[str, str]:
 
 def _wanted(shipment: Shipment) -> list[Path]:
     """The pipeline's modules, and what its `ship` names."""
-    modules = [path for path in _files(shipment.folder) if path.suffix == ".py"] if shipment.modules else []
-    named: list[Path] = []
-    for pattern in shipment.extra:
-        found = [path for path in shipment.folder.glob(pattern) if path.is_file()]
-        if not found:
-            raise ShippingError(
-                f"cluster.ship: {pattern!r} matches no file in {shipment.folder}; patterns count from the pipeline's folder"
-            )
-        named += found
-    return sorted({*modules, *named})
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """The files below a folder; hidden ones, caches and virtual environments left out, links to folders not followed."""
-    seen = 0
-    for place, folders, files in os.walk(folder):
-        seen += len(folders) + len(files)
-        if seen > MAX_ENTRIES:
-            raise ShippingError(
-                f"{folder}: it holds more than {MAX_ENTRIES:,} files, and the pipeline's modules are looked for in all of its folders; "
-                "put the pipeline file and its modules into a folder of their own"
-            )
-        folders[:] = sorted(name for name in folders if _is_shipped(Path(place) / name))
-        yield from (Path(place) / name for name in files if not name.startswith(".") and not name.endswith((".pyc", ".pyo")))
-
-
-def _is_shipped(folder: Path) -> bool:
-    return not folder.name.startswith(".") and folder.name not in LEFT_OUT and not (folder / "pyvenv.cfg").exists()
+    modules = modules_below(shipment.folder) if shipment.modules else []
+    return sorted({*modules, *named_files(shipment.folder, shipment.extra)})
 
 
 def _copy(source: Path, files: list[Path], target: Path) -> None:

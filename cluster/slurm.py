@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final, Self
 from cluster import slurm_commands
 from cluster.slurm_commands import QueuedJob
 from cluster.slurm_script import EXIT, LOG, Places, SlurmOptions, render
-from cluster.target import Job, JobState, JobStatus, Target, TargetError
+from cluster.target import NOTHING_NEW, Job, JobState, JobStatus, Target, TargetError
 
 NUMBER: Final = "number"
 """In the job's folder: its number in Slurm."""
@@ -107,7 +107,9 @@ class Slurm(Target):
         if found is not None and found.state == slurm_commands.COMPLETING:
             return JobStatus(JobState.RUNNING, message=f"Slurm job {found.id} is ending")
         if found is not None:
-            return JobStatus(found.final, slurm_commands.exit_code(found.id), f"Slurm job {found.id}: {found.state}, {found.reason}")
+            code = slurm_commands.exit_code(found.id)
+            state = JobState.SUCCEEDED if code == NOTHING_NEW else found.final
+            return JobStatus(state, code, f"Slurm job {found.id}: {found.state}, {found.reason}")
         number = self._number(job_id)
         if number is None:
             return JobStatus(JobState.UNKNOWN)

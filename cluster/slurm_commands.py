@@ -25,6 +25,11 @@ OWN: Final = (
     *("QOS", "REQUEUE", "SIGNAL", "TIMELIMIT", "WAIT", "WCKEY"),
 )
 """SBATCH_… variables stand above the script's own lines: the ones of what the script asks for are kept from sbatch."""
+REFUSAL: Final = "submission failed"
+REFUSED: Final = "change what it names in `submit.slurm` (`--dry` prints what is asked for)"
+UNREACHED: Final = (
+    "does `sinfo` answer on this machine? Jobs are submitted from a login node; SLURM_CONF names another cluster's slurm.conf"
+)
 OF_OPTIONS: Final = {
     "ACCOUNT": "account",
     "GRES": "gres",
@@ -133,7 +138,8 @@ def _run(command: Sequence[str], text: str = "", hidden: frozenset[str] | set[st
         raise TargetError(f"{command[0]}: Slurm has not answered within {TIMEOUT_SECONDS:.0f} s; try again when `sinfo` answers") from error
     out, said = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     if done.returncode != 0:
-        raise TargetError(f"{command[0]}: {_words(said or out, command[0]) or f'exit status {done.returncode}'}")
+        what = _words(said or out, command[0]) or f"exit status {done.returncode}"
+        raise TargetError(f"{command[0]}: {what}; {REFUSED if command[0] == 'sbatch' and REFUSAL in what else UNREACHED}")
     return out, said
 
 

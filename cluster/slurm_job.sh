@@ -9,7 +9,7 @@ umask 077
 readonly LOOK_SECONDS=0.5
 readonly DRIVER_SECONDS=20 # less than the 30 s that Slurm leaves by default between SIGTERM and SIGKILL (KillWait)
 readonly STEP_SECONDS=30
-readonly FAILED=1 UNUSABLE=2 INTERRUPTED=130
+readonly FAILED=1 UNUSABLE=2 NOTHING_NEW=3 INTERRUPTED=130
 
 asked='' driver='' head='' workers='' joining='' trouble='' status=$FAILED
 count=${SLURM_RESTART_COUNT:-0}
@@ -52,7 +52,7 @@ record() { # STATE MESSAGE: how the job ended; appears whole or not at all
 }
 
 goes_on() { # whether the job is to be queued again: what stopped it is not the run's own doing
-  [[ $status -ne 0 && $asked != stop && ($asked == time || $trouble == head) ]] && ((count < requeues))
+  [[ $status -ne 0 && $status -ne $NOTHING_NEW && $asked != stop && ($asked == time || $trouble == head) ]] && ((count < requeues))
 }
 
 queue_again() {
@@ -63,6 +63,8 @@ queue_again() {
 record_end() {
   if [[ $status -eq 0 ]]; then
     record succeeded ''
+  elif [[ -n $driver && $status -eq $NOTHING_NEW ]]; then
+    record succeeded 'nothing new'
   elif [[ $asked == stop ]]; then
     record stopped 'it was asked to stop; what it has committed stays, and a later run goes on there'
   elif [[ $asked == time ]]; then

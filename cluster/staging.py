@@ -10,13 +10,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
-from cluster.shipping import PACKAGES
+from cluster.shippable import place_packages
 from cluster.target import TargetError
-
-HERE: Final = Path(__file__).resolve().parent.parent
-LEFT_OUT: Final = frozenset({"__pycache__", ".ipynb_checkpoints"})
 
 
 @contextmanager
@@ -28,18 +24,10 @@ def staged(folder: Path, files: Sequence[str]) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="shardmill-") as made:
         root = Path(made)
-        for name in PACKAGES:
-            for path in package_files(name):
-                _copy(HERE / path, root / path)
+        place_packages(root)
         for path in files:
             _place(folder / path, root / path, path)
         yield root
-
-
-def package_files(name: str) -> list[str]:
-    """Paths of a package's files, relative to where the packages lie, sorted; without what Python makes of them."""
-    found = (path.relative_to(HERE) for path in (HERE / name).rglob("*") if path.is_file())
-    return sorted(str(path) for path in found if not LEFT_OUT & set(path.parts) and path.suffix != ".pyc")
 
 
 def _place(source: Path, target: Path, path: str) -> None:

@@ -11,7 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
+
+NOTHING_NEW: Final = 3
+"""Exit status of an ingestion that found nothing to do: a good end, which clusters take for a failure."""
 
 
 class JobState(StrEnum):
@@ -81,7 +84,10 @@ class Target(ABC):
         """What would be sent, for a person and for other tools; no secret is in it."""
 
     def prepare(self, job: Job) -> None:  # noqa: B027  most have nothing to do
-        """Bring up to date what belongs to the pipeline and not to one job, such as its schedule; also when the job is there already."""
+        """Bring up to date what belongs to the pipeline and not to one job, such as its schedule.
+
+        Asked for before anything else is, also when the job is there already.
+        """
 
     @abstractmethod
     def submit(self, job: Job) -> bool:

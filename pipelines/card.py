@@ -23,6 +23,7 @@ from pipelines.token_tables import HEADS, token_tables
 MAX_ROWS: Final = 100
 MAX_OPERATORS: Final = 100
 MAX_LEARNED: Final = 10
+MAX_VERSIONS: Final = 10
 MAX_SETTINGS_CHARS: Final = 4000
 MAX_ALL_SETTINGS_CHARS: Final = 40_000
 
@@ -259,8 +260,19 @@ def operator_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
         if source is not None:
             yield from (f"    {source}", "")
         yield from (f"    {line}".rstrip() for line in _block(shown))
+        yield from _set_otherwise(operator)
     if len(manifest["operators"]) > MAX_OPERATORS:
         yield from ("", f"and {count(len(manifest['operators']) - MAX_OPERATORS)} more, which `manifest.json` lists.")
+
+
+def _set_otherwise(operator: Mapping[str, Any]) -> Iterator[str]:
+    """That older versions, whose documents are here, were made with other settings."""
+    versions = [version for one in operator.get("settings_before", ()) for version in one["versions"]]
+    if versions:
+        named = ", ".join(map(code, versions[:MAX_VERSIONS])) + (
+            f" and {count(more)} more" if (more := len(versions) - MAX_VERSIONS) > 0 else ""
+        )
+        yield from ("", f"    Of the documents here, those of {named} were made with other settings, which `manifest.json` tells.")
 
 
 def _block(shown: Sequence[str]) -> list[str]:

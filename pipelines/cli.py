@@ -122,21 +122,22 @@ def _failed(error: Exception, status: int, session: Session) -> int:
     if session.debug:
         # What a client says of itself, below our errors, may name signed addresses.
         click.echo(redact_environment(redact_uri("".join(traceback.format_exception(error)))), nl=False, err=True)
-    if isinstance(error, ConfigError):
-        click.echo(redact_uri(error.message), err=True)  # each line begins with file:line, which editors and terminals can follow
-    elif isinstance(error, ShardmillError):
-        click.echo(f"shardmill: {redact_uri(error.message)}", err=True)
-    elif is_of_machine(error):
-        click.echo(
-            f"shardmill: no space, memory or file handle was left: {type(error).__name__}: {shown(redact_uri(str(error)))}", err=True
-        )
-    else:
-        hint = "" if session.debug else "; this is a bug in shardmill: run again with --debug and report the traceback"
-        click.echo(f"shardmill: {type(error).__name__}: {shown(redact_uri(str(error)))}{hint}", err=True)
     entry = entry_for(error)
-    if entry is not None:
-        click.echo(pointer(entry), err=True)
+    leads = "" if entry is None else f"; {pointer(entry)}"
+    click.echo(f"{_message(error, session)}{leads}", err=True)
     return status
+
+
+def _message(error: Exception, session: Session) -> str:
+    if isinstance(error, ConfigError):
+        return redact_uri(error.message)  # each line begins with file:line, which editors and terminals can follow
+    if isinstance(error, ShardmillError):
+        return f"shardmill: {redact_uri(error.message)}"
+    told = f"{type(error).__name__}: {shown(redact_uri(str(error)))}"
+    if is_of_machine(error):
+        return f"shardmill: no space, memory or file handle was left: {told}"
+    hint = "" if session.debug else "; this is a bug in shardmill: run again with --debug and report the traceback"
+    return f"shardmill: {told}{hint}"
 
 
 def _silence_stdout() -> None:

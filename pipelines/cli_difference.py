@@ -30,16 +30,22 @@ def diff(a: str, b: str | None, documents: bool, examples: int, as_json: bool) -
     from pipelines.difference import compare  # noqa: PLC0415
     from pipelines.difference_document_sections import document_sections  # noqa: PLC0415
     from pipelines.difference_documents import compare_documents  # noqa: PLC0415
+    from pipelines.difference_lineage import whole  # noqa: PLC0415
     from pipelines.difference_text import render_difference  # noqa: PLC0415
     from pipelines.difference_versions import ancestors_of, open_version, parent_of  # noqa: PLC0415
 
     first = open_version(a)
     old, new = (parent_of(first), first) if b is None else (first, open_version(b))
     if old is None:
-        found = compare(None, new.manifest, new_digest=new.digest)
+        found = compare(None, whole(new.finished.store, new.manifest), new_digest=new.digest)
     else:
-        ancestors = ancestors_of(new, old.digest)
-        found = compare(old.manifest, new.manifest, old_digest=old.digest, new_digest=new.digest, ancestors=ancestors)
+        found = compare(
+            *(whole(one.finished.store, one.manifest) for one in (old, new)),
+            old_digest=old.digest,
+            new_digest=new.digest,
+            ancestors=ancestors_of(new, old.digest),
+            ancestors_of_old=ancestors_of(old, new.digest),
+        )
     told = compare_documents(old.finished, new.finished, examples) if documents and old is not None else None
     if as_json:
         write_json({**found.to_json(), "documents": None if told is None else told.to_json()})

@@ -5,6 +5,7 @@ Owns what they print, and how a job's end becomes an exit status. What a job is,
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cluster.target import JobState, JobStatus, Target, TargetError
+from cluster.target import Job, JobState, JobStatus, Target, TargetError
 from pipelines.cli_authoring import json_option, pipeline_options
 from pipelines.cli_output import write_json
 from pipelines.errors import ClusterError, ConfigError, NotFound, ShardmillError
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 Command = Callable[..., int | None]
 
 POLL_SECONDS: Final = 2.0
+PATIENCE_SECONDS: Final = 120.0
+"""A cluster that has answered before may be away for so long while the end of a job is waited for."""
 STOP_SECONDS: Final = 30.0
 """How much longer than a driver may take to end `stop` waits to see it."""
 INTERRUPTED: Final = 130
@@ -83,10 +86,9 @@ def submit(
     target = target_of(to, config)
     with _told():
         if test_only:
-            return _test(target, prepared)
+            return _show(prepared, to, "said", _asked(target, prepared.job), as_json=as_json)
         if dry:
-            click.echo(target.describe(prepared.job))
-            return 0
+            return _show(prepared, to, "sent", target.describe(prepared.job), as_json=as_json)
         found = _submit(file, config, target, prepared, as_json=as_json)
         return _follow(file, found) if follow else 0
 
@@ -163,7 +165,7 @@ def _submit(file: Path, config: PipelineConfig, target: Target, prepared: Prepar
     handed = hand_over(target, prepared.job)
     _keep(config, target, handed.job.id)
     if handed.is_new:
-        _tell_needs(prepared)
+        _tell_needs(prepared, target.name)
     found = Found(config, target.name, handed.job.id, target)
     if as_json:
         said = {"submitted": handed.is_new, "state": handed.status.state.value, "pipeline": config.name, "output": _output(config)}
@@ -179,13 +181,15 @@ def _submit(file: Path, config: PipelineConfig, target: Target, prepared: Prepar
     return found
 
 
-def _tell_needs(prepared: Prepared) -> None:
+def _tell_needs(prepared: Prepared, to: str) -> None:
     """What must be there on the cluster, because it is not sent."""
     for key, path in prepared.places.items():
         click.echo(f"note: {key} is {path}: every node of the cluster must see that folder", err=True)
     if prepared.job.secrets:
         names = ", ".join(prepared.job.secrets)
-        click.echo(f"note: {names}: not sent; the job reads them from its own environment on the cluster", err=True)
+        slurm = "not in the script; the job has them from your environment, by submit.slurm.export"
+        other = "not sent; the job reads them from its own environment on the cluster"
+        click.echo(f"note: {names}: {slurm if to == 'slurm' else other}", err=True)
 
 
 def _tell_commands(file: Path) -> None:
@@ -207,11 +211,21 @@ def _keep(config: PipelineConfig, target: Target, job_id: str) -> None:
         )
 
 
-def _test(target: Target, prepared: Prepared) -> int:
-    check = getattr(target, "check", None)
+def _asked(target: Target, job: Job) -> str:
+    """What a cluster says to a job that is not handed over."""
+    check: Callable[[Job], str] | None = getattr(target, "check", None)
     if check is None:
         raise ConfigError(f"--test-only: {target.name} cannot be asked beforehand; `--dry` prints what would be sent")
-    click.echo(check(prepared.job))
+    return check(job)
+
+
+def _show(prepared: Prepared, to: str, key: str, text: str, *, as_json: bool) -> int:
+    """What would be sent, or what the cluster said; a person is told what is not sent, too."""
+    if as_json:
+        write_json({"id": prepared.job.id, "to": to, key: text})
+    else:
+        click.echo(text)
+        _tell_needs(prepared, to)
     return 0
 
 
@@ -260,19 +274,29 @@ def _record(config: PipelineConfig, to: str | None, job_id: str | None) -> Submi
 
 
 def _end_of(found: Found) -> JobStatus:
-    """The job's status once it has ended.
+    """The job's status once it has ended. A cluster that stops to answer is asked again for a while.
 
     Raises:
         NotFound: The cluster does not know it.
+        TargetError: It does not answer, or not any more.
     """
-    while not (status := found.target.status(found.id)).state.is_final:
-        if status.state is JobState.UNKNOWN:
-            raise NotFound(
-                f"{found.id}: {found.to} does not know this job: it was never handed over, or was forgotten with its cluster; "
-                f"`shardmill status {_output(found.config)}` says how far it came"
-            )
+    heard = -math.inf
+    while True:
+        try:
+            status = found.target.status(found.id)
+        except TargetError:
+            if time.monotonic() - heard > PATIENCE_SECONDS:
+                raise
+        else:
+            heard = time.monotonic()
+            if status.state.is_final:
+                return status
+            if status.state is JobState.UNKNOWN:
+                raise NotFound(
+                    f"{found.id}: {found.to} does not know this job: it was never handed over, or was forgotten with its cluster; "
+                    f"`shardmill status {_output(found.config)}` says how far it came"
+                )
         time.sleep(POLL_SECONDS)
-    return status
 
 
 def _stopped(found: Found) -> JobStatus:

@@ -193,6 +193,7 @@ def compare(
     old_digest: str | None = None,
     new_digest: str | None = None,
     ancestors: Collection[str] = (),
+    ancestors_of_old: Collection[str] = (),
 ) -> Difference:
     """Compare two manifests of the right shape (`verify_manifest.shape_problems`); optional keys of either may be missing.
 
@@ -202,11 +203,12 @@ def compare(
         old_digest: SHA-256 of the old manifest's bytes, by which the new one's `parents` name it; None: not known.
         new_digest: Of the new one's.
         ancestors: Digests of the versions before the new one's parents, where they are known.
+        ancestors_of_old: The same of the old one's.
     """
     return Difference(
         old=None if old is None else Version.of(old),
         new=Version.of(new),
-        lineage=_lineage(old, new, old_digest, new_digest, ancestors),
+        lineage=_lineage(old, new, (old_digest, new_digest), ancestors, ancestors_of_old),
         numbers=tuple(_numbers(old, new)),
         breakdowns=tuple(_breakdowns(old, new)),
         dropped=tuple(_dropped(old, new)),
@@ -224,8 +226,13 @@ def compare(
 
 
 def _lineage(
-    old: Mapping[str, Any] | None, new: Mapping[str, Any], old_digest: str | None, new_digest: str | None, ancestors: Collection[str]
+    old: Mapping[str, Any] | None,
+    new: Mapping[str, Any],
+    digests: tuple[str | None, str | None],
+    ancestors: Collection[str],
+    ancestors_of_old: Collection[str],
 ) -> Lineage:
+    old_digest, new_digest = digests
     if old is None:
         return "first"
     if old_digest is not None and old_digest == new_digest:
@@ -234,7 +241,7 @@ def _lineage(
         return "child"
     if old_digest is not None and old_digest in ancestors:
         return "descendant"
-    if new_digest is not None and new_digest in old["parents"]:
+    if new_digest is not None and (new_digest in old["parents"] or new_digest in ancestors_of_old):
         return "ancestor"
     return "unknown" if old_digest is None else "unrelated"
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.difference_lineage import versions_of
 from pipelines.errors import InputError, shown
 from pipelines.identity import PREFIX_BYTES, uri_prefix
 from pipelines.objectfile import opened_parquet
@@ -141,19 +142,22 @@ def inventory_of(finished: Finished) -> str:
 
 
 def batches_of(finished: Finished, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns of a version's inventory.
+    """Some columns of a version's inventory, and before it of those of the versions that it was added to.
 
     Raises:
         InputError: There is none, or it cannot be read.
         NotFound: It is not in this copy.
     """
-    path = inventory_of(finished)
-    with readable(finished.store.locate(path)), opened_parquet(finished.store, path) as file:
-        yield from file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False)
+    for part in versions_of(finished):
+        path = inventory_of(part)
+        with readable(finished.store.locate(path)), opened_parquet(finished.store, path) as file:
+            yield from file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False)
 
 
 def read_files(finished: Finished, ends: Sequence[str] = ()) -> Files:
     """The files of a version's inventory, which has as many files and rows as the manifest says.
+
+    A file that a version could not read, and a later one has again, is the later one's.
 
     Args:
         finished: The version.
@@ -172,9 +176,20 @@ def read_files(finished: Finished, ends: Sequence[str] = ()) -> Files:
         pairs = zip(batch.column("size").to_pylist(), batch.column("etag").to_pylist(), strict=True)
         contents.append(np.array([_content(size, etag) for size, etag in pairs], "S16"))
         rows.append(_rows(batch.column("row_groups")))
-    files = Files.of(np.concatenate(prefixes), np.concatenate(contents), np.concatenate(rows), np.concatenate(ranges))
-    _prove(finished, files)
+    columns = [np.concatenate(one) for one in (prefixes, contents, rows, ranges)]
+    _prove(finished, len(columns[0]), int(columns[2].sum()))
+    kept = _latest(columns[0], columns[2] > 0)
+    files = Files.of(*(column[kept] for column in columns))
+    _refuse_twice(finished, files)
     return files
+
+
+def _latest(prefixes: Keys, has_rows: Mask) -> Mask:
+    """Which files are not those that could not be read, and so had no rows, and are there again later."""
+    kept: Mask = has_rows.copy()
+    if not has_rows.all():
+        kept[len(prefixes) - 1 - np.unique(prefixes[::-1], return_index=True)[1]] = True
+    return kept
 
 
 def _content(size: int, etag: str | None) -> bytes:
@@ -189,12 +204,16 @@ def _rows(row_groups: pa.ListArray) -> Ints:
     return counted
 
 
-def _prove(finished: Finished, files: Files) -> None:
-    said = finished.manifest["input"]
-    where = finished.store.locate(inventory_of(finished))
-    found = {"files": len(files), "rows": int(files.rows.sum())}
-    for name, number in found.items():
+def _prove(finished: Finished, files: int, rows: int) -> None:
+    manifest = finished.manifest
+    said = manifest["ingest"]["lineage"] if "ingest" in manifest else manifest["input"]
+    for name, number in {"files": files, "rows": rows}.items():
         if said[name] != number:
+            where = finished.store.locate(inventory_of(finished))
             raise InputError(f"{where}: it has {number:,} {name}, but the manifest of {finished.version} says {said[name]:,}")
+
+
+def _refuse_twice(finished: Finished, files: Files) -> None:
     if (files.prefixes[1:] == files.prefixes[:-1]).any():
+        where = finished.store.locate(inventory_of(finished))
         raise InputError(f"{where}: it lists a file more than once; `shardmill verify` says which")

@@ -1,7 +1,8 @@
 """Documents that one version dropped or quarantined and the other did not, found from the side tables and the inventories alone.
 
-Keys are compared in passes, each with those of a range of files, or one part of these by their hash, so that memory does not grow with the
-number of documents. Files that only one version has, or that changed, are counted: rows that were read less those that were lost.
+Of a version that ingestions grew, the tables and inventories of all that it was added to are read. Keys are compared in passes, each with
+those of a range of files, or one part of these by their hash, so that memory does not grow with the number of documents. Files that only
+one version has, or that changed, are counted: rows that were read less those that were lost.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.difference_files import CHANGED, ONLY, SAME, Beside, beside, read_files, readable
+from pipelines.difference_lineage import looked_up, versions_of
 from pipelines.difference_passes import RowGroup, batches_of_groups, own_files, ranges_of, row_groups
 from pipelines.errors import InputError
 from pipelines.verify_documents import MIX, parts_of
@@ -96,6 +98,7 @@ def compare_lost(old: Finished, new: Finished, examples: int, pass_rows: int = P
         InputError: A table or an inventory cannot be read, or they contradict each other.
         NotFound: One is not in this copy.
     """
+    old, new = looked_up(old), looked_up(new)
     groups = [{table: row_groups(one, table) for table, _ in TABLES} for one in (old, new)]
     ends = ranges_of([group for tables in groups for some in tables.values() for group in some], pass_rows)
     files = read_files(old, ends), read_files(new, ends)
@@ -191,15 +194,16 @@ def _part(side: Side, groups: Groups, which: _Pass) -> Iterator[tuple[Keys, Ints
 
 
 def lost_batches(finished: Finished, table: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Rows of a side table, some columns only.
+    """Rows of a side table, some columns only; of all versions that it was added to as well.
 
     Raises:
         InputError: It cannot be read, or the manifest names a file that is not the version's.
         NotFound: It is not in this copy.
     """
-    own_files(finished, table)
-    with readable(finished.store.locate(f"{finished.folder}/{table}")):
-        yield from (batch for _, batch in side_batches(finished, table, columns))
+    for part in versions_of(finished):
+        own_files(part, table)
+        with readable(finished.store.locate(f"{part.folder}/{table}")):
+            yield from (batch for _, batch in side_batches(part, table, columns))
 
 
 def _causes(side: Side, what: What, operators: pa.Array, reasons: pa.Array) -> Ints:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.difference_files import readable
+from pipelines.difference_lineage import versions_of
 from pipelines.errors import InputError, shown
 from pipelines.objectfile import opened_parquet
 from pipelines.verify_ledger import BATCH_ROWS
@@ -43,14 +44,14 @@ class RowGroup:
 
 
 def row_groups(finished: Finished, table: str) -> list[RowGroup]:
-    """The row groups of a side table, in order.
+    """The row groups of a side table, in order; first those of the versions that it was added to.
 
     Raises:
         InputError: It cannot be read, or the manifest names a file that is not the version's.
         NotFound: It is not in this copy.
     """
     found = []
-    for path in own_files(finished, table):
+    for path in (path for part in versions_of(finished) for path in own_files(part, table)):
         with readable(finished.store.locate(path)), opened_parquet(finished.store, path, num_ahead=0) as file:
             place = file.schema_arrow.names.index("uri")
             found += [_row_group(path, number, file.metadata.row_group(number), place) for number in range(file.num_row_groups)]

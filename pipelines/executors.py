@@ -40,7 +40,7 @@ def executor_for(config: PipelineConfig) -> Iterator[Started]:
 
 def _opened(stack: ExitStack, config: PipelineConfig) -> Executor:
     from cluster.admission import TokenRefused  # noqa: PLC0415
-    from cluster.shipping import ShippingError  # noqa: PLC0415
+    from cluster.shippable import ShippingError  # noqa: PLC0415
 
     try:
         return stack.enter_context(_session(config))

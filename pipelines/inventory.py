@@ -174,6 +174,28 @@ class Inventory:
         files = pa.Table.from_batches([self._files.slice(0, num_files)])
         return Inventory(files, groups, bounds, self._schemas, self.schema)
 
+    @classmethod
+    def joined(cls, pieces: Sequence[Self]) -> Self:
+        """The files of inventories of one input, one after the other, with the columns of the last.
+
+        A file that could not be read is left out where a later inventory has it again: each file is there once.
+        """
+        schemas: dict[pa.Schema, int] = {}
+        tables = [piece._renumbered(schemas) for piece in pieces]  # noqa: SLF001  of the same class
+        files = pa.concat_tables(tables, promote_options="default")
+        kept = _without_replaced(files)
+        lengths = np.concatenate([np.diff(piece.file_first_group) for piece in pieces])
+        groups = np.concatenate([piece._groups for piece in pieces], axis=1)[:, np.repeat(kept, lengths)]  # noqa: SLF001
+        bounds = np.concatenate([[0], np.cumsum(lengths[kept])]).astype(np.int64)
+        return cls(files.filter(pa.array(kept)), np.ascontiguousarray(groups), bounds, tuple(schemas), pieces[-1].schema)
+
+    def _renumbered(self, schemas: dict[pa.Schema, int]) -> pa.Table:
+        """The files, whose schemas are named by their places among all of some inventories."""
+        column = self._files.column("schema")
+        places = pa.array([schemas.setdefault(schema, len(schemas)) for schema in self._schemas], column.type)
+        table = pa.Table.from_batches([self._files])
+        return table.set_column(table.column_names.index("schema"), "schema", places.take(column))
+
     def save(self, store: Keeps, path: str) -> None:
         """Write the inventory as one Parquet file: a row a file, its row groups as a list; distinct schemas stand in the metadata.
 
@@ -218,6 +240,18 @@ class Inventory:
             raise InputError(f"{path}: inventory version {metadata['version']}, expected {INVENTORY_VERSION}; plan the run again")
         files, groups, bounds = _loaded(reader)
         return cls(files, groups, bounds, [_decoded(text) for text in metadata["schemas"]], _decoded(metadata["schema"]))
+
+
+def _without_replaced(files: pa.Table) -> npt.NDArray[np.bool_]:
+    """Which files stay: all but those that could not be read and are there again later."""
+    kept = np.ones(files.num_rows, np.bool_)
+    bad = np.flatnonzero(pc.is_valid(files.column("error")).to_numpy())
+    if len(bad):
+        uris = files.column("uri")
+        again = np.flatnonzero(pc.is_in(uris, value_set=uris.take(pa.array(bad)).combine_chunks()).to_numpy())
+        last = dict(zip(uris.take(pa.array(again)).to_pylist(), again.tolist(), strict=True))
+        kept[bad] = [last[uri] == at for uri, at in zip(uris.take(pa.array(bad)).to_pylist(), bad.tolist(), strict=True)]
+    return kept
 
 
 def prefixes_path(path: str) -> str:

@@ -53,7 +53,7 @@ class Lineage:
             InputError: A version that it goes back to is not there any more, or is not what it was.
         """
         found = current_version(store)
-        return None if found is None else cls(store, tuple(_followed(store, found[0])), found[1])
+        return None if found is None else cls(store, followed(store, found[0]), found[1])
 
     @property
     def newest(self) -> Mapping[str, Any]:
@@ -117,6 +117,15 @@ def base_of(manifest: Mapping[str, Any]) -> str | None:
     """The version whose shards a version has besides its own; None if all are its own."""
     base: str | None = manifest.get(INGEST, {}).get("base")
     return base
+
+
+def followed(store: Store, manifest: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """A version's manifest, and those of all versions that it has the shards of, newest first.
+
+    Raises:
+        InputError: One is not there any more, or is not what it was.
+    """
+    return tuple(_followed(store, manifest))
 
 
 def manifest_path(version: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from pipelines import faults
 from pipelines.difference import compare
+from pipelines.difference_lineage import whole
 from pipelines.difference_markdown import difference_markdown
 from pipelines.errors import AccessDenied, CommitUnknown, ConfigError, Conflict, StorageError, VersionConflict
 from pipelines.legible import counted, seconds, size
@@ -394,12 +395,13 @@ class Publisher:
 
     def _difference(self, state: State) -> str:
         """The difference to what the repo holds, for people who review it."""
+        edition, there = self._edition, state.manifest
         found = compare(
-            state.manifest,
-            self._edition.manifest,
+            None if there is None else whole(edition.store, there),
+            whole(edition.store, edition.manifest),
             old_digest=state.digest,
-            new_digest=self._edition.digest,
-            ancestors=tuple(self._edition.lineage.values()),
+            new_digest=edition.digest,
+            ancestors=tuple(edition.lineage.values()),
         )
         return difference_markdown(found)
 

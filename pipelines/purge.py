@@ -1,8 +1,9 @@
 """Removing what still holds documents that were taken out: all of every version but the current one, and every intermediate.
 
 Of an older version stays its manifest, which counts and names no document, so that `parents` can be checked, and beside it `purged.json`,
-which says why the rest is gone. It is written before anything is deleted. Nothing that the current version names is ever deleted; killed at
-any point, a purge goes on when it is asked for again.
+which says why the rest is gone. Versions that the current one was added to after the documents were taken out stay whole. The note is
+written before anything is deleted. Nothing that the current version names is ever deleted; killed at any point, a purge goes on when it is
+asked for again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from pipelines import faults
 from pipelines.errors import InputError, NotFound
 from pipelines.gc import collect
+from pipelines.lineage import followed
 from pipelines.storage import ObjectInfo, Store
 from pipelines.tombstones import tombstones_of
 from pipelines.version import MANIFEST, abandon, claims, current_manifest, write_once
@@ -57,7 +59,8 @@ def purge(store: Store, confirm: Callable[[], None]) -> Purged:
     for claim in claims(store):
         if claim.state == "claimed":  # whoever began it is gone, and its shards may hold the documents
             abandon(store, claim)
-    versions = [name for name in _versions(store) if name != manifest["version"]]
+    needed = {str(one["version"]) for one in followed(store, manifest)}
+    versions = [name for name in _versions(store) if name not in needed]
     for name in versions:
         if store.exists(f"versions/{name}/{MANIFEST}"):
             write_once(store, f"versions/{name}/{PURGED}", _note(name, manifest))
@@ -81,8 +84,10 @@ def check_struck(store: Store) -> None:
 
 
 def holding_versions(store: Store, current: str) -> list[str]:
-    """Versions other than the current one that have their documents still."""
-    names = [name for name in _versions(store) if name != current]
+    """Versions that have their documents still, but for the current one and those that it was made of, whose documents it has."""
+    found = current_manifest(store)
+    needed = {str(one["version"]) for one in followed(store, found[0])} if found is not None and found[0]["version"] == current else set()
+    names = [name for name in _versions(store) if name not in {current, *needed}]
     return [name for name in names if store.exists(f"versions/{name}/shards.parquet")]
 
 

@@ -57,7 +57,7 @@ STUCK: Final = "a-run-seems-stuck"
 CREDENTIALS: Final = "credentials-are-refused"
 INPUT_CHANGED: Final = "the-input-changed-under-a-run"
 VERIFY_FAILS: Final = "verify-fails"
-NO_RAY: Final = "ray-cannot-be-reached"
+NO_CLUSTER: Final = "a-cluster-cannot-be-reached"
 CODE_CHANGED: Final = "the-code-changed-during-a-run"
 NOTHING_INGESTED: Final = "an-ingestion-takes-nothing-in"
 TICKS_MISSED: Final = "ticks-were-missed"
@@ -67,7 +67,7 @@ ENTRIES: Final[Mapping[type[BaseException], str | None]] = {
     AccessDenied: CREDENTIALS,
     BudgetExceeded: QUARANTINE,
     CheckFailed: VERIFY_FAILS,
-    ClusterError: NO_RAY,
+    ClusterError: NO_CLUSTER,
     CodeChanged: CODE_CHANGED,
     CommitUnknown: STORE_THROTTLES,
     GuardBreached: None,  # the message says which operator removed what, and the thresholds are the user's own

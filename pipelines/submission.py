@@ -39,6 +39,7 @@ ON_A_CLUSTER: Final = "cluster={type: ray, address: auto}"
 PLAIN: Final = (*forwarding.PLAIN, "SHARDMILL_LEASE_SECONDS")
 """Variables of this environment that go along as they are: where the stores are, and how they are spoken to."""
 FOR_TESTS: Final = ("SHARDMILL_FAULT", "SHARDMILL_TEST_")
+URI: Final = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*://[^\s"'<>]+""")
 COMMENT: Final = re.compile(r"(?m)(^|\s)#.*$")
 REFERENCE: Final = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)")
 
@@ -78,6 +79,7 @@ def prepare_job(
         InputError: The input cannot be listed from here.
     """
     _check_plain(overrides)
+    _check_file(file)
     ship = shipment(config, file)
     arguments = [*overrides, *ship.overrides, *_cluster(config)]
     job = Job(
@@ -95,18 +97,22 @@ def prepare_job(
 def hand_over(target: Target, job: Job) -> Handed:
     """Submit a job, unless it is there already and runs or has succeeded; one that failed or was stopped gets the next free number.
 
+    What belongs to the pipeline, such as its schedule, is brought up to date first, in any case.
+
     Raises:
         TargetError: The cluster cannot be reached, or refuses.
     """
+    target.prepare(job)
     for number in count(1):
         tried = replace(job, id=numbered(job.id, number))
         found = target.status(tried.id)
         if found.state in (JobState.FAILED, JobState.STOPPED):
             continue
-        is_new = found.state is JobState.UNKNOWN and target.submit(tried)
-        if not is_new:
-            target.prepare(tried)
-        return Handed(tried, is_new, JobStatus(JobState.PENDING) if is_new else found)
+        if found.state is not JobState.UNKNOWN:
+            return Handed(tried, is_new=False, status=found)
+        if target.submit(tried):
+            return Handed(tried, is_new=True, status=JobStatus(JobState.PENDING))
+        return Handed(tried, is_new=False, status=target.status(tried.id))  # another submitter was first
     raise AssertionError
 
 
@@ -208,6 +214,16 @@ def _check_plain(overrides: Sequence[str]) -> None:
             raise ConfigError(
                 f"--set {override.partition('=')[0]}: the value holds a secret, which would stand in the job's description; write "
                 "`${NAME}` in the file and set the variable in the environment of the cluster"
+            )
+
+
+def _check_file(file: Path) -> None:
+    """The pipeline's file goes along as it is, comments and all."""
+    for uri in URI.findall(file.read_text("utf-8-sig")):
+        if "${" not in uri and (hidden := redact_uri(uri)) != uri:
+            raise ConfigError(
+                f"{file}: {hidden} holds a secret, and the file goes to the cluster as it is; write `${{NAME}}` in place of it and set the "
+                "variable in the environment of the cluster"
             )
 
 

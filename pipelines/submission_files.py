@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from cluster.shippable import MAX_BYTES, ShippingError, modules_below, named_files
 from operators.custom import is_custom
 from pipelines.config import PipelineConfig
 from pipelines.config_places import local_path, scheme_of
@@ -20,10 +21,7 @@ from pipelines.config_sizes import show_size
 from pipelines.errors import ConfigError
 from pipelines.plan import learning
 
-MAX_BYTES: Final = 100 << 20
 MAX_FILES: Final = 2_000
-LEFT_OUT: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
-ENVIRONMENT_MARK: Final = "pyvenv.cfg"
 LOCAL: Final = ("", "file", "local")
 
 
@@ -49,11 +47,7 @@ def shipment(config: PipelineConfig, file: Path) -> Shipment:
         ConfigError: It is more than may go along.
     """
     folder = config.folder.resolve()
-    files = {file.resolve()}
-    if any(is_custom(operator.type) for operator in config.operators):
-        files |= set(_modules(folder, _folder_of(config.output.uri)))
-    if config.cluster.type == "ray":
-        files |= {path.resolve() for pattern in config.cluster.ship for path in folder.glob(pattern) if path.is_file()}
+    files = {file.resolve(), *_own_files(config, folder)}
     overrides, places = _data_places(config)
     for key, written, path in _named_files(config):
         if path.is_relative_to(folder):
@@ -116,16 +110,14 @@ def _folder_of(uri: str) -> Path | None:
     return Path(absolute(uri)) if scheme_of(uri) in LOCAL else None
 
 
-def _modules(folder: Path, output: Path | None) -> Iterator[Path]:
-    """Python modules in a folder and below; no hidden folders, no environments, nothing of the output."""
-    for place, names, found in os.walk(folder):
-        here = Path(place)
-        names[:] = sorted(name for name in names if not name.startswith(".") and name not in LEFT_OUT and _is_own(here / name, output))
-        yield from (here / name for name in found if name.endswith(".py") and not name.startswith("."))
-
-
-def _is_own(path: Path, output: Path | None) -> bool:
-    return path != output and not (path / ENVIRONMENT_MARK).exists()
+def _own_files(config: PipelineConfig, folder: Path) -> set[Path]:
+    """Modules of the pipeline's own operators, and what `cluster.ship` names."""
+    try:
+        own = any(is_custom(operator.type) for operator in config.operators)
+        modules = modules_below(folder, _folder_of(config.output.uri)) if own else []
+        return {*modules, *named_files(folder, config.cluster.ship if config.cluster.type == "ray" else ())}
+    except ShippingError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _below(path: Path) -> Iterator[Path]:

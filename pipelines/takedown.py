@@ -7,7 +7,7 @@ where it was when it is started again; of a finished one it finds nothing left t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,10 +19,12 @@ from pipelines.card import card
 from pipelines.commit import digest
 from pipelines.errors import InputError, NotFound
 from pipelines.gc import collect, needed
+from pipelines.history import generations_of
 from pipelines.history import tombstones_of as struck_in
 from pipelines.history_adding import strike
 from pipelines.lease import Lease
 from pipelines.legible import legible
+from pipelines.lineage import OWN_HISTORY
 from pipelines.purge import Purged, check_struck, holding_versions, purge
 from pipelines.recall import key_bytes, struck_keys
 from pipelines.redaction import redact_uri
@@ -145,7 +147,8 @@ def _take_out(store: Store, wanted: Wanted, reason: str | None, lease: Lease) ->
     base, reason = matches.base, None if reason is None else redact_uri(reason)
     name = str(base.manifest["version"])
     told = Takedown(store.uri, name, matches, of_taken, instead, version=name)
-    _strike(store, base.config.get("history"), matches)
+    for history in _histories(base):
+        _strike(history, matches)
     if not _is_needed(store, matches):
         return told
     lease.confirm()
@@ -192,11 +195,19 @@ def _finish_swap(store: Store, lease: Lease) -> None:
         _swap(store, last.number, final)
 
 
-def _strike(store: Store, uri: str | None, matches: Matches) -> None:
-    """Strike the documents from the history that the run left its keys in: no later run removes anything for them."""
-    if uri is None or not len(matches.found):
+def _histories(base: Base) -> Iterator[Store]:
+    """Histories that have keys of the version's documents: those that its runs left theirs in, and the one that ingestions keep."""
+    store = base.store
+    for uri in dict.fromkeys([*base.histories, f"{store.uri.rstrip('/')}/{OWN_HISTORY}"]):
+        history = open_store(uri, store.options)
+        if generations_of(history):
+            yield history
+
+
+def _strike(history: Store, matches: Matches) -> None:
+    """Strike the documents from a history: no later run removes anything for them."""
+    if not len(matches.found):
         return
-    history = open_store(uri, store.options)
     keys = key_bytes(matches.keys)
     if not np.isin(keys, struck_keys(history, struck_in(history))).all():
         strike(history, [key.ljust(16, b"\0") for key in keys.tolist()])

@@ -19,8 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import InputError, NotFound, shown
+from pipelines.flattening import Flat, flattened
 from pipelines.inventory import Inventory
+from pipelines.lineage import followed
 from pipelines.objectfile import opened_parquet
+from pipelines.results import inventory_path
 from pipelines.rows import Ints
 from pipelines.storage import Store
 from pipelines.takedown_places import Places
@@ -40,24 +43,30 @@ LOST_TABLES: Final = ("dropped", "quarantine")
 class Base:
     """A finished version.
 
+    Of one that was ingested everything is told of all versions that it is made of, as if one run had made it.
+
     Attributes:
         content: Its manifest as it is stored.
         shards: Its table of shards.
-        inventory: Of the run whose rows its ledger accounts for.
+        inventory: Of the run whose rows its ledger accounts for; the files of all versions, in order.
+        flat: What it tells of all these.
+        histories: Where their runs left the keys of their documents, each once.
     """
 
     store: Store
     content: bytes
     shards: pa.Table
     inventory: Inventory
+    flat: Flat
+    histories: tuple[str, ...]
 
     @classmethod
     def current(cls, store: Store) -> Base:
         """The current version of an output.
 
         Raises:
-            NotFound: Nothing is finished, or the inventory is not in this copy.
-            InputError: Its manifest is damaged, or its table of shards is not the one of that.
+            NotFound: Nothing is finished, or an inventory is not in this copy.
+            InputError: Its manifest is damaged, its table of shards is not the one of that, or a version that it is made of is not here.
         """
         content = read_manifest(store)
         manifest = orjson.loads(content)
@@ -67,15 +76,22 @@ class Base:
             raise InputError(
                 f"{store.locate(path)}: it is not the table that the manifest describes; `shardmill verify {store.uri}` says more"
             )
-        found = cls(store, content, pq.read_table(io.BytesIO(data), use_threads=False).combine_chunks(), _inventory(store, manifest))
+        shards = pq.read_table(io.BytesIO(data), use_threads=False).combine_chunks()
+        manifests = followed(store, manifest)
+        inventories = [_inventory(store, one) for one in reversed(manifests)]
+        inventory = inventories[0] if len(inventories) == 1 else Inventory.joined(inventories)
+        flat = flattened(manifests)
+        if len(inventories) > 1:
+            flat.manifest["input"] |= _told(inventory)
+        histories = dict.fromkeys(uri for one in manifests if (uri := one["config"].get("history")) is not None)
+        found = cls(store, content, shards, inventory, flat, tuple(histories))
         found.check()
         return found
 
-    @cached_property
+    @property
     def manifest(self) -> dict[str, Any]:
-        """Its manifest."""
-        parsed: dict[str, Any] = orjson.loads(self.content)
-        return parsed
+        """Its manifest; of one that was ingested what it would be if one run had made it and all that it is made of."""
+        return self.flat.manifest
 
     @property
     def sha256(self) -> str:
@@ -95,8 +111,8 @@ class Base:
 
     @property
     def covers(self) -> list[str]:
-        """The versions whose shards the ledger accounts for: its own, and what takedowns went on from."""
-        return list(self.manifest.get("takedown", {}).get("covers", [self.manifest["version"]]))
+        """The versions whose shards the ledger accounts for: its own, what takedowns went on from, and what ingestions added to."""
+        return self.flat.covers
 
     @cached_property
     def paths(self) -> list[str]:
@@ -224,3 +240,16 @@ def _inventory(store: Store, manifest: Mapping[str, Any]) -> Inventory:
             f"{store.locate(path)}: the inventory is not in this copy of the output; it tells which rows documents are. Take them out of "
             "the output itself"
         ) from error
+
+
+def _told(inventory: Inventory) -> dict[str, Any]:
+    """What a manifest tells of the input of several versions; a file that could be read only later is counted once."""
+    unreadable = [{"uri": uri, "error": error, "message": message} for uri, error, message in inventory.unreadable]
+    return {
+        "files": inventory.num_files,
+        "rows": inventory.rows,
+        "bytes": inventory.num_bytes,
+        "unreadable_files": len(unreadable),
+        "unreadable": unreadable,
+        "inventory": inventory_path(inventory),
+    }

@@ -1,7 +1,8 @@
 """The version that a takedown makes: shards and tables written, tombstones left, the manifest described from the one before.
 
 Owns the order of these steps and what the manifest says; finding the documents is done. The ledger of the new version is that of the old
-one, its rows out less the documents that go, which one more operator, the last, dropped.
+one, its rows out less the documents that go, which one more operator, the last, dropped. Where ingestions made the old one, the new one
+accounts for all versions that it was made of, and needs none of them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pyarrow.parquet as pq
 from pipelines import faults, identity
 from pipelines.commit import Part, Record
 from pipelines.errors import InputError
+from pipelines.flattening import moved
 from pipelines.objectfile import opened_parquet
 from pipelines.pack import shard_form
 from pipelines.recall import key_bytes
@@ -109,13 +111,17 @@ class Making:
         if token_shards is not None:
             write_once(self._store, f"{self._claim.folder}/{TABLE}", token_shards.table)
         for entry in self._base.manifest.get("learned", ()):
-            copy(self._store, entry["path"], self._moved(entry["path"]))
+            copy(self._store, entry["path"], moved(entry["path"], self._claim.folder))
+        self._save_inventory()
         faults.point("version.tables-written")
         tables = Tables(packed, hashlib.sha256(table).hexdigest(), others, token_shards)
         return Made(self._manifest(tables, removed), tombstones, unread)
 
-    def _moved(self, path: str) -> str:
-        return f"{self._claim.folder}/{path.removeprefix(self._base.folder + '/')}"
+    def _save_inventory(self) -> None:
+        """Save the inventory of all versions, where there were several; its name is its fingerprint."""
+        path = self._base.manifest["input"]["inventory"]
+        if not self._store.exists(path):
+            self._base.inventory.save(self._store, path)
 
     # --- shards
 
@@ -284,7 +290,7 @@ class Making:
     def _manifest(self, tables: Tables, removed: Removed | None) -> dict[str, Any]:
         old, going = self._base.manifest, len(self._matches.found)
         name = takedown_name(old["operators"])
-        left = old["ledger"]["rows_out"] - going
+        left, pipelines = old["ledger"]["rows_out"] - going, self._base.flat.pipelines
         described = tables.to_json()
         dropped = {**old["ledger"]["dropped"], **({name: {TAKEN_DOWN: going}} if going else {})}
         tokens = old.get("tokens")
@@ -302,6 +308,8 @@ class Making:
             "takedown": {
                 "of": old["version"],
                 "covers": [*self._base.covers, self._claim.name],
+                "runs": self._base.flat.runs,
+                **({"pipelines": pipelines} if pipelines else {}),
                 "data_files": data_patterns([shard.part.path for shard in tables.shards], self._other_shards()),
             },
         }
@@ -310,7 +318,7 @@ class Making:
         if "documents" in old:
             made["documents"] = profile_left(old["documents"], removed)
         if "learned" in old:
-            made["learned"] = [{**entry, "path": self._moved(entry["path"])} for entry in old["learned"]]
+            made["learned"] = [{**entry, "path": moved(entry["path"], self._claim.folder)} for entry in old["learned"]]
         return made
 
     def _folders(self) -> pa.StringArray | None:

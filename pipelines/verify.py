@@ -21,6 +21,7 @@ from pipelines.verify_attempts import Attempts
 from pipelines.verify_card import check_card
 from pipelines.verify_documents import check_duplicates, check_keys
 from pipelines.verify_history import load_earlier
+from pipelines.verify_ingest import check_ingest
 from pipelines.verify_inventory import check_places, load_inventory
 from pipelines.verify_learned import check_learned
 from pipelines.verify_ledger import check_ledger, count_tables
@@ -116,6 +117,7 @@ def verify(uri: str, storage_options: Mapping[str, Any] | None = None, *, versio
     if shards is None:
         checks.skip("card", "not checkable: it is not known which files are shards")
         return Verification(store.uri, finished.version, tuple(checks.made))
+    attempts.make(("ingest",), lambda: check_ingest(finished, shards[0], checks), None)
     attempts.make(("takedown",), lambda: check_takedown(finished, shards[0], checks), None)
     attempts.make(("token shards",), lambda: check_token_shards(finished, shards[0], checks), None)
     if isinstance(store, PublishedStore):

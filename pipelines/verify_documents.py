@@ -6,9 +6,9 @@ tables, each with the keys of one part of all hash values. That costs reading th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -104,6 +104,7 @@ class _Part:
     def __init__(self, finished: Finished, number: int, num_passes: int) -> None:
         self.finished = finished
         self.names = [operator["name"] for operator in finished.manifest["operators"]]
+        self._later = later_operators(self.names, finished.pipelines)
         self._number = number
         self._num_passes = num_passes
         dropped, quarantined = self._keys("dropped"), self._keys("quarantine")
@@ -199,7 +200,8 @@ class _Part:
     def _not_kept(self, kept: Keys, operators: Ints) -> Iterator[Problem]:
         position, is_lost = self._find(kept)
         # A kept document may go later, by an operator after the one that kept it.
-        for at in np.flatnonzero(is_lost)[self.operators[position[is_lost]] <= operators[is_lost]][: MAX_PROBLEMS + 1].tolist():
+        is_wrong = ~self._later[operators[is_lost], self.operators[position[is_lost]]]
+        for at in np.flatnonzero(is_lost)[is_wrong][: MAX_PROBLEMS + 1].tolist():
             keeper = self._name(int(operators[at]))
             message = f"a duplicate of {keeper} names {hexadecimal(kept[at])} as kept, but {self._lost_in(position[at])} has it"
             yield Problem(f"{self.finished.folder}/duplicates", message)
@@ -207,14 +209,36 @@ class _Part:
     def _miscounted(self, kept: Keys, operators: Ints, said: Ints, rows: Ints) -> Iterator[Problem]:
         if not len(kept):
             return
-        order = np.lexsort((operators, kept))
+        order = np.lexsort((said, operators, kept))
         kept, operators, said, rows = kept[order], operators[order], said[order], rows[order]
-        starts = np.flatnonzero(np.r_[True, (kept[1:] != kept[:-1]) | (operators[1:] != operators[:-1])])
+        differs = (kept[1:] != kept[:-1]) | (operators[1:] != operators[:-1])
+        runs = self.finished.runs
+        if runs > 1:  # each counted its own; those that counted alike cannot be told apart
+            differs |= said[1:] != said[:-1]
+        starts = np.flatnonzero(np.r_[True, differs])
         totals = np.repeat(np.add.reduceat(rows, starts), np.diff(np.r_[starts, len(kept)]))
-        for at in np.flatnonzero(said != totals)[: MAX_PROBLEMS + 1].tolist():
+        wrong = said != totals if runs == 1 else (totals % np.maximum(said, 1) != 0) | (totals > said * runs)
+        for at in np.flatnonzero(wrong)[: MAX_PROBLEMS + 1].tolist():
             named = f"{totals[at]} duplicates of {self._name(int(operators[at]))} name it"
             message = f"num_duplicates of {hexadecimal(kept[at])} is {said[at]}, but {named}"
             yield Problem(f"{self.finished.folder}/duplicates", message)
+
+
+def later_operators(names: Sequence[str], pipelines: Sequence[Mapping[str, Any]]) -> Mask:
+    """Which operators (columns) may get documents that others (rows) gave; the last two of each are unknown ones, and reading."""
+    places = np.r_[np.arange(len(names)), -2, -1]
+    later: Mask = places[None, :] > places[:, None]
+    known = {name: place for place, name in enumerate(names)}
+    chains = [(set(one["versions"]), [known[entry["name"]] for entry in one["operators"] if entry["name"] in known]) for one in pipelines]
+    inside = sorted({place for _, one in chains for place in one})
+    later[np.ix_(inside, inside)] = False
+    for number, (versions, mine) in enumerate(chains):
+        for at, place in enumerate(mine):
+            later[place, mine[at + 1 :]] = True
+        for others, before in chains[:number]:
+            if others <= versions:
+                later[np.ix_(before, mine)] = True
+    return later
 
 
 def _summed(pieces: Sequence[pa.Table]) -> pa.Table:

@@ -134,18 +134,81 @@ def _operator_problems(finished: Finished, counts: Counts) -> Iterator[Problem]:
             yield Problem(f"{finished.folder}/{table}", f"it has rows of an operator {shown(name)!r}, which the manifest does not have")
     ledger = finished.manifest["ledger"]
     before, arriving = "reading the input", ledger["rows_in"] - counts.of(counts.quarantined, READER)
+    chains = Chains.of(finished.pipelines)
+    yield from chains.problems(operators, arriving)
+    if finished.pipelines:
+        before, arriving = "takedown.pipelines", chains.rows_out
     for operator in operators:
         name = operator["name"]
-        if operator["rows_in"] != arriving:
+        if operator["rows_in"] != arriving and name not in chains.rows:
             yield Problem(MANIFEST, f"operator {shown(name)}: rows_in is {operator['rows_in']}, but {before} gave {arriving}")
         lost = counts.of(counts.dropped, name) + counts.of(counts.quarantined, name)
         if operator["rows_in"] - operator["rows_out"] != lost:
             said = f"rows_in {operator['rows_in']} - rows_out {operator['rows_out']}"
             yield Problem(MANIFEST, f"operator {shown(name)}: {said} is not {lost}, its rows in the tables of dropped and quarantined rows")
         yield from _cut_problems(operator, counts.of(counts.dropped, name))
-        before, arriving = f"operator {shown(name)}", operator["rows_out"]
+        if name not in chains.rows:
+            before, arriving = f"operator {shown(name)}", operator["rows_out"]
     if ledger["rows_out"] != arriving:
         yield Problem(MANIFEST, f"ledger.rows_out is {ledger['rows_out']}, but {before} gave {arriving}")
+
+
+@dataclass(slots=True)
+class Chains:
+    """Rows of versions that had other operators than others, or in another order (`takedown.pipelines`).
+
+    A chain begins with rows that were read, or with what the chains before it gave that are of its versions.
+
+    Attributes:
+        rows: In and out of each operator, over all chains.
+        read: Rows that chains begin with that were read.
+        rows_out: What all chains gave.
+        breaks: What does not follow on what.
+    """
+
+    rows: dict[str, tuple[int, int]] = field(default_factory=dict)
+    read: int = 0
+    rows_out: int = 0
+    breaks: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, pipelines: Sequence[Mapping[str, Any]]) -> Chains:
+        """Add up the chains of a manifest."""
+        found, ends = cls(), list[tuple[frozenset[str], int]]()
+        for chain in pipelines:
+            versions = frozenset(chain["versions"])
+            given = [rows for of, rows in ends if of <= versions]
+            ends = [(of, rows) for of, rows in ends if not of <= versions]
+            found._add(chain, sum(given) if given else None)
+            ends.append((versions, chain["rows_out"]))
+        found.rows_out = sum(rows for _, rows in ends)
+        return found
+
+    def _add(self, chain: Mapping[str, Any], given: int | None) -> None:
+        self.read += chain["rows_in"] if given is None else 0
+        before, arriving = "the chains before", chain["rows_in"] if given is None else given
+        for place, rows_in, rows_out in (
+            ("the chain", chain["rows_in"], chain["rows_in"]),
+            *((f"operator {shown(entry['name'])}", entry["rows_in"], entry["rows_out"]) for entry in chain["operators"]),
+            ("the end", chain["rows_out"], chain["rows_out"]),
+        ):
+            if rows_in != arriving:
+                self.breaks.append(f"{', '.join(chain['versions'])}: {rows_in} rows came to {place}, but {before} gave {arriving}")
+            before, arriving = place, rows_out
+        for entry in chain["operators"]:
+            known = self.rows.get(entry["name"], (0, 0))
+            self.rows[entry["name"]] = (known[0] + entry["rows_in"], known[1] + entry["rows_out"])
+
+    def problems(self, operators: Sequence[Mapping[str, Any]], arriving: int) -> Iterator[Problem]:
+        """What does not fit; nothing where there are no chains."""
+        yield from (Problem(MANIFEST, f"takedown.pipelines: {text}") for text in self.breaks)
+        if self.rows and self.read != arriving:
+            yield Problem(MANIFEST, f"takedown.pipelines: {self.read} rows went in, but reading the input gave {arriving}")
+        told = {operator["name"]: (operator["rows_in"], operator["rows_out"]) for operator in operators}
+        for name, rows in self.rows.items():
+            if told.get(name) != rows:
+                said = f"its rows in and out are {rows} together, but the operator's are {told.get(name)}"
+                yield Problem(MANIFEST, f"takedown.pipelines: {shown(name)}: {said}")
 
 
 def _cut_problems(operator: Mapping[str, Any], num_dropped: int) -> Iterator[Problem]:

@@ -51,9 +51,41 @@ KINDS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "object": ("an object", lambda value: isinstance(value, dict)),
     "list": ("a list", lambda value: isinstance(value, list)),
     "version": ("a version, as v1", _matches(VERSION)),
+    "version or null": ("a version, as v1, or null", lambda value: value is None or _matches(VERSION)(value)),
     "digest": ("64 hexadecimal digits", _matches(DIGEST)),
     "time": ("a time, as 2026-01-31T12:00:00Z", _matches(TIME)),
 }
+
+LEDGER: Final = {
+    "": "object",
+    ".rows_in": "count",
+    ".rows_out": "count",
+    ".dropped": "object",
+    ".dropped.{}": "object",
+    ".dropped.{}.{}": "count",
+    ".quarantined": "object",
+    ".quarantined.{}": "count",
+}
+INGEST: Final[Mapping[str, str]] = {
+    "ingest": "object",
+    "ingest.base": "version or null",
+    "ingest.tick": "text or null",
+    "ingest.new_files": "count",
+    "ingest.known_files": "count",
+    **{
+        f"ingest.{what}{path}": kind
+        for what in ("changed", "vanished")
+        for path, kind in (("", "object"), (".policy", "text"), (".files", "count"), (".examples", "list"), (".examples.[]", "text"))
+    },
+    "ingest.data_files": "list",
+    "ingest.data_files.[]": "text",
+    "ingest.lineage": "object",
+    "ingest.lineage.versions": "list",
+    "ingest.lineage.versions.[]": "version",
+    **{f"ingest.lineage.{name}": "count" for name in ("files", "rows", "bytes", "unreadable_files")},
+    **{f"ingest.lineage.ledger{path}": kind for path, kind in LEDGER.items()},
+}
+CHAIN: Final = {"rows_in": "count", "rows_out": "count", "operators": "list", "operators.[]": "object", "operators.[].name": "text"}
 
 # `[]` is every element of a list, `{}` every value of an object.
 FIELDS: Final[Mapping[str, str]] = {
@@ -82,14 +114,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "input.history.generations.[]": "text",
     "input.history.tombstones": "list",
     "input.history.tombstones.[]": "text",
-    "ledger": "object",
-    "ledger.rows_in": "count",
-    "ledger.rows_out": "count",
-    "ledger.dropped": "object",
-    "ledger.dropped.{}": "object",
-    "ledger.dropped.{}.{}": "count",
-    "ledger.quarantined": "object",
-    "ledger.quarantined.{}": "count",
+    **{f"ledger{path}": kind for path, kind in LEDGER.items()},
     "operators": "list",
     "operators.[]": "object",
     "operators.[].name": "text",
@@ -102,6 +127,12 @@ FIELDS: Final[Mapping[str, str]] = {
     "operators.[].assets.{}": "text",
     "operators.[].removed": "object",
     **{f"operators.[].removed.{name}": "count" for name in ("chars", "documents", "passages")},
+    "operators.[].settings_before": "list",
+    "operators.[].settings_before.[]": "object",
+    "operators.[].settings_before.[].type": "text",
+    "operators.[].settings_before.[].settings": "object",
+    "operators.[].settings_before.[].versions": "list",
+    "operators.[].settings_before.[].versions.[]": "version",
     "operators.[].warnings": "list",
     "operators.[].warnings.[]": "text",
     "warnings": "list",
@@ -173,10 +204,19 @@ FIELDS: Final[Mapping[str, str]] = {
     "schema.[].name": "text",
     "schema.[].type": "text",
     "schema.[].nullable": "flag",
+    **INGEST,
     "takedown": "object",
     "takedown.of": "version",
     "takedown.covers": "list",
     "takedown.covers.[]": "version",
+    "takedown.runs": "list",
+    "takedown.runs.[]": "text",
+    "takedown.pipelines": "list",
+    "takedown.pipelines.[]": "object",
+    "takedown.pipelines.[].versions": "list",
+    "takedown.pipelines.[].versions.[]": "version",
+    **{f"takedown.pipelines.[].{path}": kind for path, kind in CHAIN.items()},
+    **{f"takedown.pipelines.[].operators.[].{name}": "count" for name in ("rows_in", "rows_out")},
     "takedown.data_files": "list",
     "takedown.data_files.[]": "text",
     "parents": "list",
@@ -185,14 +225,14 @@ FIELDS: Final[Mapping[str, str]] = {
 }
 OPTIONAL: Final = frozenset(
     {
-        "takedown",
+        *("ingest", "takedown", "takedown.runs", "takedown.pipelines", "operators.[].settings_before"),
         *("input.history", "operators.[].assets", "operators.[].removed", "operators.[].warnings"),
         *("output.token_shards", "tables.token_shards"),
         *("tokens", "documents", "learned", "warnings"),
     }
 )
 """Not every version has these: what earlier runs left, what operators were given, cut out, warned of and learned, what guards warned of,
-and counts of tokens and documents."""
+counts of tokens and documents; and what was ingested and taken out."""
 _ABSENT: Final = object()
 
 
@@ -202,12 +242,14 @@ class Finished:
 
     Attributes:
         is_current: Whether it is the output's current version.
+        parts: The versions that it is made of, oldest first, itself last, once somebody has looked them up.
     """
 
     store: Store
     manifest: Mapping[str, Any]
     version: str
     is_current: bool
+    parts: tuple[Finished, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -218,6 +260,16 @@ class Finished:
     def covers(self) -> tuple[str, ...]:
         """The versions whose shards the ledger accounts for: its own, and those that takedowns went on from."""
         return tuple(self.manifest.get("takedown", {}).get("covers", (self.version,)))
+
+    @property
+    def runs(self) -> int:
+        """How many runs lost the documents that its tables list."""
+        return len(self.manifest.get("takedown", {}).get("runs", (self.version,)))
+
+    @property
+    def pipelines(self) -> list[Mapping[str, Any]]:
+        """Which operators the rows of which versions went through, where these had not all the same."""
+        return list(self.manifest.get("takedown", {}).get("pipelines", ()))
 
     @property
     def number(self) -> int:

@@ -21,6 +21,7 @@ from pipelines.checks import MAX_PROBLEMS, Checks, Problem
 from pipelines.errors import LocationUnreadable, NotFound, shown
 from pipelines.objectfile import opened_parquet
 from pipelines.verify_file import PARQUET_ERRORS
+from pipelines.verify_flattened import SUMMED, flattened_problems, grown_from, told_problems
 from pipelines.verify_ledger import BATCH_ROWS
 from pipelines.verify_manifest import MANIFEST, Finished
 from pipelines.verify_tables import COLUMNS, side_files
@@ -99,19 +100,29 @@ def _parent(finished: Finished, name: str) -> Mapping[str, Any] | Problem | None
 
 def _differences(finished: Finished, parent: Mapping[str, Any], entry: Mapping[str, Any]) -> Iterator[Problem]:
     manifest, of = finished.manifest, finished.manifest["takedown"]["of"]
-    for key in SAME:
+    grown = grown_from(parent) is not None
+    for key in SAME if not grown else [key for key in SAME if key not in SUMMED]:
         if manifest.get(key) != parent.get(key):
             yield Problem(MANIFEST, f"{key} is not that of {of}, which a takedown does not change")
-    if manifest["operators"][:-1] != parent["operators"]:
-        yield Problem(MANIFEST, f"operators: those before {shown(entry['name'])} are not those of {of}")
-    ledger, before = manifest["ledger"], parent["ledger"]
+    if "ingest" in manifest:
+        yield Problem(MANIFEST, "ingest is told, but a takedown accounts for all its versions itself, and was added to none")
+    before = parent["ingest"]["lineage"]["ledger"] if grown else parent["ledger"]
+    ledger = manifest["ledger"]
     rest = {name: reasons for name, reasons in ledger["dropped"].items() if name != entry["name"]}
     expected = (before["rows_in"], before["rows_out"] - entry["settings"]["documents"], before["dropped"], before["quarantined"])
     if (ledger["rows_in"], ledger["rows_out"], rest, ledger["quarantined"]) != expected:
         yield Problem(MANIFEST, f"ledger is not that of {of} less {entry['settings']['documents']} documents that were taken down")
-    covers = [*parent.get("takedown", {}).get("covers", [of]), finished.version]
-    if manifest["takedown"]["covers"] != covers:
-        yield Problem(MANIFEST, f"takedown.covers is {shown(manifest['takedown']['covers'])}, expected {shown(covers)}")
+    if grown:
+        yield from flattened_problems(finished, parent, entry)
+        return
+    if manifest["operators"][:-1] != parent["operators"]:
+        yield Problem(MANIFEST, f"operators: those before {shown(entry['name'])} are not those of {of}")
+    told = parent.get("takedown", {})
+    yield from told_problems(
+        finished, {"covers": [*told.get("covers", [of]), finished.version], "runs": told.get("runs", [parent["run_id"]])}
+    )
+    if finished.pipelines != told.get("pipelines", []):
+        yield Problem(MANIFEST, f"takedown.pipelines is not that of {of}, which a takedown does not change")
 
 
 def _shard_problems(finished: Finished, shards: pa.Table, of: str) -> Iterator[Problem]:

@@ -24,8 +24,11 @@ from pipelines.cli import cli, main
 from pipelines.cli_later import INSTEAD
 from pipelines.config import load
 from pipelines.errors import CheckFailed, LeaseHeld
+from pipelines.runbook import pointer
 
 ROOT = Path(cli_module.__file__).resolve().parent.parent
+
+HELD = pointer("another-run-holds-the-output")
 
 
 @pytest.fixture
@@ -260,8 +263,8 @@ def test_later_commands_say_so(name, capsys):
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
-        (LeaseHeld("out: held by host:1; wait for it"), 1, "shardmill: out: held by host:1; wait for it\n"),
-        (CheckFailed("out: a shard is missing"), 4, "shardmill: out: a shard is missing\n"),
+        (LeaseHeld("out: held by host:1; wait for it"), 1, f"shardmill: out: held by host:1; wait for it; {HELD}\n"),
+        (CheckFailed("out: a shard is missing"), 4, f"shardmill: out: a shard is missing; {pointer('verify-fails')}\n"),
         (KeyboardInterrupt(), 130, "\nshardmill: interrupted\n"),
         (
             ZeroDivisionError("x\ny"),
@@ -284,7 +287,7 @@ def test_debug_shows_the_traceback(failing, capsys, arguments):
     assert main(arguments) == 1
     err = capsys.readouterr().err
     assert "Traceback" in err
-    assert err.endswith("shardmill: held\n")
+    assert err.endswith(f"shardmill: held; {HELD}\n")
 
 
 @pytest.mark.parametrize("arguments", [["validat"], ["validate"], ["validate", "x", "y"], ["operators", "--jsn"]])

@@ -17,6 +17,7 @@ from kube_server import kubernetes
 from cluster.kuberay import KubeRay
 from cluster.kubernetes_api import Refused, connected
 from cluster.target import JobState, TargetError
+from pipelines.submission import hand_over
 
 NAME = "crawl-0123abcd"
 DAILY = {"cron": "0 3 * * *", "timezone": "Europe/Berlin"}
@@ -69,8 +70,8 @@ def test_of_two_submitters_at_once_one_makes_the_job(cluster, job):
 
 def test_the_schedule_is_brought_up_to_date(cluster, job):
     """A changed schedule replaces the old one, though the job is there already; another pipeline's stays."""
-    target(cluster, DAILY).submit(job)
-    assert target(cluster, DAILY | {"cron": "30 4 * * *"}).submit(job) is False
+    assert hand_over(target(cluster, DAILY), job).is_new
+    assert not hand_over(target(cluster, DAILY | {"cron": "30 4 * * *"}), job).is_new
     assert cluster.kind("cronjobs")["crawl-ingest"]["spec"]["schedule"] == "30 4 * * *"
     assert set(cluster.kind("configmaps")) == {NAME, "crawl-ingest"}
     assert [list(cluster.kind(plural)) for plural in ("roles", "rolebindings", "serviceaccounts")] == [["crawl-ingest"]] * 3
@@ -101,7 +102,7 @@ def test_the_cluster_can_be_asked_beforehand(cluster, job):
 
 def test_what_a_tick_asks_for_is_what_its_account_may_do(cluster, job):
     """A submission without a schedule needs no other right than those of the role that is made for it."""
-    target(cluster, DAILY).submit(job)
+    target(cluster, DAILY).prepare(job)
     rules = cluster.kind("roles")["crawl-ingest"]["rules"]
     allowed = {(verb, resource) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
     cluster.requests.clear()
@@ -189,10 +190,13 @@ def test_stopped_it_may_be_submitted_again(cluster, job):
     cluster.deletes_slowly = True
     assert target(cluster).stop(NAME) is True
     assert target(cluster).stop(NAME) is False
-    assert target(cluster).status(NAME).state == JobState.RUNNING
+    looking_on = target(cluster)
+    assert looking_on.status(NAME).state == JobState.RUNNING
     with pytest.raises(TargetError, match=r"is being deleted.*submit again when it is gone"):
         target(cluster).submit(job)
     cluster.objects = {path: found for path, found in cluster.objects.items() if "/rayjobs/" not in path}
+    assert looking_on.status(NAME).state is JobState.STOPPED, "who saw it go knows why it is gone"
+    assert target(cluster).status(NAME).state is JobState.UNKNOWN
     assert target(cluster).submit(job) is True
     cluster.become(NAME, jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
     assert target(cluster).stop(NAME) is False
@@ -203,7 +207,7 @@ def test_an_image_is_needed_to_submit_and_not_to_look(cluster, job):
     plain = KubeRay(kube_made.options(image=None, api_server=cluster.url))
     assert "give the image" in plain.describe(job)
     with pytest.raises(TargetError, match=r"submit\.kuberay\.image: the image is not given"):
-        plain.submit(job)
+        hand_over(plain, job)
     assert cluster.requests == []
 
 
@@ -225,7 +229,7 @@ def test_a_refusal_says_what_to_do(cluster, job, spoil, message):
     """Each of the usual ones is one message with the server's words and a remedy."""
     spoil(cluster)
     with pytest.raises(TargetError, match=message) as caught:
-        target(cluster, DAILY).submit(job)
+        hand_over(target(cluster, DAILY), job)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert not cluster.kind("rayjobs")
 

@@ -606,9 +606,32 @@ def test_new_documents_that_would_not_fit(source, shell):
     return shell("ingest", made(source, output={"partition_by": ["lang"]}))
 
 
-@provokes("ray-cannot-be-reached", 0)
+@provokes("a-cluster-cannot-be-reached", 0)
 def test_no_ray_is_there(source, shell):
     return shell("run", made(source, cluster={"type": "ray", "address": "127.0.0.1:9"}))
+
+
+@provokes("a-cluster-cannot-be-reached", 1)
+def test_no_dashboard_is_there(source, shell):
+    return shell("submit", made(source), "--to", "ray", "--set", "submit.ray.address=http://127.0.0.1:9")
+
+
+@provokes("a-cluster-cannot-be-reached", 2)
+def test_no_kubernetes_is_there(source, shell, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    at = ["--set", "submit.kuberay.api_server=http://127.0.0.1:9", "--set", "submit.kuberay.image=i"]
+    return shell("submit", made(source), "--to", "kuberay", *at)
+
+
+@provokes("a-cluster-cannot-be-reached", 3)
+def test_no_slurm_is_there(source, shell, monkeypatch):
+    """Its command is there, and finds no server."""
+    command = source / "bin" / "squeue"
+    command.parent.mkdir()
+    command.write_text("#!/bin/sh\necho 'squeue: error: Unable to contact slurm controller (connect failure)' >&2; exit 1\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    return shell("submit", made(source), "--to", "slurm")
 
 
 # --- what is no fault of a row

@@ -61,7 +61,7 @@ def records(output: Path) -> int:
 
 @provokes("a-node-dies", 0)
 def test_a_node_that_dies(pipeline_file, ray_cluster, tmp_path, shm_path):
-    """kill -9 of a raylet whose worker is about to commit: it is told, and the run ends well."""
+    """kill -9 of a raylet, then of its worker, which is about to commit: it is told, and the run ends well."""
     wake = shm_path / "wake"
     with (
         ray_cluster.another_node() as node,
@@ -70,7 +70,9 @@ def test_a_node_that_dies(pipeline_file, ray_cluster, tmp_path, shm_path):
         waited_for(lambda: records(shm_path / "out") >= 3 and len(node.workers()) == 1)
         (held,) = node.workers()
         node.kill()
-        waited_for(lambda: not command(held))  # or it may still commit, and nothing is lost
+        waited_for(lambda: "has been marked dead" in (tmp_path / "log").read_text())  # else it is a worker that died
+        os.kill(held, signal.SIGKILL)  # it outlives its raylet until it has done its task: then nothing would be lost
+        waited_for(lambda: not command(held))
         wake.touch()
         assert run.wait(300) == 0
     return (tmp_path / "log").read_text()

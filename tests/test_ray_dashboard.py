@@ -235,6 +235,7 @@ class Chunks:
 @pytest.mark.parametrize("ends", [[40], [0, 40], [11, 12, 40], [33, 40]], ids=str)
 def test_a_followed_log_is_whole_though_the_connection_breaks(ends, monkeypatch):
     """Every line once, in order, however it was cut."""
+    monkeypatch.setattr(ray_jobs, "RECONNECT_SECONDS", 0.0)
     text = "one\ntwo two\n\nthree three three\nfour\nlast"
     assert len(text) == 40
     target = RayJobs.of({})
@@ -247,8 +248,27 @@ def test_a_followed_log_is_whole_though_the_connection_breaks(ends, monkeypatch)
     assert list(target.logs("x", follow=True)) == text.split("\n")
 
 
+def test_a_log_is_followed_though_the_dashboard_is_away_for_a_moment(monkeypatch):
+    """The log has ended, and nobody says whether the job has: it is asked again, and no line comes twice."""
+    monkeypatch.setattr(ray_jobs, "RECONNECT_SECONDS", 0.0)
+    target = RayJobs.of({})
+    client = type("Client", (), {"tail_job_logs": Chunks("one\ntwo", [7, 7, 7]), "get_job_logs": lambda self, job_id: "one\ntwo"})()
+    monkeypatch.setattr(target, "_client", lambda: client)
+    answers = iter([ray_jobs._status("RUNNING", None, ""), TargetError("it has stopped to answer"), ray_jobs._status("RUNNING", None, "")])
+
+    def status(job_id):
+        found = next(answers, ray_jobs._status("SUCCEEDED", 0, ""))
+        if isinstance(found, TargetError):
+            raise found
+        return found
+
+    monkeypatch.setattr(target, "status", status)
+    assert list(target.logs("x", follow=True)) == ["one", "two"]
+
+
 def test_a_log_that_cannot_be_followed_is_given_up(monkeypatch):
     """A connection that breaks again and again without a new line ends with an error."""
+    monkeypatch.setattr(ray_jobs, "RECONNECT_SECONDS", 0.0)
     target = RayJobs.of({})
     client = type("Client", (), {"tail_job_logs": Chunks("x" * 40, [0] * 100)})()
     monkeypatch.setattr(target, "_client", lambda: client)

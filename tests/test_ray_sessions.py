@@ -53,6 +53,7 @@ def test_a_token_that_is_missing_or_wrong(environment, said, runs_with, ray_clus
     assert os.environ["RAY_AUTH_TOKEN"] not in answer["message"]
 
 
+@pytest.mark.chaos
 def test_a_stage_waits_for_what_no_node_has(runs_with, source, shm_path, tmp_path, ray_cluster):
     """A resource that no node has is an error after the time set, naming the stage; with a node that has it the run goes on to its end.
 

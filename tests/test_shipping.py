@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster import shipping
+from cluster import shippable, shipping
 from cluster.forwarding import forwarded
-from cluster.shipping import FILES, PIPELINE, Shipment, ShippingError, staged
+from cluster.shippable import PACKAGES, ShippingError
+from cluster.shipping import FILES, PIPELINE, Shipment, staged
 from pipelines.assets import local_asset
 from pipelines.cluster_target import cluster_target
 from pipelines.config import load
@@ -39,11 +40,11 @@ def held(root, below=""):
 def test_the_packages_are_shipped_whole(folder):
     """Every source and every data file of our three packages, and no compiled leftovers."""
     with staged(Shipment(folder)) as root:
-        for package in shipping.PACKAGES:
+        for package in PACKAGES:
             sources = [path for path in (ROOT / package).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
             assert held(root, package) == sorted(str(path.relative_to(ROOT / package)) for path in sources)
         assert held(root, PIPELINE) == []
-        assert {path.name for path in root.iterdir()} == {*shipping.PACKAGES, PIPELINE}
+        assert {path.name for path in root.iterdir()} == {*PACKAGES, PIPELINE}
     assert not root.exists()
 
 
@@ -69,7 +70,7 @@ def test_too_much_is_refused(folder, monkeypatch):
         staged(Shipment(folder)),
     ):
         pass
-    monkeypatch.setattr(shipping, "MAX_ENTRIES", 10)
+    monkeypatch.setattr(shippable, "MAX_ENTRIES", 10)
     with pytest.raises(ShippingError, match="more than 10 files"), staged(Shipment(folder, modules=True)):
         pass
 

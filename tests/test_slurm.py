@@ -206,6 +206,7 @@ def test_submitted_twice_it_is_once(fake):
         ("9|RUNNING|None\n10|PENDING|Dependency", None, JobState.RUNNING, None),
         ("7|FAILED|x\n12|PENDING|a|b", None, JobState.PENDING, None),
         ("", "failed", JobState.FAILED, 1),
+        ("7|FAILED|NonZeroExitCode", "nothing new", JobState.SUCCEEDED, 3),
     ],
 )
 def test_the_status_is_slurms_while_the_job_lives_and_its_own_afterwards(fake, lines, ended, state, code):
@@ -215,8 +216,9 @@ def test_the_status_is_slurms_while_the_job_lives_and_its_own_afterwards(fake, l
     (fake / "scontrol.out").write_text("JobId=7 JobName=fine-1\n   JobState=X ExitCode=4:0\n")
     if ended is not None:
         (fake / "jobs/fine-1").mkdir(parents=True)
-        codes = {"succeeded": 0, "failed": 1, "stopped": 130}
-        text = json.dumps({"slurm_job_id": "7", "restarts": 0, "state": ended, "exit_code": codes[ended], "message": "so"})
+        codes = {"succeeded": 0, "failed": 1, "stopped": 130, "nothing new": 3}
+        state_written = "succeeded" if ended == "nothing new" else ended
+        text = json.dumps({"slurm_job_id": "7", "restarts": 0, "state": state_written, "exit_code": codes[ended], "message": "so"})
         (fake / "jobs/fine-1/exit").write_text(text)
     status = target.status("fine-1")
     assert (status.state, status.exit_code) == (state, code)
@@ -246,7 +248,7 @@ def test_slurm_that_does_not_answer_is_an_error_unless_the_end_is_known(fake):
     target = target_in(fake)
     (fake / "squeue.status").write_text("1")
     (fake / "squeue.err").write_text("squeue: error: Unable to contact slurm controller (connect failure)\n")
-    with pytest.raises(TargetError, match=r"^squeue: Unable to contact slurm controller \(connect failure\)$"):
+    with pytest.raises(TargetError, match=r"^squeue: Unable to contact slurm controller \(connect failure\); does `sinfo` answer"):
         target.submit(JOB)
     (fake / "jobs/fine-1/exit").write_text('{"slurm_job_id": "7", "restarts": 0, "state": "succeeded", "exit_code": 0, "message": ""}')
     assert target.status("fine-1").state is JobState.SUCCEEDED

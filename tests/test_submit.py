@@ -16,12 +16,15 @@ from corpora import documents, write_parquet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.staging import package_files, staged
+from cluster.shippable import HERE, files_below
+from cluster.staging import staged
 from cluster.target import Job, JobState, JobStatus, Target, TargetError
-from pipelines import cli_submit, submission_files
+from pipelines import cli_submit, submission, submission_files
 from pipelines.cli import main
 from pipelines.config import load
 from pipelines.errors import ConfigError
+from pipelines.runbook import pointer
+from pipelines.settings_cluster import RayCluster
 from pipelines.storage import open_store
 from pipelines.submission import ID, job_id, prepare_job
 from pipelines.submission_records import keep, latest
@@ -143,11 +146,12 @@ def the_id(path, *overrides):
 def test_submitting_twice_is_once(cluster, file, shell):
     """The second one says that the job is there, in which state, and sends nothing; both end with 0."""
     prepared = []
-    first = shell("submit", file.name, "--to", "ray")
     cluster.prepare = prepared.append
+    first = shell("submit", file.name, "--to", "ray")
+    assert prepared == cluster.submitted
     again = shell("submit", file.name, "--to", "ray")
     (job,) = cluster.submitted
-    assert prepared == [job], "what belongs to the pipeline is brought up to date all the same"
+    assert prepared == [job, job], "what belongs to the pipeline is brought up to date all the same"
     assert job.id in first.out
     assert "already there: it is pending" in again.out
     cluster.end(JobState.SUCCEEDED, 0)
@@ -168,9 +172,14 @@ def test_one_that_failed_or_was_stopped_is_submitted_again_under_the_next_number
 
 
 def test_somebody_else_was_quicker(cluster, file, shell, monkeypatch):
-    """A job that appears between the question and the submission is not run a second time."""
-    monkeypatch.setattr(cluster, "submit", lambda job: False)
-    assert "already there" in shell("submit", file, "--to", "ray").out
+    """A job that appears between the question and the submission is not run a second time; what is said of it is of after that."""
+
+    def late(job):
+        cluster.jobs[job.id] = JobStatus(JobState.RUNNING)
+        return False
+
+    monkeypatch.setattr(cluster, "submit", late)
+    assert "already there: it is running" in shell("submit", file, "--to", "ray").out
 
 
 @pytest.mark.parametrize(
@@ -325,7 +334,7 @@ def test_a_file_that_would_replace_one_of_ours_is_refused(tmp_path):
     (tmp_path / "operators" / "base.py").write_text("X = 1\n")
     with pytest.raises(TargetError, match="which this one would replace"), staged(tmp_path, ("operators/base.py",)):
         pass
-    assert not [path for path in package_files("operators") if "__pycache__" in path]
+    assert not [path for path in files_below(HERE / "operators") if "__pycache__" in path.parts]
 
 
 def test_no_secret_is_sent(cluster, file, shell, tmp_path, monkeypatch):
@@ -348,6 +357,19 @@ def test_no_secret_is_sent(cluster, file, shell, tmp_path, monkeypatch):
     refused = shell("submit", file, "--to", "ray", "--set", f"input.uri=https://u:{SECRET}@host/x.parquet", status=2)
     assert SECRET not in refused.err
     assert "holds a secret" in refused.err
+
+
+def test_a_password_in_the_file_is_not_sent(cluster, file, shell, tmp_path, monkeypatch):
+    """The file goes along as it is: a URI with a password is refused, one that refers to a variable is not."""
+    write(file, tmp_path, input={"uri": "https://user:planted@127.0.0.1:9/a.jsonl"})
+    refused = shell("submit", file, "--to", "ray", "--dry", status=2)
+    assert "https://[redacted]@127.0.0.1:9/a.jsonl holds a secret" in refused.err
+    assert "planted" not in refused.out + refused.err
+    monkeypatch.setenv("LOGIN", "user:planted")
+    monkeypatch.setattr(submission, "LIST_SECONDS", 0.1)
+    write(file, tmp_path, input={"uri": "https://${LOGIN}@127.0.0.1:9/a.jsonl"})
+    shown = shell("submit", file, "--to", "ray", "--dry")
+    assert "planted" not in shown.out + shown.err
 
 
 def test_a_file_whose_name_looks_like_an_option(cluster, file, shell):
@@ -400,6 +422,23 @@ def test_the_exit_status_is_the_jobs_own(state, code, expected, cluster, file, s
     cluster.written = ["a line"]
     cluster.logs = lambda job_id, follow: cluster.end(state, code) or iter(["a line"])
     assert shell("submit", file, "--to", "ray", "--follow", status=expected).out.endswith("a line\n")
+
+
+def test_a_cluster_that_is_away_for_a_moment_is_waited_for(cluster, file, shell, monkeypatch):
+    """`wait` ends when the job does, not when a connection does; one that never answers, or not any more, is an error."""
+    shell("submit", file, "--to", "ray")
+    answers = iter([JobStatus(JobState.RUNNING), None, None, JobStatus(JobState.SUCCEEDED, 0), None, JobStatus(JobState.RUNNING), None])
+
+    def status(job_id):
+        if (found := next(answers)) is None:
+            raise TargetError("http://cluster:8265: it does not answer")
+        return found
+
+    monkeypatch.setattr(cluster, "status", status)
+    assert "exit status 0" in shell("wait", file).out
+    assert "does not answer" in shell("wait", file, status=1).err
+    monkeypatch.setattr(cli_submit, "PATIENCE_SECONDS", -1.0)
+    assert "does not answer" in shell("wait", file, status=1).err
 
 
 def test_ctrl_c_ends_the_looking_on_and_not_the_job(cluster, file, shell):
@@ -483,13 +522,17 @@ def test_a_cluster_that_refuses_is_one_message(cluster, file, shell, monkeypatch
         raise TargetError("http://cluster:8265: nothing answers there; start it")
 
     monkeypatch.setattr(cluster, "status", refuse)
-    assert shell("submit", file, "--to", "ray", status=1).err.splitlines()[-1] == (
-        "shardmill: http://cluster:8265: nothing answers there; start it"
-    )
+    assert shell("submit", file, "--to", "ray", status=1).err.splitlines()[-2:] == [
+        "shardmill: http://cluster:8265: nothing answers there; start it",
+        pointer("a-cluster-cannot-be-reached"),
+    ]
 
 
 def test_json_is_one_object(cluster, file, shell):
-    """Of `submit`, both times; with `--follow` there is no room for it."""
+    """Of `submit`, both times, and of what would be sent or is said; with `--follow` there is no room for it."""
+    cluster.check = lambda job: "it would start at once"
+    assert json.loads(shell("submit", file, "--to", "ray", "--test-only", "--json").out)["said"] == "it would start at once"
+    assert "run" in json.loads(json.loads(shell("submit", file, "--to", "ray", "--dry", "--json").out)["sent"])["arguments"]
     first = json.loads(shell("submit", file, "--to", "ray", "--json").out)
     again = json.loads(shell("submit", file, "--to", "ray", "--json").out)
     assert (first["submitted"], again["submitted"]) == (True, False)
@@ -531,3 +574,31 @@ def test_the_working_folder_is_left_as_it_was(cluster, file, shell, tmp_path):
     shell("submit", file, "--to", "ray")
     assert sorted(file.parent.iterdir()) == before
     assert [path.name for path in (tmp_path / "out").rglob("*.json")] == [f"{cluster.submitted[0].id}.json"]
+
+
+def test_files_that_ship_names_go_along(file, tmp_path):
+    """As they do to the workers of a run that is not submitted; a pattern that matches nothing is an error there, too."""
+    (file.parent / "words").mkdir()
+    (file.parent / "words" / "a.txt").write_text("a\n")
+    write(file, tmp_path, cluster={"type": "ray", "ship": ["words/*.txt"]})
+    assert prepare_job(load(file), file, ()).job.files == ("mine.yaml", "words/a.txt")
+    write(file, tmp_path, cluster={"type": "ray", "ship": ["word/*.txt"]})
+    with pytest.raises(ConfigError, match=r"cluster\.ship: 'word/\*\.txt' matches no file"):
+        prepare_job(load(file), file, ())
+
+
+@pytest.mark.parametrize(
+    ("cluster", "kept"),
+    [
+        ({"type": "local", "num_cpus": 4}, {}),
+        ({"type": "inline"}, {}),
+        ({"type": "ray", "address": "ray://h:1", "max_wait_minutes": 3}, {"max_wait_minutes": 3.0}),
+    ],
+)
+def test_the_work_runs_where_the_driver_does(cluster, kept, file, tmp_path):
+    """Whatever the file says of other places; what holds on any Ray is kept. Slurm's script says the address behind it."""
+    write(file, tmp_path, cluster=cluster)
+    words = prepare_job(load(file), file, ()).job.arguments[3::2]
+    for more, address in (((), "auto"), (("cluster.type=ray", "cluster.address=10.0.0.1:6379"), "10.0.0.1:6379")):
+        found = load(file, (*words, *more)).cluster.model_dump()
+        assert found == RayCluster(address=address, **kept).model_dump()
