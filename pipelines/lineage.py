@@ -135,9 +135,7 @@ def manifest_path(version: str) -> str:
 
 def _followed(store: Store, manifest: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield manifest
-    if base_of(manifest) is None:
-        return
-    names = [str(name) for name in manifest[INGEST]["lineage"]["versions"][:-1]]
+    names = [str(name) for name in manifest.get(INGEST, {}).get("lineage", {}).get("versions", ())[:-1]]
     with ThreadPoolExecutor(READERS, thread_name_prefix="lineage") as threads:
         ahead = {name: threads.submit(store.read, manifest_path(name)) for name in names}
         yield from _parents(store, manifest, lambda name: ahead[name].result() if name in ahead else store.read(manifest_path(name)))
