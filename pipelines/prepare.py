@@ -38,7 +38,7 @@ from pipelines.operator_warnings import heard, told
 from pipelines.plan import End, Ingredients, cut, learning
 from pipelines.redaction import redact_uri
 from pipelines.settings import IDS_COLUMN
-from pipelines.storage import Sources
+from pipelines.storage import Sources, open_store
 from pipelines.token_ids import WIDTHS, id_type
 from pipelines.unit import MADE_ID, judged_schema
 
@@ -86,7 +86,8 @@ def prepare(config: PipelineConfig, started: Callable[[], Executor], limit: int 
         UnitError: An operator cannot be opened.
         BudgetExceeded: More files are unreadable than the budget allows.
     """
-    sources = Sources(config.input.storage_options)
+    output = open_store(config.output.uri, config.output.storage_options).uri
+    sources = Sources(config.input.storage_options, {output: config.output.storage_options})
     options = ReadOptions(config.input.format, config.input.text_column, config.input.id_column, config.input.path_columns)
     assets = asset_digests(config, sources)
     inventory = take(sources, config.input.uri, options, map_files=partial(file_map, started))
@@ -110,7 +111,7 @@ def asset_digests(config: PipelineConfig, sources: Sources) -> dict[str, str]:
     """
     digests: dict[str, str] = {}
     problems = []
-    brief = Sources(sources.storage_options, max_seconds=MAX_ASSET_SECONDS)
+    brief = Sources(sources.storage_options, sources.elsewhere, max_seconds=MAX_ASSET_SECONDS)
     learners = learning(config.operators)
     for operator in config.operators:
         for uri in operator.asset_uris_beside(learners):

@@ -49,15 +49,29 @@ def store_class(uri: str) -> type[Store]:
 class Sources:
     """Reads objects by absolute URI and finds them by patterns. One store a root, opened when first needed; picklable."""
 
-    def __init__(self, storage_options: Mapping[str, Any] | None = None, *, max_seconds: float = math.inf) -> None:
-        """Open nothing yet. `max_seconds`: how long a store that does not answer is asked again, here and not in copies."""
+    def __init__(
+        self,
+        storage_options: Mapping[str, Any] | None = None,
+        elsewhere: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        max_seconds: float = math.inf,
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            storage_options: Of everything that is read.
+            elsewhere: Instead, of what lies below these addresses: an output may be at another endpoint than the input, and an operator be
+                given what an earlier version of it learned.
+            max_seconds: How long a store that does not answer is asked again, here and not in copies.
+        """
         self.storage_options = dict(storage_options or {})
+        self.elsewhere = {f"{uri.rstrip('/')}/": dict(options) for uri, options in (elsewhere or {}).items()}
         self._max_seconds = max_seconds
-        self._stores: dict[str, Store] = {}
+        self._stores: dict[tuple[str, str], Store] = {}
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[type[Sources], tuple[dict[str, Any]]]:
-        return type(self), (self.storage_options,)
+    def __reduce__(self) -> tuple[type[Sources], tuple[dict[str, Any], dict[str, dict[str, Any]]]]:
+        return type(self), (self.storage_options, self.elsewhere)
 
     def __repr__(self) -> str:
         return f"Sources({', '.join(sorted(store.uri for store in self._stores.values()))})"
@@ -140,10 +154,12 @@ class Sources:
     def _place(self, uri: str) -> tuple[Store, str, str]:
         """The store that holds a URI, its root, and the path in it."""
         root, path = split_uri(uri)
+        place = next((place for place in self.elsewhere if uri.startswith(place)), "")
         with self._lock:
-            store = self._stores.get(root)
+            store = self._stores.get((root, place))
             if store is None:
-                store = self._stores[root] = store_class(root)(root, self.storage_options)
+                options = self.elsewhere.get(place, self.storage_options)
+                store = self._stores[root, place] = store_class(root)(root, options)
                 store.backoff.max_seconds = self._max_seconds
         return store, root, path
 

@@ -137,7 +137,7 @@ class Worker:
             )
         self.place = place
         self.store: Store = open_store(place.output_uri, place.output_options)
-        self.sources = Sources(place.input_options)
+        self.sources = Sources(place.input_options, {self.store.uri: place.output_options})
         self.opened: dict[str, Any] = {}
 
     @cached_property

@@ -443,6 +443,18 @@ def test_the_tokenizer_of_the_first_version_is_used(shm_path):
         made.ingest()
 
 
+def test_what_was_learned_is_read_from_where_the_output_is(growing, s3_server):
+    """An output at an endpoint of its own, which the input knows nothing of: the tokenizer of the first version lies there."""
+    uri = f"s3a://{s3_server.make_bucket()}/out/"
+    growing.sections = {"output": {"uri": uri, "storage_options": s3_server.options}}
+    growing.operators = TOKENIZED
+    for name, rows in zip("ab", batches(2, size=20), strict=True):
+        growing.arrives(name, rows)
+        manifest = growing.ingest().manifest
+    assert manifest["ingest"]["lineage"]["versions"] == ["v1", "v2"]
+    assert manifest["tokens"]["total"] == manifest["output"]["tokens"] > 0
+
+
 def test_a_tokenizer_is_known_by_its_content(growing):
     """The same file elsewhere gives the same ids; another file under the same address, or other settings, are refused."""
     growing.operators = [*KINDS["exact"], *TOKENIZED]
