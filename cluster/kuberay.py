@@ -177,9 +177,10 @@ class KubeRay(Target):
             return JobStatus(JobState.STOPPED, message="it was stopped, and is deleted")
         if found is None:
             return JobStatus(JobState.UNKNOWN, message=_absent(object_name(job_id), self._options["namespace"]))
-        if "deletionTimestamp" in found["metadata"]:
+        status = _status_of(found)
+        if "deletionTimestamp" in found["metadata"] and not status.state.is_final:
             self._going.add(job_id)
-        return _status_of(found)
+        return status
 
     def _find(self, api: Api, name: str) -> dict[str, Any] | None:
         try:

@@ -27,7 +27,8 @@ ShardmillError                 exit status 1 unless said otherwise
 │   └── LedgerImbalance        4  rows_in is not rows_out + dropped + quarantined, or tokens are counted that the shards do not hold
 ├── BudgetExceeded                more rows quarantined than max_quarantined_fraction allows
 ├── GuardBreached                 an operator removed more than its guards allow, and is told to fail then
-├── ClusterError                  no Ray is where the pipeline says, or none could be started
+├── ClusterError                  no Ray is where the pipeline says, or none could be started; a cluster cannot be reached, or refuses
+│   └── NoRoom                    for too long no node had what the work asks for
 ├── LeaseHeld                     another run is writing this output
 ├── LeaseLost                     another run took over while this one was stopped
 ├── VersionConflict               another run finished or claimed the version
@@ -177,7 +178,11 @@ class GuardBreached(ShardmillError):
 
 
 class ClusterError(ShardmillError):
-    """There is no Ray where the pipeline says, or none could be started here."""
+    """There is no Ray where the pipeline says, or none could be started here; or another cluster cannot be reached, or refuses."""
+
+
+class NoRoom(ClusterError):
+    """No node of the cluster has had what the work asks for, for as long as the pipeline says that a run waits."""
 
 
 class LeaseHeld(ShardmillError):

@@ -26,6 +26,7 @@ from pipelines.errors import (
     LeaseHeld,
     LeaseLost,
     NodeLost,
+    NoRoom,
     NotFound,
     NothingToLearn,
     OutOfMemory,
@@ -78,6 +79,7 @@ ENTRIES: Final[Mapping[type[BaseException], str | None]] = {
     LeaseLost: OTHER_RUN,
     MemoryError: MEMORY,
     NodeLost: NODE_DIES,
+    NoRoom: STUCK,
     NothingToLearn: None,  # the message is about one operator's settings
     OutOfMemory: MEMORY,
     PublishedOtherwise: WITHDRAW,

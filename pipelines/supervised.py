@@ -9,7 +9,7 @@ import os
 from typing import Final
 
 from cluster.supervise import PASSING, SUPERVISED
-from pipelines.errors import ClusterError, CommitUnknown, LeaseHeld, Throttled, Unavailable, VersionConflict
+from pipelines.errors import ClusterError, CommitUnknown, LeaseHeld, NoRoom, Throttled, Unavailable, VersionConflict
 
 MAY_PASS: Final = (ClusterError, CommitUnknown, LeaseHeld, Throttled, Unavailable, VersionConflict)
 """The store or the cluster is away, or a driver that died elsewhere still has the lease: a later start finds it otherwise."""
@@ -24,4 +24,5 @@ def grace_seconds() -> int | None:
 def exit_status(error: Exception, status: int) -> int:
     """The exit status for an error: `PASSING` for a supervisor, if the same command may work later."""
     from_ray = type(error).__module__.partition(".")[0] == "ray"  # what is not told apart below: the head is gone
-    return PASSING if grace_seconds() is not None and (isinstance(error, MAY_PASS) or from_ray) else status
+    may_pass = isinstance(error, MAY_PASS) and not isinstance(error, NoRoom)  # that was waited for as long as it was to be
+    return PASSING if grace_seconds() is not None and (may_pass or from_ray) else status

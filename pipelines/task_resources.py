@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cluster.resources import Needs, most
-from pipelines.errors import ClusterError
+from pipelines.errors import NoRoom
 from pipelines.progress import KINDS
 from pipelines.settings_cluster import DEFAULT, InlineCluster, LocalCluster, RayCluster, TaskResources, merged
 
@@ -75,7 +75,7 @@ class Scarcity:
         """Take in what no node has enough of, if there is such a thing.
 
         Raises:
-            ClusterError: It has been so for too long.
+            NoRoom: It has been so for too long.
         """
         now = time.monotonic()
         if not lacking:
@@ -86,7 +86,7 @@ class Scarcity:
         self._since = now if self._since is None else self._since
         waited = now - self._since
         if waited >= self._max_wait_seconds:
-            raise ClusterError(
+            raise NoRoom(
                 f"{self._asked.subject}: for {waited / 60:.3g} minutes no node of the cluster has had {lacking}; start one that has, "
                 "ask for less in cluster.resources, or wait longer with cluster.max_wait_minutes; the next run goes on from here"
             )

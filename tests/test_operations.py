@@ -449,6 +449,16 @@ def test_silence_is_told(source, shell, monkeypatch):
     return shell("run", made(source), status=0)
 
 
+@provokes("a-run-seems-stuck", 1, 2)
+def test_no_node_has_what_a_task_asks_for(source, shell, monkeypatch):
+    """As a Ray of small nodes says it; tests/test_ray_sessions.py has one."""
+    monkeypatch.setattr("cluster.tasks.InlineExecutor.lacking", lambda self, needs: "CPU 64 (the most that a node has is 1)")
+    monkeypatch.setattr("cluster.tasks.InlineExecutor.wait", lambda self, timeout_seconds: [])
+    monkeypatch.setattr("pipelines.task_resources.LONG_SECONDS", 1e-9)
+    monkeypatch.setattr("pipelines.task_resources.PATIENCE_SECONDS", 0.0)
+    return shell("run", made(source))
+
+
 def test_trouble_is_told_once_a_minute():
     """However many units fail; how many did is told with the next line."""
     lines, now = [], [0.0]

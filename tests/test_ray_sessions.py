@@ -66,7 +66,7 @@ def test_a_stage_waits_for_what_no_node_has(runs_with, source, shm_path, tmp_pat
     own = {"RAY_AUTH_TOKEN": "", "RAY_AUTH_MODE": ""}
     child = runs_with(**cluster, max_wait_minutes=0.02).start(**own)
     assert child.wait() == 1
-    assert child.answered()["error"] == "ClusterError"
+    assert child.answered()["error"] == "NoRoom"
     assert "stage 1 (length_filter, measure, exact_dedup)" in child.answered()["message"]
     assert "big 1 (the most that a node has is 0)" in child.answered()["message"]
     runs = runs_with(**cluster)

@@ -15,6 +15,7 @@ from slurm_server import SlurmServer, waited_for
 from cluster.slurm import Slurm
 from cluster.target import Job, JobState, TargetError
 from pipelines import demo
+from pipelines.cli import main
 from pipelines.settings_submit_slurm import SlurmSubmit
 
 HOLD = "commit.before-record@2=wait:"
@@ -291,3 +292,23 @@ def test_a_job_is_not_queued_again_for_ever(lab, source, held):
     assert lab.ended(target, job.id) == (JobState.FAILED, 130)
     assert "submitted again, it goes on" in target.status(job.id).message
     assert not lab.left(job.id)
+
+
+@pytest.mark.chaos
+def test_the_command_and_an_ingestion_of_nothing_new(lab, source, capfd):
+    """`submit --follow` ends with the job's own exit status, 3 where nothing is new: a good end, so that submitted again it is there."""
+    file = write_pipeline(lab.folder / "pipeline", source, str(lab.folder / "out"))
+    assert main(["run", str(file), "--set", "cluster.type=inline"]) == 0
+    words = [str(file), "--to", "slurm", "--ingest"]
+    slurm = {"folder": str(lab.folder / "jobs"), "cpus_per_task": 1, "python": sys.executable}
+    words += [word for name, value in slurm.items() for word in ("--set", f"submit.slurm.{name}={value}")]
+    assert "Job " in said(capfd, "submit", *words, "--test-only")
+    assert "nothing is new since v1" in said(capfd, "submit", *words, "--follow", status=3)
+    assert "succeeded, exit status 3" in said(capfd, "wait", *words[:1], *words[4:], status=3)
+    assert "already there: it is succeeded" in said(capfd, "submit", *words)
+
+
+def said(capfd, *words, status=0):
+    capfd.readouterr()
+    assert main(list(words)) == status, capfd.readouterr()
+    return capfd.readouterr().out

@@ -144,6 +144,7 @@ def test_shardmill_is_this_interpreters_own(tmp_path):
         (errors.Unavailable("the store is away"), supervise.PASSING),
         (errors.Throttled("slow down"), supervise.PASSING),
         (errors.ClusterError("no Ray"), supervise.PASSING),
+        (errors.NoRoom("it was waited for long enough"), 1),
         (errors.LeaseHeld("by one that died elsewhere"), supervise.PASSING),
         (errors.LeaseLost("another goes on"), 1),
         (errors.BudgetExceeded("too many"), 1),

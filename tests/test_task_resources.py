@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cluster.resources import Needs, lacking, most, room
 from pipelines import task_resources
 from pipelines.config import load
-from pipelines.errors import ClusterError, ConfigError
+from pipelines.errors import ConfigError, NoRoom
 from pipelines.settings_cluster import RayCluster
 from pipelines.task_resources import Asked, Askings, Scarcity
 
@@ -114,9 +114,7 @@ def test_scarcity_is_told_after_a_while_and_fails_in_the_end(clock):
     clock.now += 599
     scarcity.look("big 1")
     clock.now += 2
-    with pytest.raises(
-        ClusterError, match=r"^stage 1 \(tokenize\): for 10 minutes no node of the cluster has had big 1; .*max_wait_minutes"
-    ):
+    with pytest.raises(NoRoom, match=r"^stage 1 \(tokenize\): for 10 minutes no node of the cluster has had big 1; .*max_wait_minutes"):
         scarcity.look("big 1")
 
 
