@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from operator_samples import SHARED, FakeAssets, asset, opened, real_documents
 from pydantic import ValidationError
@@ -77,6 +77,7 @@ def found_by_regex(phrases: list[str], text: str, *, bounded: bool) -> bool:
 
 @settings(deadline=None, max_examples=600)
 @given(st.lists(PHRASE, min_size=1, max_size=6), st.lists(TEXT, min_size=1, max_size=12), st.booleans())
+@example(["\u03c2"], ["a\u03a3"], False)
 def test_search_is_the_regular_expression(phrases, texts, bounded):
     """Any phrases in any text are found exactly where `re` finds them in its lower case."""
     column = pa.array(texts, pa.large_string())

@@ -121,6 +121,7 @@ def assert_as_undisturbed(runs, undisturbed):
     assert not orphans(runs.store())
 
 
+@pytest.mark.chaos
 def test_the_quickstart_runs_to_its_end(lab):
     """The sbatch script runs the quickstart over its own Ray: once however often it is submitted, with a result that `verify` passes."""
     demo.build(lab.folder / "demo", max_bytes=200_000, names={"click", "werkzeug"})

@@ -142,6 +142,8 @@ def find_phrase(phrases: Any, group: Any, data: Any, start: Any, stop: Any, tabl
             is_word = classes[place] & WORD != 0
             if code == DOTTED_I:
                 packed, num_bytes, is_word = np.int64(DOTTED_BYTES >> 8), 2, False
+            elif code == SIGMA and begins:
+                packed = _sigma(phrases, data, start, at, stop, tables)
         here, at = at, at + size
         if not begins:
             continue
