@@ -6,29 +6,25 @@ tokens and lengths are of all documents. `ingest.lineage` has the sum of the led
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.arrivals import Arrivals, some_of
 from pipelines.card import data_glob, data_globs
-from pipelines.commit import Part
 from pipelines.document_profile import Profile
 from pipelines.errors import InputError, LedgerImbalance, VersionConflict, shown
 from pipelines.inventory import Inventory
 from pipelines.ledger import Ledger
 from pipelines.lineage import INGEST, Lineage
-from pipelines.results import Packed
+from pipelines.results import Packed, described_table
 from pipelines.storage import Store
 from pipelines.token_counts import merged_tokens
 from pipelines.token_shards import TokenShards
-from pipelines.version import MANIFEST
+from pipelines.version import current_version
 
 ANEW: Final = "make the next version anew, of all files: `shardmill ingest FILE --backfill`"
 
@@ -62,8 +58,8 @@ class Growth:
         Raises:
             VersionConflict: Another run did: what is new is another question now.
         """
-        now = hashlib.sha256(store.read(MANIFEST)).hexdigest() if store.exists(MANIFEST) else None
-        if now != self.parent:
+        found = current_version(store)
+        if self.parent != (None if found is None else found[1]):
             raise VersionConflict(f"{store.uri}: another run made a version while this ingestion was planned; start it again")
 
     def check_schema(self, schema: pa.Schema) -> None:
@@ -88,8 +84,8 @@ class Growth:
 
     def shards(self) -> list[Packed]:
         """The shards of the version before."""
-        table = self._table("shards.parquet", "shards")
-        return [] if table is None else [packed(row) for row in table.to_pylist()]
+        table = self._table("shards")
+        return [] if table is None else [Packed.of_row(row) for row in table.to_pylist()]
 
     def token_shards(self, own: TokenShards | None) -> TokenShards | None:
         """Token shards of all documents.
@@ -106,19 +102,13 @@ class Growth:
                 f"output.token_shards: {self.base['version']} has token shards of {shown(forms[0])} (formats, seed), the new documents of "
                 f"{shown(forms[1])}; write them alike, or {ANEW}"
             )
-        table = self._table("token_shards.parquet", "token_shards")
+        table = self._table("token_shards")
         return own if own is None or table is None else own.after(table, before)
 
-    def _table(self, name: str, described: str) -> pa.Table | None:
-        if self.lineage is None or self.base is None or described not in self.base["tables"]:
+    def _table(self, name: str) -> pa.Table | None:
+        if self.lineage is None or self.base is None or name not in self.base["tables"]:
             return None
-        path = f"versions/{self.base['version']}/{name}"
-        content = self.lineage.store.read(path)
-        if hashlib.sha256(content).hexdigest() != self.base["tables"][described]["sha256"]:
-            where = self.lineage.store.locate(path)
-            check = f"`shardmill verify {self.lineage.store.uri}` says more"
-            raise InputError(f"{where}: it is not the table that its manifest describes; {check}")
-        return pq.read_table(io.BytesIO(content), use_threads=False)
+        return described_table(self.lineage.store, self.base, name)
 
     def profile(self, own: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """Lengths and languages of all documents; None where those of either are not told."""
@@ -195,8 +185,3 @@ def added(before: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted((Counter(one) + Counter(other)).items()))
-
-
-def packed(row: Mapping[str, Any]) -> Packed:
-    """A row of a table of shards."""
-    return Packed(Part(row["path"], row["rows"], row["bytes"], row["sha256"]), row["num_tokens"])

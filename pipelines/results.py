@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import io
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import orjson
 import pyarrow as pa
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from operators.base import Operator
 from pipelines.commit import CommitLog, Part, digest
 from pipelines.config import PipelineConfig
+from pipelines.errors import InputError
 from pipelines.fingerprint import versions
 from pipelines.inventory import Inventory
 from pipelines.layers import Layers
@@ -28,6 +30,7 @@ from pipelines.plan import Plan
 from pipelines.recall import Snapshot
 from pipelines.redaction import redact, redact_settings, redact_uri
 from pipelines.rows import DUPLICATES, QUARANTINE
+from pipelines.storage import Store
 from pipelines.token_shards import TokenForm, TokenShards, works
 from pipelines.tombstones import TAKEDOWN
 from pipelines.version import Claim
@@ -64,6 +67,11 @@ class Packed:
 
     part: Part
     tokens: int | None
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Self:
+        """What a row of a version's table of shards says."""
+        return cls(Part(row["path"], row["rows"], row["bytes"], row["sha256"]), row["num_tokens"])
 
 
 class Packing:
@@ -151,6 +159,20 @@ def shards_table(shards: Sequence[Packed]) -> bytes:
     pq.write_table(pa.table(columns, schema=SHARDS), sink, compression="zstd")
     content: bytes = sink.getvalue().to_pybytes()
     return content
+
+
+def described_table(store: Store, manifest: Mapping[str, Any], name: str) -> pa.Table:
+    """The table `shards` or `token_shards` of a version, which is the one that its manifest describes.
+
+    Raises:
+        InputError: It is another.
+    """
+    path = f"versions/{manifest['version']}/{name}.parquet"
+    content = store.read(path)
+    if hashlib.sha256(content).hexdigest() != manifest["tables"][name]["sha256"]:
+        check = f"`shardmill verify {store.uri}` says more"
+        raise InputError(f"{store.locate(path)}: it is not the table that the manifest describes; {check}")
+    return pq.read_table(io.BytesIO(content), use_threads=False)
 
 
 def files_digest(files: Iterable[tuple[str, str]]) -> str:

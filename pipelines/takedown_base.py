@@ -6,7 +6,6 @@ Owns how a version is opened for a takedown. Everything is read from its files a
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,14 +15,13 @@ from typing import Any, Final
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.errors import InputError, NotFound, shown
 from pipelines.flattening import Flat, flattened
 from pipelines.inventory import Inventory
 from pipelines.lineage import followed
 from pipelines.objectfile import opened_parquet
-from pipelines.results import inventory_path
+from pipelines.results import described_table, inventory_path
 from pipelines.rows import Ints
 from pipelines.storage import Store
 from pipelines.takedown_places import Places
@@ -70,13 +68,7 @@ class Base:
         """
         content = read_manifest(store)
         manifest = orjson.loads(content)
-        path = f"versions/{manifest['version']}/shards.parquet"
-        data = store.read(path)
-        if hashlib.sha256(data).hexdigest() != manifest["tables"]["shards"]["sha256"]:
-            raise InputError(
-                f"{store.locate(path)}: it is not the table that the manifest describes; `shardmill verify {store.uri}` says more"
-            )
-        shards = pq.read_table(io.BytesIO(data), use_threads=False).combine_chunks()
+        shards = described_table(store, manifest, "shards").combine_chunks()
         manifests = followed(store, manifest)
         inventories = [_inventory(store, one) for one in reversed(manifests)]
         inventory = inventories[0] if len(inventories) == 1 else Inventory.joined(inventories)

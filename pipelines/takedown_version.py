@@ -11,7 +11,7 @@ import datetime
 import hashlib
 import io
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -141,7 +141,7 @@ class Making:
 
     def _shards(self) -> tuple[list[Packed | None], Removed | None]:
         """The shards in the places of the old ones (None: gone), and the documents that go, in the order of the shards."""
-        shards = [_packed(row) for row in self._base.shards.to_pylist()]
+        shards: list[Packed | None] = [Packed.of_row(row) for row in self._base.shards.to_pylist()]
         pieces: list[Removed] = []
         if self._going:
             done: Iterable[Rewritten] = rewrite(self._store, self.works(), self._form(), self._columns())
@@ -341,10 +341,6 @@ class Making:
             if isinstance(folder, str) and self._store.exists(path):
                 table = pq.read_table(io.BytesIO(self._store.read(path)), columns=["path"], use_threads=False)
                 yield from table["path"].to_pylist()
-
-
-def _packed(row: Mapping[str, Any]) -> Packed | None:
-    return Packed(Part(row["path"], row["rows"], row["bytes"], row["sha256"]), row["num_tokens"])
 
 
 def _time(seconds: float) -> str:
