@@ -76,15 +76,15 @@ class Fates:
     @property
     def stayed(self) -> Mask:
         """Documents that went through everything."""
-        return self.left == len(self.names)
+        return self.came(len(self.names))
 
     def came(self, position: int) -> Mask:
         """Documents that came to an operator."""
-        return self.left >= position
+        return np.asarray(self.left >= position, np.bool_)
 
     def passed(self, position: int) -> Mask:
         """Documents that went on from it."""
-        return self.left > position
+        return np.asarray(self.left > position, np.bool_)
 
     def reasons(self, position: int) -> dict[str, int]:
         """How many an operator dropped, by reason, the most first."""

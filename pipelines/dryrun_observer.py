@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from operators.base import Assets, BatchOperator, Result, RowError
+from operators.base import Result, RowError
 from pipelines.chain import OpenedOperator
 from pipelines.rows import Rows
 
@@ -165,14 +166,13 @@ def _family_seconds() -> float:
 def _children() -> list[int]:
     found: list[int] = []
     with suppress(OSError, ValueError):
-        for thread in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{thread}/children", encoding="ascii") as file:
-                found += map(int, file.read().split())
+        for thread in Path("/proc/self/task").iterdir():
+            found += map(int, (thread / "children").read_text("ascii").split())
     return found
 
 
 def _seconds_of(process: int) -> float:
-    with suppress(OSError, ValueError, IndexError), open(f"/proc/{process}/stat", encoding="ascii", errors="replace") as file:
-        fields = file.read().rpartition(")")[2].split()
+    with suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{process}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
     return 0.0

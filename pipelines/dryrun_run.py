@@ -141,7 +141,12 @@ def for_sample(config: PipelineConfig, file: Path, output: Path) -> PipelineConf
     """
     source: InputConfig = config.input.model_copy(update={"uri": (str(file),), "format": "parquet", "path_columns": ()})
     target: OutputConfig = config.output.model_copy(
-        update={"uri": str(output), "target_shard_bytes": max(config.output.target_shard_bytes, MIN_SHARD_BYTES), "partition_by": (), "dropped": True}
+        update={
+            "uri": str(output),
+            "target_shard_bytes": max(config.output.target_shard_bytes, MIN_SHARD_BYTES),
+            "partition_by": (),
+            "dropped": True,
+        }
     )
     execution = config.execution.model_copy(
         update={"on_error": "quarantine", "max_quarantined_fraction": 1.0, "keep_intermediates": "none", "unit_bytes": "auto"}
