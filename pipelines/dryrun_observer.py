@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from operators.base import Result, RowError
 from pipelines.chain import OpenedOperator
+from pipelines.dryrun_signals import Signals
 from pipelines.rows import Rows
 
 WARM_ROWS: Final = 4
@@ -71,21 +72,20 @@ class Seen:
         text_column: Name of the text column.
         ranks: One number a document of the sample: of those that are dropped for the same reason the texts of the smallest are kept.
         most: How many of them.
-        study: Told each batch before an operator and the operator's result: what measures signals.
+        language_column: Column that names a document's language, if there is one.
+        signals: Told each batch before an operator and the operator's result.
     """
 
-    def __init__(self, text_column: str, ranks: Ints, most: int, language_column: str | None = None) -> None:
+    def __init__(
+        self, text_column: str, ranks: Ints, most: int, *, language_column: str | None = None, signals: Signals | None = None
+    ) -> None:
         self._text_column = text_column
         self._language_column = language_column
         self._ranks = ranks
         self._most = most
-        self._studies: dict[str, Callable[[Rows, Result, Mapping[int, RowError]], None]] = {}
+        self._signals = signals
         self.operators: dict[str, OperatorSeen] = {}
         self.extra_seconds = 0.0
-
-    def studying(self, operator: str, study: Callable[[Rows, Result, Mapping[int, RowError]], None]) -> None:
-        """Let someone measure what comes to an operator."""
-        self._studies[operator] = study
 
     # --- pipelines.chain.Observer
 
@@ -112,9 +112,8 @@ class Seen:
         healthy = rows if not errors else rows.filter(_without(len(rows), errors))
         if result.reasons is not None and result.reasons.null_count < len(healthy):
             self._remember(seen, healthy, result)
-        study = self._studies.get(operator.name)
-        if study is not None:
-            study(rows, result, errors)
+        if self._signals is not None:
+            self._signals.add(operator.name, rows, result, errors)
         self.extra_seconds += time.process_time() - started
 
     def _remember(self, seen: OperatorSeen, rows: Rows, result: Result) -> None:
