@@ -14,11 +14,14 @@ from operators.base import GroupOperator, LearningOperator
 from pipelines import identity
 from pipelines.config import PipelineConfig
 from pipelines.dryrun_estimates import Corrected, kept_of_all, operator_estimates
-from pipelines.dryrun_examples import Examples, Origins, ranks
+from pipelines.dryrun_examples import Examples, Marking, ranks
 from pipelines.dryrun_fates import Fates
 from pipelines.dryrun_ground import Ground, budget_notes
 from pipelines.dryrun_observer import Seen
+from pipelines.dryrun_pairs import pairs
 from pipelines.dryrun_run import SampleRun, run_sample
+from pipelines.dryrun_signals import Signals
+from pipelines.dryrun_texts import Origins, Texts
 from pipelines.guards import sentences
 from pipelines.operator_warnings import warning_lines
 from pipelines.progress import Silent, Watch
@@ -64,11 +67,13 @@ class _DryRun:
 
     def made(self) -> DryRun:
         corrected = self._duplicates()
-        seen = Seen(self._config.input.text_column, self._ranks, EXAMPLES, self._config.output.language_column)
+        source, prepared = self._config.input, self._ground.prepared
+        signals = Signals(self._config.operators, self._ground.assets, self._documents.num_rows)
+        seen = Seen(source.text_column, self._ranks, EXAMPLES, language_column=self._config.output.language_column, signals=signals)
         self._warm()
-        with run_sample(self._config, self._ground.prepared, self._documents, observer=seen) as ran:
+        with run_sample(self._config, prepared, self._documents, observer=seen) as ran:
             fates = Fates.of(self._names, ran, self._documents.num_rows)
-            return self._told(ran, fates, seen, corrected)
+            return self._told(Texts(self._documents, source.text_column, ran, fates), seen, signals, corrected)
 
     def _warm(self) -> None:
         """Compile and load what exchanges and learning need, which the real run does once for very many documents."""
@@ -81,21 +86,22 @@ class _DryRun:
     def _duplicates(self) -> Mapping[str, Corrected]:
         return {}
 
-    def _told(self, ran: SampleRun, fates: Fates, seen: Seen, corrected: Mapping[str, Corrected]) -> DryRun:
-        scheme, operators = self._ground.sample.scheme, self._config.operators
-        made = operator_estimates(operators, fates, scheme, corrected, self._seconds(ran, seen))
-        examples = Examples(operators, self._documents, self._config.input.text_column, ran, fates)
+    def _told(self, texts: Texts, seen: Seen, signals: Signals, corrected: Mapping[str, Corrected]) -> DryRun:
+        scheme, operators, fates = self._ground.sample.scheme, self._config.operators, texts.fates
+        made = operator_estimates(operators, fates, scheme, corrected, self._seconds(texts.ran, seen))
+        marking = Marking(operators, self._ground.assets, signals)
+        origins = self._origins()
         return DryRun(
             name=self._config.name,
             input=self._input(),
             operators=made,
             kept=kept_of_all(operators, fates, scheme, made, self._readable()),
-            thresholds=(),
-            histograms=(),
-            examples=tuple(examples.made(self._origins(), self._ranks, seen, EXAMPLES)),
-            pairs=(),
+            thresholds=signals.thresholds(),
+            histograms=signals.histograms(),
+            examples=tuple(Examples(operators, texts, origins, self._ranks, marking, EXAMPLES).made(seen)),
+            pairs=tuple(pairs(operators, texts, origins, self._ranks, EXAMPLES)),
             projection={},
-            notes=self._notes(ran, fates),
+            notes=(*self._notes(texts.ran, fates), *signals.notes),
         )
 
     def _seconds(self, ran: SampleRun, seen: Seen) -> dict[str, float]:

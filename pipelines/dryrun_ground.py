@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.tasks import InlineExecutor
+from operators.base import Assets
 from pipelines import identity
 from pipelines.config import PipelineConfig
 from pipelines.errors import StorageError
 from pipelines.ledger import most_allowed
 from pipelines.legible import counted
-from pipelines.prepare import Prepared, prepare
+from pipelines.prepare import Prepared, assets_of, prepare
 from pipelines.sample import Places, Sample, read_sample
 from pipelines.sampling import draw
 from pipelines.storage import Sources, open_store
@@ -58,6 +59,11 @@ class Ground:
         inventory = prepared.inventory
         sample = read_sample(sources, inventory, prepared.ingredients.options, draw(inventory, documents, seed))
         return cls(config, prepared, sources, sample, (*sample.notes, *_notes(config, prepared, sample)))
+
+    @property
+    def assets(self) -> Assets:
+        """As operators are opened with in this process."""
+        return assets_of(self.config, self.sources, self.prepared.ingredients.assets)
 
     def table(self, places: Places) -> pa.Table:
         """Documents as a run has them: with an id of their own where the input has none."""

@@ -87,9 +87,7 @@ class Signals:
 
     def of(self, row: int, names: Sequence[str]) -> dict[str, float | None]:
         """The signals that a document has, of some operators, as `operator.signal`."""
-        return {
-            f"{name}.{signal}": value for name in names for signal, value in self.of_operator(row, name).items() if value is not None
-        }
+        return {f"{name}.{signal}": value for name in names for signal, value in self.of_operator(row, name).items() if value is not None}
 
     def of_operator(self, row: int, name: str) -> dict[str, float | None]:
         """The signals of one operator, by their own names; none where it has none."""
