@@ -1,7 +1,4 @@
-"""Arithmetic of numbers that are known within bounds, and how such a number comes from a sample of documents.
-
-Pure. Owns nothing of what is estimated.
-"""
+"""Arithmetic of numbers that are known within bounds. Pure; how bounds come from a sample is in `intervals.py`."""
 
 from __future__ import annotations
 
@@ -16,11 +13,6 @@ from pipelines.study import Estimate
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-QUANTILE: Final = 1.96
-"""Of the normal distribution: 95 % lie within so many standard errors on either side."""
-FEW: Final = 2.4
-"""What Student's quantile has more, divided by the degrees of freedom (2.23 for 10, 2.09 for 20, 2.02 for 60)."""
 
 NOTHING: Final = Estimate(0.0, 0.0, 0.0)
 
@@ -61,36 +53,6 @@ def widened(one: Estimate, like: Estimate) -> Estimate:
     if like.value <= 0:
         return one
     return Estimate(one.value, min(one.low, one.value * like.low / like.value), max(one.high, one.value * like.high / like.value))
-
-
-def ratio(part: Floats, whole: Floats, weights: Floats, clusters: Ints | None = None) -> Estimate:
-    """What share of the whole a part is, over all that the documents of a sample stand for.
-
-    The bounds are those of a ratio of sums over clusters that were drawn (Cochran, Sampling Techniques, 1977, chapter 6): documents of one
-    row group resemble each other, so that they tell less than as many from all over.
-
-    Args:
-        part: Of each document, not negative.
-        whole: Of each document, not negative.
-        weights: How many documents each stands for.
-        clusters: Which documents were drawn together; None: each by itself.
-
-    Returns:
-        All zero where the whole is.
-    """
-    total = float((weights * whole).sum())
-    if total <= 0:
-        return NOTHING
-    value = float((weights * part).sum()) / total
-    residuals = weights * (part - value * whole)
-    if clusters is not None:
-        residuals = np.bincount(np.unique(clusters, return_inverse=True)[1], weights=residuals)
-    freedom = len(residuals) - 1
-    if freedom < 1:
-        return Estimate(value, 0.0, 2 * value)
-    error = math.sqrt((freedom + 1) / freedom * float((residuals**2).sum())) / total
-    half = (QUANTILE + FEW / freedom) * error
-    return Estimate(value, max(0.0, value - half), value + half)
 
 
 def to_json(one: Estimate, digits: int | None = None) -> dict[str, Any]:

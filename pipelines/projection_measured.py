@@ -20,9 +20,12 @@ import pyarrow.parquet as pq
 from pipelines.config import PipelineConfig
 from pipelines.columns import is_text
 from pipelines.pack import Form, shard_form, table_form, write_groups
+from pipelines.intervals import Scheme
+from pipelines.inventory import Inventory
 from pipelines.projection_estimates import Floats, Ints
 from pipelines.projection_watch import Committed, Recorded
 from pipelines.rows import DROPPED
+from pipelines.sample import Sample
 from pipelines.sizes import row_sizes
 from pipelines.storage import Store
 from pipelines.version import MANIFEST
@@ -38,20 +41,18 @@ ALWAYS: Final = frozenset({*DROPPED.names, "detail"})
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What drawing the sample has read: whole row groups, of which the sample has some documents. What is not known is None.
+    """What drawing the sample has read: whole row groups, of which the sample has some documents.
 
     Attributes:
         group_bytes: What the inventory says that these row groups have, uncompressed.
-        text_bytes: UTF-8 bytes of their texts.
         arrow_bytes: Of all their columns, as shards count them (`sizes.py`).
         stored_bytes: Fetched from the store.
     """
 
     rows: int
-    group_bytes: int | None = None
-    text_bytes: int | None = None
-    arrow_bytes: int | None = None
-    stored_bytes: int | None = None
+    group_bytes: int
+    arrow_bytes: int
+    stored_bytes: int
     cpu_seconds: float | None = None
     wall_seconds: float | None = None
 
@@ -62,14 +63,22 @@ class Drawn:
 
     Attributes:
         table: Its documents, as the engine was given them.
-        weights: How many documents of the input each stands for.
-        clusters: The row group of each; None: every document was drawn by itself.
+        scheme: How they were drawn.
+        reading: What was read for it; None: that is not known.
     """
 
     table: pa.Table
-    weights: Floats
-    clusters: Ints | None = None
+    scheme: Scheme
     reading: Reading | None = None
+
+    @classmethod
+    def of(cls, sample: Sample, inventory: Inventory, cpu_seconds: float | None = None, wall_seconds: float | None = None) -> Drawn:
+        """The sample that was read, with what reading it took, if that was measured."""
+        first = inventory.file_first_group
+        groups = ((int(first[one.file]) + one.row_group, one.stop / max(one.rows, 1)) for one in sample.design.clusters)
+        size = int(sum(float(inventory.group_bytes[group]) * part for group, part in groups))
+        reading = Reading(sample.rows_read, size, sample.memory_bytes, sample.read_bytes, cpu_seconds, wall_seconds)
+        return cls(sample.documents.table, sample.scheme, reading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +93,7 @@ class Documents:
         tokens: Of what was kept.
     """
 
-    weights: Floats
-    clusters: Ints | None
+    scheme: Scheme
     text_bytes: Floats
     arrow_bytes: Floats
     gone_at: Ints
@@ -100,21 +108,6 @@ class Documents:
     def kept(self) -> Floats:
         """1 for each that was kept."""
         return (self.gone_at == KEPT).astype(np.float64)
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """CPU seconds for an amount of something, with those of the cheapest and the dearest unit."""
-
-    seconds: float
-    amount: float
-    low: float = 0.0
-    high: float = 0.0
-
-    @property
-    def value(self) -> float:
-        """Seconds for one; 0 where nothing was done."""
-        return self.seconds / self.amount if self.amount > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +151,6 @@ class Measured:
         partitions: Folders that the shards are in.
         token_bytes: Of a token in the ids' column.
         lz4: Bytes that a frame takes where the store compresses them, for each that it has.
-        decide_seconds: CPU of everything else: the exchange, packing.
         spare: CPU seconds that a real run has not, of all its units'.
     """
 
@@ -227,8 +219,7 @@ def _documents(config: PipelineConfig, drawn: Drawn, names: Sequence[str], table
     gone_at[_ints(tables["dropped"].column("row"))] = by
     gone_at[_ints(tables["quarantine"].column("row").drop_null())] = LOST
     return Documents(
-        weights=drawn.weights,
-        clusters=drawn.clusters,
+        scheme=drawn.scheme,
         text_bytes=_text_bytes(drawn.table, config.input.text_column),
         arrow_bytes=_sizes(drawn.table),
         gone_at=gone_at,
