@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from operators.base import GroupOperator, LearningOperator
@@ -25,6 +26,11 @@ from pipelines.dryrun_texts import Origins, Texts
 from pipelines.guards import sentences
 from pipelines.operator_warnings import warning_lines
 from pipelines.progress import Silent, Watch
+from pipelines.projection import project
+from pipelines.projection_census import census_of, sample_group_rows
+from pipelines.projection_measured import Drawn, measure
+from pipelines.projection_prices import Costs
+from pipelines.projection_watch import Recorded
 from pipelines.study import DryRun, Estimate
 
 DOCUMENTS: Final = 2000
@@ -33,13 +39,16 @@ EXAMPLES: Final = 10
 WARM_DOCUMENTS: Final = 8
 
 
-def dry_run(config: PipelineConfig, documents: int = DOCUMENTS, seed: int = 0, *, watch: Watch | None = None) -> DryRun:
+def dry_run(
+    config: PipelineConfig, documents: int = DOCUMENTS, seed: int = 0, *, costs: Costs | None = None, watch: Watch | None = None
+) -> DryRun:
     """Send a sample of the input through the pipeline.
 
     Args:
         config: The pipeline.
         documents: How many documents are drawn.
         seed: Draws them.
+        costs: For how many cores, and at which prices, the real run is reckoned.
         watch: Told how far it is.
 
     Raises:
@@ -49,16 +58,17 @@ def dry_run(config: PipelineConfig, documents: int = DOCUMENTS, seed: int = 0, *
     told.note(f"{config.name}: listing the input and reading a sample of it")
     ground = Ground.of(config, documents, seed)
     told.note(f"{config.name}: running {len(ground.sample.documents):,} documents through the pipeline")
-    return _DryRun(ground, seed).made()
+    return _DryRun(ground, seed, costs).made()
 
 
 class _DryRun:
     """The steps behind the sample."""
 
-    def __init__(self, ground: Ground, seed: int) -> None:
+    def __init__(self, ground: Ground, seed: int, costs: Costs | None) -> None:
         self._ground = ground
         self._config = ground.config
         self._seed = seed
+        self._costs = costs
         self._places = ground.sample.documents
         self._documents = ground.table(self._places)
         self._keys = ground.doc_keys(self._places)
@@ -71,9 +81,19 @@ class _DryRun:
         signals = Signals(self._config.operators, self._ground.assets, self._documents.num_rows)
         seen = Seen(source.text_column, self._ranks, EXAMPLES, language_column=self._config.output.language_column, signals=signals)
         self._warm()
-        with run_sample(self._config, prepared, self._documents, observer=seen) as ran:
+        group_rows = sample_group_rows(prepared.inventory, self._documents.num_rows, self._config.execution.batch_bytes)
+        with run_sample(self._config, prepared, self._documents, group_rows=group_rows, observer=seen, watch=(watch := Recorded())) as ran:
             fates = Fates.of(self._names, ran, self._documents.num_rows)
-            return self._told(Texts(self._documents, source.text_column, ran, fates), seen, signals, corrected)
+            found = self._told(Texts(self._documents, source.text_column, ran, fates), seen, signals, corrected)
+            return replace(found, projection=self._projection(ran, watch, seen, found))
+
+    def _projection(self, ran: SampleRun, watch: Recorded, seen: Seen, found: DryRun) -> Mapping[str, Any]:
+        """What the real run takes."""
+        ground, prepared = self._ground, self._ground.prepared
+        taken = ground.reading
+        drawn = replace(Drawn.of(ground.sample, prepared.inventory, taken.cpu_seconds, taken.wall_seconds), table=self._documents)
+        measured = measure(self._config, ran.store, watch, drawn, extra_seconds=seen.extra_seconds)
+        return project(census_of(self._config, prepared), measured, found.operators, found.kept, self._costs)
 
     def _warm(self) -> None:
         """Compile and load what exchanges and learning need, which the real run does once for very many documents."""

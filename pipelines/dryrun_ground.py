@@ -5,6 +5,7 @@ Owns what a run would find beside its input and a dry run does not use, and that
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -30,6 +31,14 @@ MAX_SECONDS: Final = 20.0
 """How long an output that does not answer is asked again for what a dry run can do without."""
 
 
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """What reading took: of this process's computing, and by the clock."""
+
+    cpu_seconds: float
+    wall_seconds: float
+
+
 @dataclass(frozen=True)
 class Ground:
     """A pipeline whose input is known, and documents of it.
@@ -37,6 +46,7 @@ class Ground:
     Attributes:
         prepared: As for the real run.
         sample: The documents, and how they were drawn.
+        reading: What reading them took.
         notes: What the reader should know of them.
     """
 
@@ -44,6 +54,7 @@ class Ground:
     prepared: Prepared
     sources: Sources
     sample: Sample
+    reading: Seconds
     notes: tuple[str, ...]
 
     @classmethod
@@ -57,8 +68,11 @@ class Ground:
         output = open_store(config.output.uri, config.output.storage_options).uri
         sources = Sources(config.input.storage_options, {output: config.output.storage_options})
         inventory = prepared.inventory
-        sample = read_sample(sources, inventory, prepared.ingredients.options, draw(inventory, documents, seed))
-        return cls(config, prepared, sources, sample, (*sample.notes, *_notes(config, prepared, sample)))
+        design = draw(inventory, documents, seed)
+        cpu, wall = time.process_time(), time.monotonic()
+        sample = read_sample(sources, inventory, prepared.ingredients.options, design)
+        reading = Seconds(time.process_time() - cpu, time.monotonic() - wall)
+        return cls(config, prepared, sources, sample, reading, (*sample.notes, *_notes(config, prepared, sample)))
 
     @property
     def assets(self) -> Assets:

@@ -51,7 +51,7 @@ def dry_run_lines(dry: DryRun, projected: Sequence[str], width: int, *, examples
     if examples:
         lines += [*_examples(dry, width, examples, marks=marks), *_pairs(dry.pairs[:examples], width, marks=marks)]
     if projected:
-        lines += [Text(), Text("the real run", "bold"), *(Text(part) for line in projected for part in _folded(line, width, "", "    "))]
+        lines += [Text(), Text("the real run", "bold"), *(Text(part) for line in projected for part in _as_it_is(line, width))]
     for note in dict.fromkeys(dry.notes):
         lines += [Text(part, "yellow") for part in _folded(f"note: {legible(note, MAX_NOTE_CHARS)}", width, "", "  ")]
     return lines
@@ -259,6 +259,12 @@ def _folded(text: str, width: int, indent: str, hang: str) -> Iterator[str]:
             yield f"{prefix}{set_cell_size(line, room)}"
             line, prefix = line[len(set_cell_size(line, room).rstrip()) or 1 :], hang
     yield f"{prefix}{line}".rstrip()
+
+
+def _as_it_is(text: str, width: int) -> Iterator[str]:
+    """A line with the blanks that align it, if it fits."""
+    indent = text[: len(text) - len(text.lstrip(" "))]
+    return iter([text]) if cell_len(text) <= width else _folded(text.lstrip(" "), width, indent, f"{indent}    ")
 
 
 def dry_json(dry: DryRun) -> Mapping[str, Any]:
