@@ -133,7 +133,7 @@ def bars(
     ]
     if limits:
         layers += _error_bars(limits, order)
-    return Chart(name, title, about, {"height": {"step": BAR_STEP}, "layer": layers})
+    return Chart(name, title, about, {"height": BAR_STEP * len(shown), "layer": layers})
 
 
 def _laid(name: str, bar: Bar, labels: Mapping[str, str]) -> Iterator[dict[str, Any]]:
