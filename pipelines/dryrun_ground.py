@@ -17,12 +17,13 @@ from cluster.tasks import InlineExecutor
 from operators.base import Assets
 from pipelines import identity
 from pipelines.config import PipelineConfig
+from pipelines.dryrun_texts import Origins
 from pipelines.errors import StorageError
 from pipelines.ledger import most_allowed
 from pipelines.legible import counted
 from pipelines.prepare import Prepared, assets_of, prepare
 from pipelines.sample import Places, Sample, read_sample
-from pipelines.sampling import draw
+from pipelines.sampling import Bounds, draw
 from pipelines.storage import Sources, open_store
 from pipelines.tombstones import load_tombstones
 from pipelines.unit import MADE_ID
@@ -58,7 +59,7 @@ class Ground:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, config: PipelineConfig, documents: int, seed: int) -> Ground:
+    def of(cls, config: PipelineConfig, documents: int, seed: int, bounds: Bounds) -> Ground:
         """Make the checks of a run, draw a sample and read it.
 
         Raises:
@@ -68,7 +69,7 @@ class Ground:
         output = open_store(config.output.uri, config.output.storage_options).uri
         sources = Sources(config.input.storage_options, {output: config.output.storage_options})
         inventory = prepared.inventory
-        design = draw(inventory, documents, seed)
+        design = draw(inventory, documents, seed, bounds)
         cpu, wall = time.process_time(), time.monotonic()
         sample = read_sample(sources, inventory, prepared.ingredients.options, design)
         reading = Seconds(time.process_time() - cpu, time.monotonic() - wall)
@@ -84,6 +85,13 @@ class Ground:
         if not self.prepared.ingredients.made_id:
             return places.table
         return places.table.append_column(pa.field(MADE_ID, pa.string()), identity.hexadecimal(self.doc_keys(places)))
+
+    def origins(self, places: Places) -> Origins:
+        """Where documents come from."""
+        name = self.prepared.ingredients.options.id_column
+        column = None if name is None else places.table.column(name).combine_chunks()
+        ids = identity.ids(column, self.doc_keys(places)).to_pylist()
+        return Origins(ids, places.uris(self.prepared.inventory), places.row)
 
     def doc_keys(self, places: Places) -> pa.FixedSizeBinaryArray:
         """Who the documents are in the real run."""
