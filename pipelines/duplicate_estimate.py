@@ -1,10 +1,11 @@
 """How many documents operators that remove duplicates will keep, told from a sample, which holds few of the pairs.
 
-A sample of a fraction f of the documents holds both members of a pair with a probability of f squared: of 10 % duplicates a sample of 1 % shows
-a hundredth. So the rate seen is no estimate. What is seen tells nevertheless: how many sets showed one member, two, three. Sets are thinned
-twice: a row group is drawn or not, with all that it holds, and of what is read a part is looked at. Duplicates within a row group (copies stand
-together in crawls) are seen with f, those in different ones with f squared. So it is told in two steps, how many different documents a row
-group holds for each of its documents, and then over how many row groups each of these is spread (pipelines/thinned_sets.py does both).
+A sample of a fraction f of the documents holds both members of a pair with a probability of f squared: of 10 % duplicates a sample of 1 %
+shows a hundredth. So the rate seen is no estimate. What is seen tells nevertheless: how many sets showed one member, two, three. Sets are
+thinned twice: a row group is drawn or not, with all that it holds, and of what is read a part is looked at. Duplicates within a row group
+(copies stand together in crawls) are seen with f, those in different ones with f squared. So it is told in two steps, how many different
+documents a row group holds for each of its documents, and then over how many row groups each of these is spread
+(pipelines/thinned_sets.py does both).
 
 Pure arithmetic over arrays.
 """
@@ -26,7 +27,7 @@ Ints = npt.NDArray[np.integer[Any]]
 Int64s = npt.NDArray[np.int64]
 
 INFLATION: Final = 2.0
-"""Of the variance against independent sets: those of one row group come, or stay away, together. See docs/dry-run-statistics.md for coverage."""
+"""Of the variance against independent sets: those of one row group come, or stay away, together."""
 PASSAGES_NOTE: Final = (
     "lines and paragraphs that the sample has once may be repeated in the rest of the input: more text than this is cut, and documents of "
     "which too little is left after that are not foreseen"
@@ -92,7 +93,7 @@ def duplicates_kept(sample: Sample, cluster: Ints, sets: Ints) -> Kept:
 
 
 def _in_two_steps(cluster: Ints, sets: Ints, drawn: float, looked_at: float) -> Estimate:
-    """First within row groups, then over them. A set of a row group that is read is seen there with a probability that the first step tells."""
+    """First within row groups, then over them. A set of a row group that is read is seen there as often as the first step tells."""
     pairs = np.unique(np.stack([sets, cluster]), axis=1, return_counts=True)
     within = sets_per_member(pairs[1], looked_at, INFLATION)
     visible = min(len(pairs[1]) * looked_at / (within.value * len(sets)), 1.0)
@@ -107,7 +108,7 @@ def _sizes(sets: Ints) -> Int64s:
 
 def _note(num_documents: int, rate: float, seen: float) -> str:
     return (
-        f"estimated from {num_documents} documents, {rate:.2%} of the input, of which it removed {1 - seen:.2%}: a sample of that size holds both "
-        f"documents of a pair in {rate**2:.2g} of the cases if they stand in different row groups, so that the sizes of the sets that it "
-        "shows were scaled up; the interval says how far that goes"
+        f"estimated from {num_documents} documents, {rate:.2%} of the input, of which it removed {1 - seen:.2%}: a sample of that size holds "
+        f"both documents of a pair in {rate**2:.2g} of the cases if they stand in different row groups, so that the sizes of the sets that "
+        "it shows were scaled up; the interval says how far that goes"
     )

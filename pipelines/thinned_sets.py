@@ -1,7 +1,7 @@
 """How many sets there are, told from the sizes that are left of them when each member is kept with a small probability.
 
-A set of s members shows k of them with probability B(k; s, f). Many mixtures of sizes explain the same sizes seen: the likelihood tells which do,
-and what lies between the least and the largest number of sets among these is the interval. Pure arithmetic.
+A set of s members shows k of them with probability B(k; s, f). Many mixtures of sizes explain the same sizes seen: the likelihood tells
+which do, and what lies between the least and the largest number of sets among these is the interval. Pure arithmetic.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ def sets_per_member(sizes: Int64s, rate: float, inflation: float = 1.0) -> Fract
 class _Fit:
     """The mixture of sizes of sets of which at most ABUNDANT members were seen.
 
-    `weights` are parts of the `members` seen in such sets, by the size of the set: a set of size s shows so many of them on average, `mean`,
-    in the cases in which it shows no more than ABUNDANT. So members * w / mean sets of that size there are, and they show k members in
-    B(k; s, f) of the cases; the numbers seen are Poisson.
+    `weights` are parts of the `members` seen in such sets, by the size of the set. A set of size s shows `mean` of them on average, the cases
+    in which it shows more than ABUNDANT left out. So there are members * w / mean sets of that size, which show k members in B(k; s, f) of
+    the cases; the numbers seen are Poisson.
     """
 
     def __init__(self, counts: Floats, rate: float, drop: float) -> None:
@@ -88,7 +88,7 @@ class _Fit:
         even = np.full(len(self.sizes), 1.0 / len(self.sizes))
         self._best = np.eye(len(self.sizes))[0] if only_single else self._climbed(even, 0.0, NUM_ROUNDS * 4)
         self._top = self._likelihood(self._best)
-        self.value = float((self._best * self._per_member).sum())
+        self.value = 1.0 if only_single else float((self._best * self._per_member).sum())
 
     def bounds(self) -> tuple[float, float]:
         """The least and the largest sets per member that the counts allow."""
@@ -126,7 +126,7 @@ class _Fit:
 
 
 def _on_simplex(gains: Floats, cost: Floats) -> Floats:
-    """gains / (cost + x) for the x for which that sums up to one (Newton's steps from the left, where the sum is convex and falls)."""
+    """Of gains / (cost + x) those that sum up to one: x by Newton's steps from the left, where the sum is convex and falls."""
     counts = gains > 1e-13 * gains.sum()  # below that it would be lost in the sums anyway
     some, at = gains[counts], cost[counts]
     x = float((some - at).max())  # one of the terms is 1 there, and none is negative
@@ -138,7 +138,8 @@ def _on_simplex(gains: Floats, cost: Floats) -> Floats:
         x += excess / float((terms / (at + x)).sum())
     weights = np.zeros(len(gains))
     weights[counts] = some / (at + x)
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 @lru_cache(maxsize=8)
