@@ -171,7 +171,7 @@ def _files(
     yield File.of(f"{folder}/{MANIFEST}", raw)
     yield shards
     yield File.of(SHARDS, shards.content)
-    yield File.of(f"{folder}/report.html", _read(store, f"{folder}/report.html"))
+    yield File.of(f"{folder}/report.html", _report(store, folder))
     yield from (File.of(entry["path"], _read(store, entry["path"])) for entry in manifest.get("learned", ()))
     if shown_first is not None:
         yield shown_first
@@ -192,6 +192,12 @@ def _files(
         older=[orjson.loads(file.content) for file in older.values() if file.content is not None],
     )
     yield File.of(CARD, text.encode())
+
+
+def _report(store: Store, folder: str) -> bytes:
+    """The version's report without texts of documents: it shows dropped ones too, which nothing else that is published holds."""
+    page = _read(store, f"{folder}/report.html")
+    return without_documents(page.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
 
 def _preview(store: Store, settings: PublishConfig, manifest: Mapping[str, Any], table: pa.Table) -> File | None:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from operators.base import Assets, BatchOperator, LearningOperator, Operator, Result
 from operators.custom import is_custom
 from pipelines.chain import OpenedOperator, open_chain
-from pipelines.columns import plain_batch
+from pipelines.conform import plain_batch
 
 FOREIGN: Final = frozenset({"datatrove"})
 
@@ -72,7 +72,9 @@ class Replay:
         for number, operator in enumerate(self.batch_operators, 1):
             result = applied(self._first(number)[-1], batch)
             yield operator, batch, result
-            goes = np.zeros(batch.num_rows, np.bool_) if result.reasons is None else pc.is_valid(result.reasons).to_numpy(zero_copy_only=False)
+            goes = (
+                np.zeros(batch.num_rows, np.bool_) if result.reasons is None else pc.is_valid(result.reasons).to_numpy(zero_copy_only=False)
+            )
             stays = ~np.asarray(goes, np.bool_)
             stays[list(result.errors)] = False
             batch = result.batch.filter(pa.array(stays))

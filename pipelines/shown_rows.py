@@ -85,7 +85,13 @@ class _Best:
 
 
 def choose(
-    store: Store, files: Sequence[Mapping[str, Any]], group_by: Sequence[str], columns: Sequence[str], most: int, *, skip: Iterable[str] = ()
+    store: Store,
+    files: Sequence[Mapping[str, Any]],
+    group_by: Sequence[str],
+    columns: Sequence[str],
+    most: int,
+    *,
+    skip: Iterable[str] = (),
 ) -> Chosen:
     """Choose up to `most` rows for each combination of values of some columns.
 
@@ -167,9 +173,7 @@ def some_batches(
             yield path, first, batch
 
 
-def _first_batches(
-    store: Store, file: Mapping[str, Any], columns: Sequence[str], room: int
-) -> Iterator[tuple[str, int, pa.RecordBatch]]:
+def _first_batches(store: Store, file: Mapping[str, Any], columns: Sequence[str], room: int) -> Iterator[tuple[str, int, pa.RecordBatch]]:
     first = 0
     with side_file(store, file) as reader:
         names = [name for name in columns if name in reader.schema_arrow.names]

@@ -13,19 +13,21 @@ import pyarrow as pa
 
 from operators.base import Result
 from operators.decision import Measures
-from pipelines.identity import hexadecimal
 from pipelines.replay import CannotReplay, Replay
+from pipelines.rows import one_batch
 from pipelines.sample import read_sample
 from pipelines.sampling import Bounds, draw
 from pipelines.shown_texts import InputTexts
 from pipelines.storage import Sources
 from pipelines.study import Histogram, Threshold
 from pipelines.threshold_study import ThresholdStudy
-from pipelines.unit import MADE_ID
 
 DOCUMENTS: Final = 1000
 BOUNDS: Final = Bounds(max_bytes=48 << 20, max_clusters=64, min_clusters=16, wide_bytes=0)
 """Bytes of the input, and row groups, that are read for it."""
+FEW_BYTES: Final = 8 << 20
+"""Where all documents are fewer than the sample, and have no more bytes, they are the sample."""
+THREADS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +46,11 @@ def declares_tests(replay: Replay) -> bool:
 
 def study_signals(texts: InputTexts, sources: Sources, replay: Replay, seed: int, note: Callable[[str], None]) -> Signals:
     """Study the operators that declare tests, as far as documents can be sent through the pipeline again."""
-    sample = read_sample(sources, texts.inventory, texts.options, draw(texts.inventory, DOCUMENTS, seed, BOUNDS))
-    table = sample.documents.table
-    if texts.has_made_ids:
-        numbers = texts.places.number_of(sample.documents.file, sample.documents.row)
-        table = table.append_column(pa.field(MADE_ID, pa.string()), hexadecimal(texts.places.keys_of(numbers)))
+    batch = texts.few(DOCUMENTS, FEW_BYTES)
+    if batch is None:
+        batch = _drawn(texts, sources, seed)
     last = max((at for at, operator in enumerate(replay.batch_operators) if operator.declared_tests()), default=-1)
     studies: list[ThresholdStudy] = []
-    batch = pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], schema=table.schema)
     try:
         for at, (operator, reached, result) in enumerate(replay.steps(batch)):
             measures = operator.open_measures(replay.assets) if operator.declared_tests() else None
@@ -66,6 +65,15 @@ def study_signals(texts: InputTexts, sources: Sources, replay: Replay, seed: int
         tuple(one for study in studies for one in study.thresholds()),
         batch.num_rows if studies else 0,
     )
+
+
+def _drawn(texts: InputTexts, sources: Sources, seed: int) -> pa.RecordBatch:
+    """Documents from all over the input."""
+    documents = read_sample(
+        sources, texts.inventory, texts.options, draw(texts.inventory, DOCUMENTS, seed, BOUNDS), threads=THREADS
+    ).documents
+    batch = one_batch(documents.table)
+    return texts.with_ids(batch, texts.keys(documents.file, documents.row))
 
 
 def _study(name: str, measures: Measures, reached: pa.RecordBatch, result: Result) -> ThresholdStudy:

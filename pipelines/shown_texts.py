@@ -14,15 +14,15 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines import formats
 from pipelines.documents import ReadOptions, Reads
 from pipelines.errors import ShardmillError, shown
-from pipelines.identity import hexadecimal
+from pipelines.identity import DOC_KEY, doc_keys, hexadecimal, uri_prefix
 from pipelines.inventory import Inventory
-from pipelines.recall import key_bytes
 from pipelines.redaction import redact_uri
-from pipelines.rows import Ints
+from pipelines.rows import Ints, one_batch
 from pipelines.takedown_places import Places
 from pipelines.unit import MADE_ID
 
@@ -36,12 +36,19 @@ BATCH_BYTES: Final = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A document of the input, as a batch of one row with all of its columns."""
+    """Documents of one file of the input with all of their columns; `doc_keys` and `rows` are one a row of the batch."""
 
-    doc_key: bytes
+    doc_keys: tuple[bytes, ...]
     uri: str
-    row: int
+    rows: tuple[int, ...]
     batch: pa.RecordBatch
+
+    def take(self, places: Sequence[int]) -> Found:
+        """Some of them."""
+        if len(places) == len(self.rows):
+            return self
+        keys, rows = (tuple(values[at] for at in places) for values in (self.doc_keys, self.rows))
+        return Found(keys, self.uri, rows, self.batch.take(pa.array(places, pa.int64())))
 
 
 @dataclass(slots=True)
@@ -90,20 +97,13 @@ class InputTexts:
         """Which row a doc_key is of."""
         return Places(self.inventory, lambda: iter(()))
 
-    def place(self, doc_key: bytes) -> tuple[str, int] | None:
-        """File and row of a document; None if it is not of this input."""
-        numbers = self._numbers([doc_key])
-        if numbers[0] < 0:
-            return None
-        return self.inventory.identity(int(self.places.files_of(numbers)[0]))[0], int(self.places.rows_of(numbers)[0])
-
     def cost(self, doc_keys: Sequence[bytes]) -> int:
         """Bytes that reading these documents would take; beyond all budgets where it would take too many row groups."""
         needed = self._groups(doc_keys)
         return sum(self._bytes(group, rows) for group, rows in needed.items()) if len(needed) <= MAX_GROUPS else MAX_BYTES + 1
 
     def read(self, doc_keys: Iterable[bytes], budget: Budget, take: Callable[[Found], None]) -> None:
-        """Read documents, those first that come first as long as there is room, and hand each over once."""
+        """Read documents, those that come first as long as there is room, and hand each over once, some at a time."""
         keys = list(dict.fromkeys(doc_keys))
         chosen: dict[int, list[int]] = {}
         for group, rows in self._groups(keys).items():
@@ -114,16 +114,14 @@ class InputTexts:
         files: dict[int, list[int]] = {}
         for group in sorted(chosen):
             files.setdefault(int(self.inventory.group_file[group]), []).append(group)
-        wanted = {key.ljust(16, b"\0") for key in keys}
+        wanted = pa.array(keys, DOC_KEY)
         for file, groups in files.items():
             if time.monotonic() > budget.until:
                 budget.unread["reading the input again took too long"] += sum(len(chosen[group]) for group in groups)
                 continue
             self._read_file(file, {group: chosen[group] for group in groups}, wanted, budget, take)
 
-    def _read_file(
-        self, file: int, groups: dict[int, list[int]], wanted: set[bytes], budget: Budget, take: Callable[[Found], None]
-    ) -> None:
+    def _read_file(self, file: int, groups: dict[int, list[int]], wanted: pa.Array, budget: Budget, take: Callable[[Found], None]) -> None:
         whole = self.inventory.file(file)
         first = int(self.inventory.file_first_group[file])
         slices = []
@@ -133,19 +131,44 @@ class InputTexts:
         try:
             for piece in formats.read(self.sources, slices, self._read_schema, self.options, BATCH_BYTES):
                 if isinstance(piece, formats.Documents):
-                    self._hand_over(file, piece, wanted, take)
+                    self._hand_over(piece, wanted, take)
         except (ShardmillError, pa.ArrowException, OSError) as error:
             budget.problems[redact_uri(whole.uri)] = shown(redact_uri(str(error)))
 
-    def _hand_over(self, file: int, piece: formats.Documents, wanted: set[bytes], take: Callable[[Found], None]) -> None:
-        keys = self.places.keys_of(self.places.number(file, piece.rows))
-        for at, key in enumerate(key_bytes(keys).tolist()):
-            whole = key.ljust(16, b"\0")
-            if whole in wanted:
-                batch = piece.batch.slice(at, 1)
-                if self.has_made_ids:
-                    batch = batch.append_column(pa.field(MADE_ID, pa.string()), hexadecimal(keys.slice(at, 1)))
-                take(Found(whole, piece.file.uri, int(piece.rows[at]), batch))
+    def _hand_over(self, piece: formats.Documents, wanted: pa.Array, take: Callable[[Found], None]) -> None:
+        keys = doc_keys([uri_prefix(piece.file.uri)], np.zeros(len(piece.rows), np.int64), piece.rows)
+        places = np.flatnonzero(pc.is_in(keys, value_set=wanted).to_numpy(zero_copy_only=False))
+        if len(places):
+            chosen = pa.array(places)
+            batch = self.with_ids(piece.batch.take(chosen), keys.take(chosen))
+            take(Found(tuple(keys.take(chosen).to_pylist()), piece.file.uri, tuple(piece.rows[places].tolist()), batch))
+
+    def with_ids(self, batch: pa.RecordBatch, keys: pa.FixedSizeBinaryArray) -> pa.RecordBatch:
+        """Documents as they come into a run: with the ids that are made, where the input has none."""
+        if not self.has_made_ids:
+            return batch
+        ids = hexadecimal(pa.concat_arrays([keys]))
+        return pa.RecordBatch.from_arrays([*batch.columns, ids], schema=self.schema)
+
+    def few(self, most_rows: int, most_bytes: int) -> pa.RecordBatch | None:
+        """All documents, where they are few; rows that are none are left out.
+
+        Raises:
+            ShardmillError, OSError: A file cannot be read as it was listed.
+        """
+        inventory = self.inventory
+        if inventory.rows > most_rows or int(inventory.group_bytes.sum()) > most_bytes or inventory.num_files > MAX_GROUPS:
+            return None
+        slices = []
+        for ordinal in range(inventory.num_files):
+            whole = inventory.file(ordinal)
+            slices += [formats.Slice(whole, number, 0, group.rows) for number, group in enumerate(whole.row_groups)]
+        batches: list[pa.RecordBatch] = []
+        for piece in formats.read(self.sources, slices, self._read_schema, self.options, BATCH_BYTES):
+            if isinstance(piece, formats.Documents):
+                keys = doc_keys([uri_prefix(piece.file.uri)], np.zeros(len(piece.rows), np.int64), piece.rows)
+                batches.append(self.with_ids(piece.batch, keys))
+        return one_batch(pa.Table.from_batches(batches, schema=self.schema))
 
     @cached_property
     def _read_schema(self) -> pa.Schema:
@@ -157,6 +180,11 @@ class InputTexts:
         return self._read_schema.append(pa.field(MADE_ID, pa.string())) if self.has_made_ids else self._read_schema
 
     # --- where documents are
+
+    def keys(self, files: Ints, rows: Ints) -> pa.FixedSizeBinaryArray:
+        """doc_keys of rows of files."""
+        some, position = np.unique(files, return_inverse=True)
+        return doc_keys([uri_prefix(self.inventory.identity(file)[0]) for file in some.tolist()], position, rows)
 
     def _numbers(self, doc_keys: Sequence[bytes]) -> Ints:
         return self.places.numbers_of(np.array([key.ljust(16, b"\0") for key in doc_keys], "S16"))
@@ -179,9 +207,6 @@ class InputTexts:
     def _bytes(self, group: int, rows: Sequence[int]) -> int:
         """What reading a row group up to its last wanted row costs."""
         file = int(self.inventory.group_file[group])
-        whole = self.inventory.file(file, group - int(self.inventory.file_first_group[file]), group - int(self.inventory.file_first_group[file]) + 1)
-        found = whole.row_groups[group - int(self.inventory.file_first_group[file])]
-        decoded = found.num_bytes * (max(rows) - found.first_row + 1) // max(found.rows, 1)
-        return max(found.length, decoded)
-
-
+        number = group - int(self.inventory.file_first_group[file])
+        found = self.inventory.file(file, number, number + 1).row_groups[number]
+        return max(found.length, found.num_bytes * (max(rows) - found.first_row + 1) // max(found.rows, 1))

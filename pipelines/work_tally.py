@@ -46,6 +46,10 @@ class WorkTally:
     _numbers: dict[str, int] = field(default_factory=dict)
     _seen: int = 0
 
+    def start_again(self) -> None:
+        """Forget everything: the run is planned anew, and what is committed comes again."""
+        self.totals, self.earlier, self._largest, self._seen = {}, 0, [], 0
+
     def phase(self, stage: int, works: Sequence[Work]) -> None:
         """A phase begins: of a stage, counted from 1, or 0 after all stages, with its work in order."""
         self._stage = stage
