@@ -154,7 +154,9 @@ def _asset_problem(uri: str, error: ShardmillError) -> str:
     return f"{told}, or give the path of a file on this machine" if on_hub and isinstance(error, Unavailable) else told
 
 
-def stage_schemas(config: PipelineConfig, schema: pa.Schema, assets: DriverAssets) -> tuple[tuple[pa.Schema, ...], dict[str, tuple[str, ...]]]:
+def stage_schemas(
+    config: PipelineConfig, schema: pa.Schema, assets: DriverAssets
+) -> tuple[tuple[pa.Schema, ...], dict[str, tuple[str, ...]]]:
     """Columns that come into each stage, and last those that go out, by running every operator on an empty batch; and their warnings."""
     schemas = [schema]
     warnings: dict[str, tuple[str, ...]] = {}
@@ -192,19 +194,24 @@ class DriverAssets:
 
     @property
     def text_column(self) -> str:
+        """As the pipeline has it; so is the seed."""
         return self._config.input.text_column
 
     @property
     def seed(self) -> int:
+        """See `Assets`."""
         return self._config.execution.seed
 
     def path(self, uri: str) -> str:
+        """A local copy of an asset."""
         return str(local_asset(self._sources, uri, self._digests[uri]))
 
     def tables(self, uri: str) -> Mapping[str, Mapping[str, Any]]:
+        """The YAML files of an asset."""
         return asset_tables(self._sources, uri, self._digests[uri])
 
     def learned(self, name: str) -> Learned | None:
+        """The operator that learns; no file, since none is learned yet."""
         learners = (operator for operator in self._config.operators if isinstance(operator, LearningOperator))
         return next((Learned(operator, None) for operator in learners if operator.name == name), None)
 

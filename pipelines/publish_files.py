@@ -26,6 +26,7 @@ from pipelines.errors import ConfigError, InputError, NotFound, shown
 from pipelines.preview import preview, preview_path
 from pipelines.published import PUBLISH_VERSION, PUBLISHED, public_options
 from pipelines.redaction import redact_uri
+from pipelines.report import without_documents
 from pipelines.settings_publish import PublishConfig
 from pipelines.shard_globs import MAX_LISTED, data_patterns
 from pipelines.storage import Store, is_hub_dataset

@@ -114,14 +114,14 @@ def choose(
             for found, of_rows in zip(best, hashes, strict=True):
                 mine = found.setdefault(group, _Best())
                 at = places[mine.below(of_rows[places], most)]
-                mine.offer(of_rows[at], [_row(batch, path, first, place) for place in at.tolist()], most)
+                mine.offer(of_rows[at], _rows(batch, path, first, at), most)
     spread, near = ({group: one.rows for group, one in sorted(found.items())} for found in best)
     return Chosen(spread, near, seen, sum(file["rows"] for file in files))
 
 
-def _row(batch: pa.RecordBatch, path: str, first: int, place: int) -> Row:
-    values = {name: batch.column(name)[place].as_py() for name in batch.schema.names}
-    return Row(values.pop("doc_key"), path, first + place, values)
+def _rows(batch: pa.RecordBatch, path: str, first: int, places: Ints) -> list[Row]:
+    told = batch.take(pa.array(places)).to_pylist()
+    return [Row(values.pop("doc_key"), path, first + place, values) for place, values in zip(places.tolist(), told, strict=True)]
 
 
 def _groups(batch: pa.RecordBatch, names: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Ints]]:
