@@ -49,8 +49,9 @@ def buckets_of(values: Floats, unit: str, limits: Sequence[float]) -> Buckets:
 def _linear(values: Floats, unit: str, limits: list[float]) -> tuple[float, ...]:
     """Buckets of one width from a round number on; those of shares end at 1 at most, unless there are greater ones."""
     low = min([0.0, *limits]) if len(values) == 0 else min(_quantile(values, TAIL), *limits, math.inf)
-    high = max([0.0, *(1.25 * limit for limit in limits), _quantile(values, 1 - TAIL) if len(values) else 0.0])
-    if unit == "fraction" and high <= WHOLE:
+    most = _most(values)
+    high = max([0.0, *(1.25 * limit for limit in limits), most])
+    if unit == "fraction" and max([most, *limits]) <= WHOLE:
         low, high = max(0.0, low), WHOLE if high > WHOLE / 2 else high
     low = 0.0 if 0 <= low <= high / 2 else low
     if high <= low:
@@ -61,6 +62,14 @@ def _linear(values: Floats, unit: str, limits: list[float]) -> tuple[float, ...]
     if last - first > MOST_BUCKETS:  # a low that was rounded down takes one more
         last = first + MOST_BUCKETS
     return tuple(round(place * width, 12) for place in range(first, last + 1))
+
+
+def _most(values: Floats) -> float:
+    """Where values of one width end: behind nearly all, but at twice of what most have, where few have a lot more."""
+    if len(values) == 0:
+        return 0.0
+    tail, usual = _quantile(values, 1 - TAIL), _quantile(values, 1 - 10 * TAIL)
+    return min(tail, 2 * usual) if usual > 0 else tail
 
 
 def _growing(values: Floats, limits: list[float]) -> tuple[float, ...]:

@@ -110,11 +110,13 @@ class ThresholdStudy:
     def histograms(self) -> tuple[Histogram, ...]:
         """How each signal is distributed, with the limits on it."""
         seen = self._seen()
-        limits = [(test.signal, limit_of(test, seen.limits[:, place])) for place, test in enumerate(self.measures.tests)]
+        drawn: dict[str, dict[tuple[str, str], Limit]] = {signal.name: {} for signal in self.measures.signals}
+        for place, test in enumerate(self.measures.tests):
+            limit = limit_of(test, seen.limits[:, place])
+            if limit is not None:  # one setting's limit is one line, though it may be tested for two reasons
+                drawn[str(test.signal)].setdefault((limit.setting, limit.side), limit)
         return tuple(
-            self._histogram(
-                signal, seen.values[:, column], seen.dropped, [limit for name, limit in limits if limit and name == signal.name]
-            )
+            self._histogram(signal, seen.values[:, column], seen.dropped, list(drawn[signal.name].values()))
             for column, signal in enumerate(self.measures.signals)
         )
 
