@@ -94,18 +94,18 @@ class _Collection:
     notes: list[str] = field(default_factory=list)
 
     def collect(self, works: WorkTally | None) -> ReportData:
-        shown = self._guarded("documents", self._documents, ((), ()))
-        signals = self._guarded("signals", self._signals, Signals())
-        sizes = self._guarded("sizes of sets of duplicates", self._sizes, {})
-        quarantined = self._guarded("quarantined rows", self._quarantined, ())
+        examples, pairs = self._guarded("documents", self._documents) or ((), ())
+        signals = self._guarded("signals", self._signals) or Signals()
+        sizes = self._guarded("sizes of sets of duplicates", self._sizes) or {}
+        quarantined = self._guarded("quarantined rows", self._quarantined) or ()
         if works is not None and works.earlier:
             self.notes.append(
                 f"{works.earlier} pieces of work were committed by an earlier start of the run, or by another run: how often they were "
                 "tried is not known"
             )
         return ReportData(
-            examples=shown[0],
-            pairs=shown[1],
+            examples=examples,
+            pairs=pairs,
             histograms=signals.histograms,
             thresholds=signals.thresholds,
             studied=signals.studied,
@@ -116,15 +116,15 @@ class _Collection:
             notes=tuple(dict.fromkeys(self.notes)),
         )
 
-    def _guarded(self, what: str, collect: Callable[[], T], nothing: T) -> T:
-        """What is collected, or nothing and a note. A run that has come so far must not fail for its report."""
+    def _guarded(self, what: str, collect: Callable[[], T]) -> T | None:
+        """What is collected, or None and a note. A run that has come so far must not fail for its report."""
         try:
             return collect()
         except Exception as error:  # noqa: BLE001  whatever it is: the version is made, and a person reads the note
             note = redact_uri(f"{what} are not shown: {type(error).__name__}: {bounded(error)}")
             self.notes.append(note)
             self.tell(f"the report: {note}")
-            return nothing
+            return None
 
     # --- documents
 
@@ -140,7 +140,7 @@ class _Collection:
         if self.samples == 0:
             return (), ()
         shards = self._shards()
-        kept = self._guarded("kept documents", lambda: tuple(map(kept_example, shards.sample(self.samples))), ())
+        kept = self._guarded("kept documents", lambda: tuple(map(kept_example, shards.sample(self.samples)))) or ()
         if self.origin is None:
             return kept, ()
         shown = Shown(self.store, self.origin.texts, self.origin.replay, self._config["input"]["text_column"], Budget())

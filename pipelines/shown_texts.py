@@ -47,8 +47,8 @@ class Found:
         """Some of them."""
         if len(places) == len(self.rows):
             return self
-        keys, rows = (tuple(values[at] for at in places) for values in (self.doc_keys, self.rows))
-        return Found(keys, self.uri, rows, self.batch.take(pa.array(places, pa.int64())))
+        keys = tuple(self.doc_keys[at] for at in places)
+        return Found(keys, self.uri, tuple(self.rows[at] for at in places), self.batch.take(pa.array(places, pa.int64())))
 
 
 @dataclass(slots=True)
