@@ -27,6 +27,7 @@ from pipelines.rows import Ints
 from pipelines.storage import Sources
 from pipelines.storage_hub import HubStore
 from pipelines.storage_sources import split_uri
+from pipelines.takedown_places import Places
 from pipelines.verify_manifest import Finished
 
 BATCH_BYTES: Final = 8 << 20
@@ -91,6 +92,25 @@ class DroppedTexts:
             rows = np.array([row for _, row in run], np.int64)
             for ascending in np.split(rows, np.flatnonzero(np.diff(rows) <= 0) + 1):
                 yield from self._of_file(uri, ascending)
+
+    def places_of(self, keys: Sequence[bytes]) -> list[Place | None]:
+        """Addresses and rows of documents by their doc_keys; None where the inventory has no such row, or cannot be read."""
+        if not keys or not self._has_inventory():
+            return [None] * len(keys)
+        places = Places(self._inventory, lambda: iter(()))
+        numbers = places.numbers_of(np.array(keys, "S16"))
+        files, rows = places.files_of(numbers), places.rows_of(numbers)
+        return [
+            None if number < 0 else (self._inventory.identity(file)[0], row)
+            for number, file, row in zip(numbers.tolist(), files.tolist(), rows.tolist(), strict=True)
+        ]
+
+    def _has_inventory(self) -> bool:
+        try:
+            return self._inventory is not None
+        except (ShardmillError, pa.ArrowException, OSError) as error:
+            self._note("", error)
+            return False
 
     def _of_file(self, uri: str, rows: Ints) -> Iterator[InputText]:
         done = 0
