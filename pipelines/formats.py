@@ -16,7 +16,7 @@ from pipelines.conform import Conformer
 from pipelines.documents import Damaged, Documents, FileDescription, InputFile, Listed, ReadOptions, Reads, Slice
 from pipelines.errors import InputError
 from pipelines.formats_scanned import ReadSlice
-from pipelines.readahead import ReadAhead
+from pipelines.readahead import WINDOW_BYTES, ReadAhead
 
 __all__ = ["Damaged", "Documents", "ReadOptions", "Slice", "describe", "format_of", "read"]
 
@@ -78,12 +78,17 @@ def is_local(uri: str) -> bool:
 
 
 def read(
-    sources: Reads, slices: Sequence[Slice], schema: pa.Schema, options: ReadOptions, batch_bytes: int
+    sources: Reads,
+    slices: Sequence[Slice],
+    schema: pa.Schema,
+    options: ReadOptions,
+    batch_bytes: int,
+    window_bytes: int = WINDOW_BYTES,
 ) -> Iterator[Documents | Damaged]:
     """Stream slices in order: every row of each comes out exactly once, in Documents or in Damaged.
 
     Batches have exactly `schema` and at most about `batch_bytes` of Arrow data, or one row. What becomes of a row depends neither on
-    `batch_bytes` nor on how rows are sliced. Requests for all files are sent ahead of their use.
+    `batch_bytes` nor on how rows are sliced. Requests for all files are sent ahead of their use, up to `window_bytes`.
 
     Raises:
         InputChanged: A file is not the one that the inventory listed.
@@ -93,7 +98,7 @@ def read(
     files = [list(group) for _, group in groupby(pieces, key=lambda piece: piece.file.ordinal)]
     with ExitStack() as stack:
         remote = any(not is_local(piece.file.uri) for piece in pieces)
-        ahead = stack.enter_context(ReadAhead(sources)) if remote else None
+        ahead = stack.enter_context(ReadAhead(sources, window_bytes=window_bytes)) if remote else None
         plans = [None if ahead is None or is_local(group[0].file.uri) else _plan(ahead, group) for group in files]
         for group, plan in zip(files, plans, strict=True):
             file, conformer = group[0].file, Conformer(group[0].file, schema, options)

@@ -32,6 +32,7 @@ MAX_DECODE_ROWS = 8192
 MAX_DICTIONARY_BYTES = 256 << 20
 BUFFER_BYTES = 256 << 10
 GIANT_BYTES = WINDOW_BYTES * 2 // 3
+BEGUN_BYTES = 2 * BLOCK_BYTES
 
 ARROW_ERRORS = (pa.ArrowException, OSError, ValueError)
 
@@ -152,7 +153,8 @@ def plan_remote(ahead: ReadAhead, file: InputFile, slices: Sequence[Slice]) -> R
     """Plan the requests for some slices of a file: the footer, and with it the row groups, each as contiguous blocks.
 
     A row group far above the window is planned when the footer is there, column by column in the order in which rows need them, so that
-    memory stays bounded while every column is read ahead. A footer that an earlier unit of the file left is not asked for again.
+    memory stays bounded while every column is read ahead; and so is one of which only a first part is wanted. A footer that an earlier unit
+    of the file left is not asked for again.
     """
     known = FOOTERS.find(file)
     tail = 0 if known is not None else _tail_bytes(file)
@@ -170,9 +172,10 @@ def plan_remote(ahead: ReadAhead, file: InputFile, slices: Sequence[Slice]) -> R
     remote.footer = ahead.append(file.uri, file.etag, [(file.size - tail, file.size)] if known is None else [], on_footer)
     for piece in slices:
         group = file.row_groups[piece.row_group]
-        if group.length > GIANT_BYTES and known is not None:
+        by_column = group.length > GIANT_BYTES or (group.length > BEGUN_BYTES and piece.stop < group.rows // 2)
+        if by_column and known is not None:
             segment = ahead.append(file.uri, file.etag, _column_blocks(known, piece, file.size))
-        elif group.length > GIANT_BYTES:
+        elif by_column:
             segment = ahead.reserve()
             giants.append((segment, piece))
         else:

@@ -62,7 +62,9 @@ class Inventory:
         schema: Columns of the documents: every column of any readable file in order of first appearance, then the path columns.
         group_file: int32, one a row group: the ordinal of its file.
         group_rows: int64, one a row group.
+        group_lengths: int64, one a row group: its bytes in the file.
         group_bytes: int64, one a row group: estimate of its uncompressed size.
+        file_sizes: int64, one a file: its bytes.
         file_first_group: int64, num_files + 1: file i has the row groups from [i] to [i + 1].
     """
 
@@ -83,8 +85,10 @@ class Inventory:
         self.schema = schema
         self.file_first_group = file_first_group
         self.group_rows: Int64s = self._groups[0]
+        self.group_lengths: Int64s = self._groups[2]
         self.group_bytes: Int64s = self._groups[3]
         self.group_file: Int32s = np.repeat(np.arange(files.num_rows, dtype=np.int32), np.diff(file_first_group))
+        self.file_sizes: Int64s = self._files.column("size").to_numpy()
         self.num_files = int(files.num_rows)
         self.rows = int(self.group_rows.sum())
         self.num_bytes = int(pc.sum(files.column("size")).as_py() or 0)
