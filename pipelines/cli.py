@@ -19,6 +19,7 @@ from pipelines.cli_classifier import COMMANDS as TRAINING
 from pipelines.cli_difference import COMMANDS as COMPARING
 from pipelines.cli_history import COMMANDS as HISTORY
 from pipelines.cli_ingest import COMMANDS as INGESTING
+from pipelines.cli_inspect import COMMANDS as READING
 from pipelines.cli_later import COMMANDS as LATER
 from pipelines.cli_publish import COMMANDS as PUBLISHING
 from pipelines.cli_run import COMMANDS as RUNNING
@@ -84,6 +85,7 @@ for _command in (
     *SCHEDULING,
     *SUBMITTING,
     *COMPARING,
+    *READING,
     *HISTORY,
     *PUBLISHING,
     *TAKING_OUT,

@@ -34,8 +34,9 @@ BATCH_BYTES: Final = 8 << 20
 MAX_SECONDS: Final = 10.0
 """How long a store that does not answer is asked again: a person waits."""
 
+NO_ROW: Final = -1
 Place = tuple[str, int]
-"""Address of an input file, and a row in it."""
+"""Address of an input file, and a row in it; `NO_ROW` where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +91,15 @@ class DroppedTexts:
         """
         for uri, run in groupby(places, key=lambda place: place[0]):
             rows = np.array([row for _, row in run], np.int64)
-            for ascending in np.split(rows, np.flatnonzero(np.diff(rows) <= 0) + 1):
+            # Ascending runs; a row that is not known begins one.
+            for ascending in np.split(rows, np.flatnonzero((np.diff(rows) <= 0) | (rows[:-1] < 0)) + 1):
                 yield from self._of_file(uri, ascending)
 
     def places_of(self, keys: Sequence[bytes]) -> list[Place | None]:
         """Addresses and rows of documents by their doc_keys; None where the inventory has no such row, or cannot be read."""
         if not keys or not self._has_inventory():
             return [None] * len(keys)
-        places = Places(self._inventory, lambda: iter(()))
+        places = self._places
         numbers = places.numbers_of(np.array(keys, "S16"))
         files, rows = places.files_of(numbers), places.rows_of(numbers)
         return [
@@ -150,6 +152,10 @@ class DroppedTexts:
     def _inventory(self) -> Inventory:
         return Inventory.load(self._finished.store, self._finished.manifest["input"]["inventory"])
 
+    @cached_property
+    def _places(self) -> Places:
+        return Places(self._inventory, lambda: iter(()))
+
     def _file(self, uri: str) -> InputFile:
         at = pc.index(self._inventory.uris, pa.scalar(uri, self._inventory.uris.type)).as_py()
         if at < 0:
@@ -187,7 +193,7 @@ def _words(uri: str, error: Exception) -> str:
 def _slices(file: InputFile, rows: Ints) -> list[formats.Slice]:
     """One slice for each row group that has some of the rows; rows that the file has not are left out."""
     firsts = np.array([group.first_row for group in file.row_groups], np.int64)
-    inside = rows[rows < file.rows]
+    inside = rows[(rows >= 0) & (rows < file.rows)]
     groups = np.searchsorted(firsts, inside, side="right") - 1
     found = []
     for group in np.unique(groups).tolist():

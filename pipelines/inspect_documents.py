@@ -17,7 +17,7 @@ from operators.expression import ExpressionError, parse
 from pipelines.dataset import shard_table
 from pipelines.difference_passes import own_files
 from pipelines.difference_versions import Opened
-from pipelines.dropped_texts import DroppedTexts, InputText
+from pipelines.dropped_texts import NO_ROW, DroppedTexts, InputText
 from pipelines.errors import ConfigError, Purged
 from pipelines.identity import hexadecimal, plain_ids
 from pipelines.inspect_rows import Files, Picked, Test, Wanted, check, picked, schema_of
@@ -111,7 +111,7 @@ def equals(column: str, value: str) -> Test:
 
 
 def _strings(column: pa.Array) -> pa.Array:
-    if pa.types.is_fixed_size_binary(column.type) and column.type.byte_width == 16:  # noqa: PLR2004  a doc_key
+    if pa.types.is_fixed_size_binary(column.type) and column.type.byte_width == 16:  # a doc_key
         return hexadecimal(column)
     return pa.nulls(len(column), pa.string()) if pa.types.is_nested(column.type) else plain_ids(column)
 
@@ -231,12 +231,12 @@ def lost_documents(finished: Finished, table: Lost, request: Request, which: Seq
     tests = (*tests, *which)
     if request.id is not None:
         tests = (*tests, _named(request.id))
-    samples = _shared([sum(files.rows) for _, _, files in parts], request.sample)
+    samples = shared([sum(files.rows) for _, _, files in parts], request.sample)
     streams = []
-    for (part, texts, files), schema, sample in zip(parts, schemas, samples, strict=True):
+    for (_, texts, files), schema, sample in zip(parts, schemas, samples, strict=True):
         carried = carried_text(schema, table, texts.text_column)
         wanted = Wanted(tests, None, sample, request.seed, **({} if carried else {"batch_rows": LOST_ROWS}))
-        streams.append(_lost_of(part, table, picked(files, wanted), texts, carried, request.columns))
+        streams.append(_lost_of(table, picked(files, wanted), texts, carried, request.columns))
     return (document for stream in streams for document in stream)
 
 
@@ -245,7 +245,7 @@ def _named(name: str) -> Test:
     return Test(("id", "doc_key"), lambda batch: pc.or_(pc.fill_null(by_id.holds(batch), False), pc.fill_null(by_key.holds(batch), False)))
 
 
-def _shared(rows: Sequence[int], sample: int | None) -> list[int | None]:
+def shared(rows: Sequence[int], sample: int | None) -> list[int | None]:
     """A sample over several tables, each with its share of the rows."""
     if sample is None:
         return [None] * len(rows)
@@ -263,12 +263,12 @@ def carried_text(schema: pa.Schema, table: str, text: str) -> str | None:
 
 
 def _lost_of(
-    part: Finished, table: Lost, found: Iterator[Picked], texts: DroppedTexts, carried: str | None, wanted: Sequence[str] | None
+    table: Lost, found: Iterator[Picked], texts: DroppedTexts, carried: str | None, wanted: Sequence[str] | None
 ) -> Iterator[Document]:
     for some in found:
         batch = some.batch
         columns = {name: batch.column(name) for name in batch.schema.names}
-        places = list(zip(columns["uri"].to_pylist(), columns["row"].to_pylist(), strict=True))
+        places = list(zip(columns["uri"].to_pylist(), pc.fill_null(columns["row"], NO_ROW).to_pylist(), strict=True))
         read = _carried(columns[carried]) if carried is not None else texts.texts(places)
         others = [name for name in columns if name not in OWN[table] and name != carried and (wanted is None or name in wanted)]
         keys = _strings(columns["doc_key"])
@@ -280,7 +280,7 @@ def _lost_of(
                 id=told["id"],
                 doc_key=keys[position].as_py(),
                 path=places[position][0],
-                row=places[position][1],
+                row=None if places[position][1] == NO_ROW else places[position][1],
                 operator=told["operator"],
                 reason=told[REASON[table]],
                 detail=told[DETAIL[table]],
