@@ -16,7 +16,6 @@ import click
 from operators.catalogue import Description, describe_all
 from pipelines import errors
 from pipelines.cli import cli
-from pipelines.cli_later import INSTEAD
 from pipelines.config_schema import json_schema
 from pipelines.config_sizes import PATTERN
 from pipelines.errors import ShardmillError
@@ -168,8 +167,6 @@ def _signals(listed: Sequence[Description]) -> Iterator[str]:
 def _commands() -> Iterator[str]:
     yield from ("## Commands", "", "Each takes `--help` and `--debug` (the traceback of an error), too.", "")
     for name, command in cli.commands.items():
-        if name in INSTEAD:
-            continue
         yield from (f"### shardmill {name}", "", f"`{_usage(name, command)}`", "", _one_line(command.help), "")
         options = [option for option in command.params if isinstance(option, click.Option) and "--debug" not in option.opts]
         if options:

@@ -16,7 +16,6 @@ from docs_pages import ROOT
 
 from pipelines import demo
 from pipelines.cli import cli, main
-from pipelines.cli_later import INSTEAD
 
 OTHERS = {"cat", "cd", "cp", "export", "head", "kubectl", "ls", "mkdir", "pip", "ray", "rm", "source"}
 """Programs that are not ours: what they are given is not looked at."""
@@ -131,12 +130,6 @@ def run(words: Sequence[str], patch: pytest.MonkeyPatch) -> int:
 
 
 _collect = demo.collect
-
-
-def is_here(words: Sequence[str]) -> bool:
-    """Whether this build has the command; those of cli_later.INSTEAD only say that they come."""
-    words = without_environment(words)[1]
-    return not (len(words) > 1 and words[0] == "shardmill" and words[1] in INSTEAD)
 
 
 def _require(holds: bool, message: str) -> None:

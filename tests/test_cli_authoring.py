@@ -21,7 +21,6 @@ from config_files import MINIMAL
 import operators as catalogue
 from pipelines import cli as cli_module
 from pipelines.cli import cli, main
-from pipelines.cli_later import INSTEAD
 from pipelines.config import load
 from pipelines.errors import CheckFailed, LeaseHeld
 from pipelines.runbook import pointer
@@ -336,19 +335,7 @@ def test_init_refuses_names_that_no_pipeline_can_have(tmp_path, name, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-# Commands that come later, and how the command ends
-
-
-@pytest.mark.parametrize("name", INSTEAD)
-def test_later_commands_say_so(name, capsys):
-    """A command of the contract that is not here yet says so in one line, whatever its arguments, with exit status 2."""
-    if cli.commands[name].short_help != "(not yet in this build)":
-        pytest.fail(f"{name} has arrived; take it out of cli_later.INSTEAD")
-    assert main([name, "x.yaml", "--docs", "3", "--json"]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith(f"shardmill: {name}: not yet in this build; instead: ")
-    assert len(err.splitlines()) == 1
+# How the command ends
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from docs_commands import DEMO_PACKAGES, NoSuchCommandError, check, is_here, run
+from docs_commands import DEMO_PACKAGES, NoSuchCommandError, check, run
 from docs_pages import PAGES, ROOT, SHELLS, Block, blocks, spans, split, stray
 from publications import published
 
@@ -175,8 +175,6 @@ def follow(page: Path, patch: pytest.MonkeyPatch) -> None:
 def _run_commands(block: Block, patch: pytest.MonkeyPatch) -> None:
     expected = int(block.marks.get("exits with", 0))
     for words in block.commands:
-        if not is_here(words):
-            continue
         status = run(words, patch)
         ended = status == NOTHING_NEW and words[:2] == ["shardmill", "ingest"] if not expected and status else status == expected
         assert ended, f"{block}: {' '.join(words)}: exit status {status}"

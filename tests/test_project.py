@@ -78,11 +78,10 @@ def test_every_make_command_that_is_named_exists(name):
 def test_every_command_in_the_readme_exists():
     """README names only commands that this build has."""
     from pipelines.cli import cli
-    from pipelines.cli_later import INSTEAD
 
     named = set(re.findall(r"shardmill ([a-z][a-z-]*)", (ROOT / "README.md").read_text()))
     assert named
-    assert named <= set(cli.commands) - set(INSTEAD)
+    assert named <= set(cli.commands)
 
 
 def test_the_pipeline_in_the_readme_is_the_quickstart(tmp_path, monkeypatch):
