@@ -19,7 +19,7 @@ from pipelines.cli import cli, main
 
 OTHERS = {"cat", "cd", "cp", "export", "head", "kubectl", "ls", "mkdir", "pip", "ray", "rm", "source"}
 """Programs that are not ours: what they are given is not looked at."""
-DEMO_PACKAGES = ["click", "packaging", "pydantic", "pyarrow", "fsspec", "numpy"]
+DEMO_PACKAGES = ["click", "packaging"]
 ENVIRONMENT = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*)=(?P<value>.*)", re.DOTALL)
 
 

@@ -1,9 +1,9 @@
 """The pages of the documentation: their blocks, the commands in them, and what a page says of a block in a comment in front of it.
 
-    <!-- not run: REASON -->    the commands of the block below are only parsed: the program, command and options exist
-    <!-- exits with N -->       each command of the block below ends with this exit status
-    <!-- file: NAME -->         the block below is this file
-    <!-- add to: NAME -->       the block below is added to this file
+<!-- not run: REASON -->    the commands of the block below are only parsed: the program, command and options exist
+<!-- exits with N -->       each command of the block below ends with this exit status
+<!-- file: NAME -->         the block below is this file
+<!-- add to: NAME -->       the block below is added to this file
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "configs" / "README.md", ROOT / "configs" / "clusters" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "configs" / "README.md",
+    ROOT / "configs" / "clusters" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 SHELLS = ("sh", "console")
 PROGRAMS = ("shardmill", "python", "make")
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)$")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from docs_commands import DEMO_PACKAGES, NoSuchCommandError, check, run
+from docs_commands import NoSuchCommandError, check, run
 from docs_pages import PAGES, ROOT, SHELLS, Block, blocks, spans, split, stray
 from publications import published
 
@@ -96,6 +96,31 @@ def test_python_in_the_documentation_parses(block):
     ast.parse(block.text)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    """A link to a file of the checkout names one that is there, and a heading that it has."""
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]*(?:#[^)\s]*)?)\)", prose):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, heading = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{name_of(page)}: {target}"
+        assert not heading or heading in headings(file), f"{name_of(page)}: {target}"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in found}
+
+
+def test_the_index_lists_every_page():
+    """docs/README.md leads to each page of the folder."""
+    listed = set(re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "README.md").read_text()))
+    assert listed == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+
+
 # Pages are followed from top to bottom
 
 
@@ -178,8 +203,3 @@ def _run_commands(block: Block, patch: pytest.MonkeyPatch) -> None:
         status = run(words, patch)
         ended = status == NOTHING_NEW and words[:2] == ["shardmill", "ingest"] if not expected and status else status == expected
         assert ended, f"{block}: {' '.join(words)}: exit status {status}"
-
-
-def test_the_demo_of_the_tutorial_is_made_of_real_packages():
-    """What stands for the demo's sources in these tests is installed."""
-    assert all(list(demo.collect({name})) for name in DEMO_PACKAGES)
