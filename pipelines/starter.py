@@ -5,6 +5,7 @@ Owns the starter's text and how a recipe becomes somebody's own pipeline: its na
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -118,7 +119,8 @@ def _from_recipe(recipe: str, path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{found} cannot be read ({shown(error)}); give --from a pipeline file") from error
     lines = [line for line in text.splitlines() if not line.startswith(EDITOR_LINE)]
-    return "\n".join([*lines, ""]).replace(f"configs/{found.stem}.yaml", str(path))
+    named = re.compile(rf"(shardmill [a-z-]+ )configs/{re.escape(found.name)}")
+    return named.sub(lambda match: f"{match[1]}{path}", "\n".join([*lines, ""]))
 
 
 def _recipe_path(recipe: str) -> Path:
