@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from operators.base import GroupOperator, LearningOperator
-from pipelines import identity
 from pipelines.config import PipelineConfig
-from pipelines.dryrun_estimates import Corrected, kept_of_all, operator_estimates
+from pipelines.dryrun_duplicates import Duplicates, bounds_for, find_duplicates
+from pipelines.dryrun_estimates import kept_of_all, operator_estimates
 from pipelines.dryrun_examples import Examples, Marking, ranks
 from pipelines.dryrun_fates import Fates
 from pipelines.dryrun_ground import Ground, budget_notes
@@ -21,10 +22,15 @@ from pipelines.dryrun_observer import Seen
 from pipelines.dryrun_pairs import pairs
 from pipelines.dryrun_run import SampleRun, run_sample
 from pipelines.dryrun_signals import Signals
-from pipelines.dryrun_texts import Origins, Texts
+from pipelines.dryrun_texts import Texts
 from pipelines.guards import sentences
 from pipelines.operator_warnings import warning_lines
 from pipelines.progress import Silent, Watch
+from pipelines.projection import project
+from pipelines.projection_census import census_of, sample_group_rows
+from pipelines.projection_measured import Drawn, measure
+from pipelines.projection_prices import Costs
+from pipelines.projection_watch import Recorded
 from pipelines.study import DryRun, Estimate
 
 DOCUMENTS: Final = 2000
@@ -33,13 +39,16 @@ EXAMPLES: Final = 10
 WARM_DOCUMENTS: Final = 8
 
 
-def dry_run(config: PipelineConfig, documents: int = DOCUMENTS, seed: int = 0, *, watch: Watch | None = None) -> DryRun:
+def dry_run(
+    config: PipelineConfig, documents: int = DOCUMENTS, seed: int = 0, *, costs: Costs | None = None, watch: Watch | None = None
+) -> DryRun:
     """Send a sample of the input through the pipeline.
 
     Args:
         config: The pipeline.
         documents: How many documents are drawn.
         seed: Draws them.
+        costs: For how many cores, and at which prices, the real run is reckoned.
         watch: Told how far it is.
 
     Raises:
@@ -47,18 +56,19 @@ def dry_run(config: PipelineConfig, documents: int = DOCUMENTS, seed: int = 0, *
     """
     told = watch or Silent()
     told.note(f"{config.name}: listing the input and reading a sample of it")
-    ground = Ground.of(config, documents, seed)
+    ground = Ground.of(config, documents, seed, bounds_for(config))
     told.note(f"{config.name}: running {len(ground.sample.documents):,} documents through the pipeline")
-    return _DryRun(ground, seed).made()
+    return _DryRun(ground, seed, costs).made()
 
 
 class _DryRun:
     """The steps behind the sample."""
 
-    def __init__(self, ground: Ground, seed: int) -> None:
+    def __init__(self, ground: Ground, seed: int, costs: Costs | None) -> None:
         self._ground = ground
         self._config = ground.config
         self._seed = seed
+        self._costs = costs
         self._places = ground.sample.documents
         self._documents = ground.table(self._places)
         self._keys = ground.doc_keys(self._places)
@@ -66,31 +76,38 @@ class _DryRun:
         self._names = [str(operator.name) for operator in self._config.operators]
 
     def made(self) -> DryRun:
-        corrected = self._duplicates()
+        duplicates = find_duplicates(self._ground, self._seed, EXAMPLES)
         source, prepared = self._config.input, self._ground.prepared
         signals = Signals(self._config.operators, self._ground.assets, self._documents.num_rows)
         seen = Seen(source.text_column, self._ranks, EXAMPLES, language_column=self._config.output.language_column, signals=signals)
-        self._warm()
-        with run_sample(self._config, prepared, self._documents, observer=seen) as ran:
+        self._warm(duplicates)
+        group_rows = sample_group_rows(prepared.inventory, self._documents.num_rows, self._config.execution.batch_bytes)
+        with run_sample(self._config, prepared, self._documents, group_rows=group_rows, observer=seen, watch=(watch := Recorded())) as ran:
             fates = Fates.of(self._names, ran, self._documents.num_rows)
-            return self._told(Texts(self._documents, source.text_column, ran, fates), seen, signals, corrected)
+            found = self._told(Texts(self._documents, source.text_column, ran, fates), seen, signals, duplicates)
+            return replace(found, projection=self._projection(ran, watch, seen, found))
 
-    def _warm(self) -> None:
+    def _projection(self, ran: SampleRun, watch: Recorded, seen: Seen, found: DryRun) -> Mapping[str, Any]:
+        """What the real run takes."""
+        ground, prepared = self._ground, self._ground.prepared
+        taken = ground.reading
+        drawn = replace(Drawn.of(ground.sample, prepared.inventory, taken.cpu_seconds, taken.wall_seconds), table=self._documents)
+        measured = measure(self._config, ran.store, watch, drawn, extra_seconds=seen.extra_seconds)
+        return project(census_of(self._config, prepared), measured, found.operators, found.kept, self._costs)
+
+    def _warm(self, duplicates: Duplicates) -> None:
         """Compile and load what exchanges and learning need, which the real run does once for very many documents."""
         ends = [operator for operator in self._config.operators if isinstance(operator, GroupOperator | LearningOperator)]
-        if ends and self._documents.num_rows > WARM_DOCUMENTS:
+        if ends and not duplicates.kept and self._documents.num_rows > WARM_DOCUMENTS:
             some = self._documents.slice(0, WARM_DOCUMENTS)
             with suppress(Exception), run_sample(self._config, self._ground.prepared, some):  # what fails is seen when it counts
                 pass
 
-    def _duplicates(self) -> Mapping[str, Corrected]:
-        return {}
-
-    def _told(self, texts: Texts, seen: Seen, signals: Signals, corrected: Mapping[str, Corrected]) -> DryRun:
+    def _told(self, texts: Texts, seen: Seen, signals: Signals, duplicates: Duplicates) -> DryRun:
         scheme, operators, fates = self._ground.sample.scheme, self._config.operators, texts.fates
-        made = operator_estimates(operators, fates, scheme, corrected, self._seconds(texts.ran, seen))
+        made = operator_estimates(operators, fates, scheme, duplicates.kept, self._seconds(texts.ran, seen))
         marking = Marking(operators, self._ground.assets, signals)
-        origins = self._origins()
+        origins = self._ground.origins(self._places)
         return DryRun(
             name=self._config.name,
             input=self._input(),
@@ -99,7 +116,7 @@ class _DryRun:
             thresholds=signals.thresholds(),
             histograms=signals.histograms(),
             examples=tuple(Examples(operators, texts, origins, self._ranks, marking, EXAMPLES).made(seen)),
-            pairs=tuple(pairs(operators, texts, origins, self._ranks, EXAMPLES)),
+            pairs=duplicates.pairs or tuple(pairs(operators, texts, origins, self._ranks, EXAMPLES)),
             projection={},
             notes=(*self._notes(texts.ran, fates), *signals.notes),
         )
@@ -127,12 +144,6 @@ class _DryRun:
         sample = self._ground.sample
         rate = 1 - sum(sample.damaged.values()) / max(sample.rows_read, 1)
         return Estimate(rate, rate, rate)
-
-    def _origins(self) -> Origins:
-        id_column = self._ground.prepared.ingredients.options.id_column
-        column = None if id_column is None else self._documents.column(id_column).combine_chunks()
-        ids = identity.ids(column, self._keys).to_pylist()
-        return Origins(ids, self._places.uris(self._ground.prepared.inventory), self._places.row)
 
     def _notes(self, ran: SampleRun, fates: Fates) -> tuple[str, ...]:
         quarantined = int(fates.is_quarantined.sum()) + sum(sum(one.drawn.values()) for one in self._ground.sample.damage)

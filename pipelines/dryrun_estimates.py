@@ -5,7 +5,6 @@ Owns how the parts are put together. How documents were drawn, and what duplicat
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,16 +12,22 @@ import numpy as np
 
 from operators.base import GroupOperator, Operator
 from pipelines.dryrun_fates import Fates, Mask
-from pipelines.intervals import Scheme, proportion
+from pipelines.intervals import Scheme, product, proportion
 from pipelines.study import Estimate, OperatorEstimate
 
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """The keep rate of an operator that compares documents, over the whole input, and how it was corrected."""
+    """The keep rate of an operator that compares documents, over the whole input, and how it was told.
+
+    Attributes:
+        rate: Without an interval of its own (`low` is `high`) where all that is known is what the documents that were looked at show.
+        is_estimate: False if every document of the input was compared.
+    """
 
     rate: Estimate
     note: str
+    is_estimate: bool = True
 
 
 def operator_estimates(
@@ -42,7 +47,7 @@ def operator_estimates(
                 rows_out=int(passed.sum()),
                 reasons=fates.reasons(position),
                 keep_rate=proportion(scheme, came, passed) if told is None else told.rate,
-                is_corrected=told is not None,
+                is_corrected=told is not None and told.is_estimate,
                 note="" if told is None else told.note,
                 cpu_seconds=cpu_seconds.get(name, 0.0),
                 quarantined=fates.errors(position),
@@ -69,13 +74,3 @@ def kept_of_all(operators: Sequence[Operator], fates: Fates, scheme: Scheme, mad
     by_itself = proportion(scheme, ~went_as_duplicate, fates.stayed)
     others = [one.keep_rate for one, is_compared in zip(made, compares, strict=False) if is_compared]
     return product([read, by_itself, *others])
-
-
-def product(parts: Sequence[Estimate]) -> Estimate:
-    """The product of independent fractions: on each side their relative deviations add up as squares do."""
-    value = math.prod(part.value for part in parts)
-    if value <= 0:
-        return Estimate(0.0, 0.0, math.prod(part.high for part in parts))
-    low = math.sqrt(sum(((part.value - part.low) / part.value) ** 2 for part in parts))
-    high = math.sqrt(sum(((part.high - part.value) / part.value) ** 2 for part in parts))
-    return Estimate(value, max(0.0, value * (1 - low)), min(1.0, value * (1 + high)))

@@ -12,14 +12,14 @@ from typing import Final
 import numpy as np
 
 from operators.base import Assets, GroupOperator, Operator
+from operators.places import FindPlaces, explanation, open_places
 from pipelines.dryrun_fates import Ints, Mask
 from pipelines.dryrun_observer import DroppedText, Seen
 from pipelines.dryrun_signals import Signals
 from pipelines.dryrun_texts import Origins, Texts
-from pipelines.study import Example, Excerpt
+from pipelines.excerpts import excerpt, to_marks
+from pipelines.study import Example, Excerpt, Mark
 
-MAX_CHARS: Final = 600
-"""Of a document's excerpt."""
 MAX_REASONS: Final = 30
 """Of one operator; a careless one may have as many as documents."""
 
@@ -99,28 +99,36 @@ class Marking:
         self._names = [str(operator.name) for operator in operators]
         self._assets = assets
         self._signals = signals
+        self._finds: dict[str, FindPlaces] = {}
 
     def kept(self, origins: Origins, row: int, text: str) -> Excerpt:
         """A document that stays, with all of its signals."""
-        return self._excerpt(origins, row, text, len(text), self._names)
+        return self._excerpt(origins, row, text, len(text), (), self._names)
 
     def plain(self, origins: Origins, row: int, text: str) -> Excerpt:
         """A document without anything that is told of it."""
-        return self._excerpt(origins, row, text, len(text), ())
+        return self._excerpt(origins, row, text, len(text), (), ())
 
     def dropped(self, origins: Origins, operator: Operator, dropped: DroppedText) -> Example:
-        """A document that was dropped, with its signals up to there."""
+        """A document that was dropped: why, where in it, and its signals up to there."""
         name = str(operator.name)
+        if name not in self._finds:
+            self._finds[name] = open_places(operator, self._assets)
+        places = to_marks(self._finds[name](dropped.reason, dropped.detail, dropped.text, dropped.language))
         names = self._names[: self._names.index(name) + 1]
-        document = self._excerpt(origins, dropped.row, dropped.text, dropped.num_chars, names)
-        return Example(name, dropped.reason, dropped.detail, document)
+        document = self._excerpt(origins, dropped.row, dropped.text, dropped.num_chars, places, names)
+        why = explanation(operator, dropped.reason, self._signals.of_operator(dropped.row, name), dropped.detail)
+        return Example(name, dropped.reason, why, document)
 
-    def _excerpt(self, origins: Origins, row: int, text: str, num_chars: int, names: Sequence[str]) -> Excerpt:
+    def _excerpt(self, origins: Origins, row: int, text: str, num_chars: int, places: Sequence[Mark], names: Sequence[str]) -> Excerpt:
+        first_char, shown, marks = excerpt(text, places)
         return Excerpt(
             id=origins.ids[row],
             uri=origins.uri(row),
             row=int(origins.row[row]),
-            text=text[:MAX_CHARS],
+            text=shown,
             num_chars=num_chars,
+            first_char=first_char,
+            marks=marks,
             signals=self._signals.of(row, names),
         )

@@ -5,6 +5,7 @@ Owns what a run would find beside its input and a dry run does not use, and that
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -16,18 +17,27 @@ from cluster.tasks import InlineExecutor
 from operators.base import Assets
 from pipelines import identity
 from pipelines.config import PipelineConfig
+from pipelines.dryrun_texts import Origins
 from pipelines.errors import StorageError
 from pipelines.ledger import most_allowed
 from pipelines.legible import counted
 from pipelines.prepare import Prepared, assets_of, prepare
 from pipelines.sample import Places, Sample, read_sample
-from pipelines.sampling import draw
+from pipelines.sampling import Bounds, draw
 from pipelines.storage import Sources, open_store
 from pipelines.tombstones import load_tombstones
 from pipelines.unit import MADE_ID
 
 MAX_SECONDS: Final = 20.0
 """How long an output that does not answer is asked again for what a dry run can do without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """What reading took: of this process's computing, and by the clock."""
+
+    cpu_seconds: float
+    wall_seconds: float
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,7 @@ class Ground:
     Attributes:
         prepared: As for the real run.
         sample: The documents, and how they were drawn.
+        reading: What reading them took.
         notes: What the reader should know of them.
     """
 
@@ -44,10 +55,11 @@ class Ground:
     prepared: Prepared
     sources: Sources
     sample: Sample
+    reading: Seconds
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, config: PipelineConfig, documents: int, seed: int) -> Ground:
+    def of(cls, config: PipelineConfig, documents: int, seed: int, bounds: Bounds) -> Ground:
         """Make the checks of a run, draw a sample and read it.
 
         Raises:
@@ -57,8 +69,11 @@ class Ground:
         output = open_store(config.output.uri, config.output.storage_options).uri
         sources = Sources(config.input.storage_options, {output: config.output.storage_options})
         inventory = prepared.inventory
-        sample = read_sample(sources, inventory, prepared.ingredients.options, draw(inventory, documents, seed))
-        return cls(config, prepared, sources, sample, (*sample.notes, *_notes(config, prepared, sample)))
+        design = draw(inventory, documents, seed, bounds)
+        cpu, wall = time.process_time(), time.monotonic()
+        sample = read_sample(sources, inventory, prepared.ingredients.options, design)
+        reading = Seconds(time.process_time() - cpu, time.monotonic() - wall)
+        return cls(config, prepared, sources, sample, reading, (*sample.notes, *_notes(config, prepared, sample)))
 
     @property
     def assets(self) -> Assets:
@@ -70,6 +85,13 @@ class Ground:
         if not self.prepared.ingredients.made_id:
             return places.table
         return places.table.append_column(pa.field(MADE_ID, pa.string()), identity.hexadecimal(self.doc_keys(places)))
+
+    def origins(self, places: Places) -> Origins:
+        """Where documents come from."""
+        name = self.prepared.ingredients.options.id_column
+        column = None if name is None else places.table.column(name).combine_chunks()
+        ids = identity.ids(column, self.doc_keys(places)).to_pylist()
+        return Origins(ids, places.uris(self.prepared.inventory), places.row)
 
     def doc_keys(self, places: Places) -> pa.FixedSizeBinaryArray:
         """Who the documents are in the real run."""

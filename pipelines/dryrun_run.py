@@ -109,11 +109,11 @@ class _Sample:
         return self._result(store, made.manifest, time.monotonic() - started)
 
     def _ready(self, executor: Started) -> Prepared:
-        """What is known of the sample. The real run's preparation holds for it, unless reading it gives other columns."""
+        """What is known of the sample: what the real run's preparation found out, unless operators or columns are others."""
         source, ingredients = self._config.input, self._prepared.ingredients
         options = ReadOptions("parquet", source.text_column, source.id_column, ())
         inventory = take_inventory(Sources(), [str(self._file)], options)
-        if not inventory.schema.equals(ingredients.schemas[0]):
+        if not inventory.schema.equals(ingredients.schemas[0]) or len(self._config.operators) != len(ingredients.config.operators):
             return prepare(self._config, executor)
         options = replace(ingredients.options, format="parquet", path_columns=())
         return Prepared(inventory, replace(ingredients, config=self._config, options=options, made_id=False, taken_out=None))

@@ -49,9 +49,9 @@ def dry_run_lines(dry: DryRun, projected: Sequence[str], width: int, *, examples
     """The dry run as lines of at most `width` characters; with `marks` places are styled, else between brackets."""
     lines = [*_head(dry, width), *_funnel(dry, width), *_thresholds(dry.thresholds, width)]
     if examples:
-        lines += [*_examples(dry, width, examples, marks=marks), *_pairs(dry.pairs[:examples], width, marks=marks)]
+        lines += [*_examples(dry, width, examples, marks=marks), *_pairs(dry.pairs, width, examples, marks=marks)]
     if projected:
-        lines += [Text(), Text("the real run", "bold"), *(Text(part) for line in projected for part in _folded(line, width, "", "    "))]
+        lines += [Text(), Text("the real run", "bold"), *(Text(part) for line in projected for part in _as_it_is(line, width))]
     for note in dict.fromkeys(dry.notes):
         lines += [Text(part, "yellow") for part in _folded(f"note: {legible(note, MAX_NOTE_CHARS)}", width, "", "  ")]
     return lines
@@ -189,8 +189,9 @@ def _examples(dry: DryRun, width: int, most: int, *, marks: bool) -> Iterator[Te
 
 
 def _example(example: Example, width: int, *, marks: bool) -> Iterator[Text]:
-    words = [_place(example.document), *([legible(example.detail, 200)] if example.detail else [])]
-    yield from (Text(line, "dim") for line in _folded("; ".join(words), width, "  ", "    "))
+    if example.detail:
+        yield from (Text(line) for line in _folded(legible(example.detail, 200), width, "  ", "    "))
+    yield from (Text(line, "dim") for line in _folded(_place(example.document), width, "  ", "    "))
     yield from _excerpt(example.document, width, marks=marks)
 
 
@@ -200,12 +201,12 @@ def _place(document: Excerpt) -> str:
     return ", ".join(filter(None, (where, name, counted(document.num_chars, "character"))))
 
 
-def _pairs(pairs: Sequence[Pair], width: int, *, marks: bool) -> Iterator[Text]:
+def _pairs(pairs: Sequence[Pair], width: int, most: int, *, marks: bool) -> Iterator[Text]:
     if not pairs:
         return
     yield Text()
     yield Text("duplicates beside what is kept", "bold")
-    for pair in pairs:
+    for pair in (pair for _, some in groupby(pairs, key=lambda pair: pair.operator) for pair in list(some)[:most]):
         alike = "" if pair.similarity is None else f", {pair.similarity:.2f} alike"
         yield from (Text(line, "bold") for line in _folded(f"{legible(pair.operator, NAME_CHARS)}{alike}", width, "", "  "))
         for name, document in (("removed", pair.removed), ("kept", pair.kept)):
@@ -259,6 +260,12 @@ def _folded(text: str, width: int, indent: str, hang: str) -> Iterator[str]:
             yield f"{prefix}{set_cell_size(line, room)}"
             line, prefix = line[len(set_cell_size(line, room).rstrip()) or 1 :], hang
     yield f"{prefix}{line}".rstrip()
+
+
+def _as_it_is(text: str, width: int) -> Iterator[str]:
+    """A line with the blanks that align it, if it fits."""
+    indent = text[: len(text) - len(text.lstrip(" "))]
+    return iter([text]) if cell_len(text) <= width else _folded(text.lstrip(" "), width, indent, f"{indent}    ")
 
 
 def dry_json(dry: DryRun) -> Mapping[str, Any]:
