@@ -68,12 +68,18 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A threshold on a signal: documents on `side` of `value` are dropped for `reason`; `setting` is its name in the pipeline file."""
+    """A threshold on a signal: documents on `side` of `value` are dropped for `reason`; `setting` is its name in the pipeline file.
+
+    Attributes:
+        low: Where it depends on the document's language, the least of the values, `high` the greatest and `value` their median; else None.
+    """
 
     setting: str
     reason: str
     side: Side
     value: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
