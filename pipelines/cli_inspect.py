@@ -55,7 +55,7 @@ EVERY = ""
 @click.option("--columns", metavar="A,B", help="Only these columns; the text is one of them.")
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="N documents spread over the whole version, instead of the first.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of the sample: another one gives other documents; default: 0.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"N documents at most; default: all, with --json {JSON_LIMIT}.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"N documents at most; default: all; with --json the sample, or {JSON_LIMIT}.")
 @click.option(
     "--chars",
     type=click.IntRange(min=0),
@@ -99,7 +99,7 @@ def inspect(
     which, by = _which(dropped, duplicates, quarantine)
     names = None if columns is None else tuple(name for each in columns.split(",") if (name := each.strip()))
     request = Request(where, document_id, names, sample, seed or 0)
-    asked = Asked(which, request, by or ALL, JSON_LIMIT if as_json and limit is None else limit)
+    asked = Asked(which, request, by or ALL, (sample or JSON_LIMIT) if as_json and limit is None else limit)
     opened = open_version(uri, version)
     if as_json:
         _write_json(opened, asked, chars or None)

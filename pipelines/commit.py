@@ -226,8 +226,7 @@ class CommitLog:
 
     def ledger(self, key: str) -> Ledger | None:
         """The row accounting of such a record; None where no rows are accounted."""
-        data = self.body(key)["ledger"]
-        return None if data is None else Ledger.from_json(data)
+        return ledger_of(self.body(key))
 
     def records(self, keys: Iterable[str]) -> Iterator[Record]:
         """The records of some work, one at a time: all of them at once would be large."""
@@ -281,6 +280,12 @@ class CommitLog:
                 self.store.delete([path])
             return
         self._records.add(_key(path), data)
+
+
+def ledger_of(body: Mapping[str, Any]) -> Ledger | None:
+    """The row accounting of a record's JSON; None where no rows are accounted."""
+    data = body["ledger"]
+    return None if data is None else Ledger.from_json(data)
 
 
 def latest_plan(store: Store) -> dict[str, Any] | None:

@@ -30,6 +30,8 @@ TASK_WORKS: Final = 64
 FOLD_WORKS: Final = 64
 """After a phase of so many pieces of work the rest of their records is folded too; a few are read one by one."""
 WAIT_SECONDS: Final = 0.5
+MAX_FAILURES: Final = 10_000
+"""Pieces of work whose failures are told one by one, for the report."""
 SPECULATE_FACTOR: Final = 4.0
 """A task is run a second time when nothing else is left to send and it took this many times the usual: stragglers end most runs."""
 SPECULATE_SECONDS: Final = 30.0
@@ -53,17 +55,24 @@ class Sent:
 
 @dataclass(slots=True)
 class Tally:
-    """What happened besides success; for status, progress and report."""
+    """What happened besides success; for status, progress and report. `failures`: how often some work failed, by its key."""
 
     retries: int = 0
     losses: int = 0
     doubled: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
 
-    def count(self, kind: str) -> None:
-        """Count a failure of a kind."""
+    def count(self, kind: str, key: str = "") -> None:
+        """Count a failure of a kind, of some work."""
         self.retries += 1
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
+        if key and (key in self.failures or len(self.failures) < MAX_FAILURES):
+            self.failures[key] = self.failures.get(key, 0) + 1
+
+    def failures_of(self, key: str) -> int:
+        """How often some work failed."""
+        return self.failures.get(key, 0)
 
 
 class Driver:
@@ -241,7 +250,7 @@ class _Round:
 
     def _failed(self, work: Work, kind: str, error: ShardmillError) -> None:
         attempts = self._attempts.setdefault(work.key, Attempts())
-        self._driver.tally.count(kind)
+        self._driver.tally.count(kind, work.key)
         if attempts.failed(kind):
             if kind in ("memory", "worker"):
                 raise _too_large(work, error, self._log.stage)

@@ -20,7 +20,7 @@ from pipelines.difference_versions import Opened
 from pipelines.dropped_texts import NO_ROW, DroppedTexts, InputText
 from pipelines.errors import ConfigError, Purged
 from pipelines.identity import hexadecimal, plain_ids
-from pipelines.inspect_rows import Files, Picked, Test, Wanted, check, picked, schema_of
+from pipelines.inspect_rows import Files, Picked, Condition, Wanted, check, picked, schema_of
 from pipelines.inspect_values import text_of, value_of
 from pipelines.rows import CARRIED_PREFIX
 from pipelines.study import Mark
@@ -90,7 +90,7 @@ class Request:
     sample: int | None = None
     seed: int = 0
 
-    def tests(self) -> tuple[Test, ...]:
+    def tests(self) -> tuple[Condition, ...]:
         """What every document must pass.
 
         Raises:
@@ -102,12 +102,12 @@ class Request:
             condition = parse(self.where)
         except ExpressionError as error:
             raise ConfigError(f"--where: {error}") from None
-        return (Test(condition.columns, condition),)
+        return (Condition(condition.columns, condition),)
 
 
-def equals(column: str, value: str) -> Test:
+def equals(column: str, value: str) -> Condition:
     """The test that a column, as a string, is this value."""
-    return Test((column,), lambda batch: pc.equal(_strings(batch.column(column)), value))
+    return Condition((column,), lambda batch: pc.equal(_strings(batch.column(column)), value))
 
 
 def _strings(column: pa.Array) -> pa.Array:
@@ -217,7 +217,7 @@ def lost_files(part: Finished, table: str, heavy: Sequence[str] = ()) -> Files:
     return Files(part.store, tuple(paths), tuple(rows), frozenset(heavy))
 
 
-def lost_documents(finished: Finished, table: Lost, request: Request, which: Sequence[Test] = ()) -> Iterator[Document]:
+def lost_documents(finished: Finished, table: Lost, request: Request, which: Sequence[Condition] = ()) -> Iterator[Document]:
     """The documents that a version dropped, or quarantined, in the order of its side table; checked at the call.
 
     Raises:
@@ -240,9 +240,11 @@ def lost_documents(finished: Finished, table: Lost, request: Request, which: Seq
     return (document for stream in streams for document in stream)
 
 
-def _named(name: str) -> Test:
+def _named(name: str) -> Condition:
     by_id, by_key = equals("id", name), equals("doc_key", name)
-    return Test(("id", "doc_key"), lambda batch: pc.or_(pc.fill_null(by_id.holds(batch), False), pc.fill_null(by_key.holds(batch), False)))
+    return Condition(
+        ("id", "doc_key"), lambda batch: pc.or_(pc.fill_null(by_id.holds(batch), False), pc.fill_null(by_key.holds(batch), False))
+    )
 
 
 def shared(rows: Sequence[int], sample: int | None) -> list[int | None]:

@@ -25,7 +25,7 @@ from pipelines.inspect_documents import (
     shared,
     text_column,
 )
-from pipelines.inspect_rows import Files, Test, Wanted, check, picked, schema_of
+from pipelines.inspect_rows import Files, Condition, Wanted, check, picked, schema_of
 from pipelines.inspect_values import text_of
 from pipelines.verify_manifest import Finished
 
@@ -33,7 +33,7 @@ PAIRS: Final = 64
 """Rows of the table of duplicates that are looked at together."""
 
 
-def duplicate_documents(finished: Finished, request: Request, which: Sequence[Test] = ()) -> Iterator[Document]:
+def duplicate_documents(finished: Finished, request: Request, which: Sequence[Condition] = ()) -> Iterator[Document]:
     """The removed duplicates of a version, in the order of its table, each with the one that was kept for it; checked at the call.
 
     Raises:
@@ -55,7 +55,7 @@ def duplicate_documents(finished: Finished, request: Request, which: Sequence[Te
     return (document for stream in streams for document in stream)
 
 
-def _of_either(name: str) -> Test:
+def _of_either(name: str) -> Condition:
     """The test that a pair has a document of this id or doc_key on either side."""
     tests = [equals(column, name) for column in ("id", "doc_key", "kept_id", "kept_doc_key")]
 
@@ -65,7 +65,7 @@ def _of_either(name: str) -> Test:
             found = pc.or_(found, pc.fill_null(test.holds(batch), False))
         return found
 
-    return Test(tuple(name for test in tests for name in test.columns), holds)
+    return Condition(tuple(name for test in tests for name in test.columns), holds)
 
 
 @dataclass(frozen=True, slots=True)

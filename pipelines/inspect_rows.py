@@ -36,7 +36,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Condition:
     """What a row must pass.
 
     Attributes:
@@ -74,7 +74,7 @@ class Wanted:
         batch_rows: That are decoded at once to be shown; more, where rows are small.
     """
 
-    tests: tuple[Test, ...] = ()
+    tests: tuple[Condition, ...] = ()
     columns: tuple[str, ...] | None = None
     sample: int | None = None
     seed: int = 0
@@ -102,7 +102,7 @@ def schema_of(files: Files) -> pa.Schema:
     return pa.schema([])
 
 
-def check(tests: Sequence[Test], schema: pa.Schema) -> None:
+def check(tests: Sequence[Condition], schema: pa.Schema) -> None:
     """Check that tests can be made of these columns.
 
     Raises:
@@ -124,7 +124,8 @@ def picked(files: Files, wanted: Wanted) -> Iterator[Picked]:
         InputError: A file cannot be read.
         StorageError: The store failed.
     """
-    chosen = _all_groups(files) if wanted.sample is None else _sampled_groups(files, wanted)
+    is_whole = wanted.sample is None or wanted.sample >= sum(files.rows)
+    chosen = _all_groups(files) if is_whole else _sampled_groups(files, wanted)
     for path, numbers in chosen:
         with (
             readable(files.store.locate(path)),

@@ -16,7 +16,7 @@ from pipelines.difference_versions import Opened
 from pipelines.errors import ConfigError, shown
 from pipelines.inspect_documents import REASON, Document, Lost, Request, check_not_purged, equals, kept_documents, lost_documents
 from pipelines.inspect_pairs import duplicate_documents
-from pipelines.inspect_rows import Test
+from pipelines.inspect_rows import Condition
 from pipelines.legible import counted, legible
 
 Which = Literal["kept", "dropped", "duplicates", "quarantine"]
@@ -73,7 +73,7 @@ def _lost_too(opened: Opened, request: Request) -> Iterator[Document]:
         yield from lost_documents(opened.finished, table, Request(id=request.id))
 
 
-def _tests(opened: Opened, by: str, table: Lost | None) -> tuple[Test, ...]:
+def _tests(opened: Opened, by: str, table: Lost | None) -> tuple[Condition, ...]:
     """The tests that rows of a side table are of an operator, and of a reason."""
     if by == ALL:
         return ()

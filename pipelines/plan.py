@@ -300,7 +300,7 @@ def make_plan(made: Ingredients, inventory: Inventory, units: Sequence[Unit]) ->
     config = {
         "operators": [{"name": operator.name, **settings(operator)} for operator in made.config.operators],
         "input": made.config.input.model_dump(mode="json", exclude={"storage_options", "uri"}),
-        "output": made.config.output.model_dump(mode="json", exclude={"storage_options", "uri"}),
+        "output": made.config.output.model_dump(mode="json", exclude={"storage_options", "uri", "report_samples"}),
         "seed": made.config.execution.seed if _uses_seed(made.config) else None,
     }
     fingerprints = {

@@ -96,7 +96,7 @@ def prepare(config: PipelineConfig, started: Callable[[], Executor], limit: int 
     _check_unreadable(config, inventory)
     options, made_id = _id_column(config, options, inventory.schema)
     schema = inventory.schema.append(pa.field(MADE_ID, pa.string())) if made_id else inventory.schema
-    schemas, warnings = stage_schemas(config, schema, _Driver(config, sources, assets))
+    schemas, warnings = stage_schemas(config, schema, DriverAssets(config, sources, assets))
     _check_partitions(config.output.partition_by, schemas[-1])
     if config.output.token_shards is not None:
         _check_token_ids(schemas[-1])
@@ -154,7 +154,9 @@ def _asset_problem(uri: str, error: ShardmillError) -> str:
     return f"{told}, or give the path of a file on this machine" if on_hub and isinstance(error, Unavailable) else told
 
 
-def stage_schemas(config: PipelineConfig, schema: pa.Schema, assets: _Driver) -> tuple[tuple[pa.Schema, ...], dict[str, tuple[str, ...]]]:
+def stage_schemas(
+    config: PipelineConfig, schema: pa.Schema, assets: DriverAssets
+) -> tuple[tuple[pa.Schema, ...], dict[str, tuple[str, ...]]]:
     """Columns that come into each stage, and last those that go out, by running every operator on an empty batch; and their warnings."""
     schemas = [schema]
     warnings: dict[str, tuple[str, ...]] = {}
@@ -170,7 +172,7 @@ def stage_schemas(config: PipelineConfig, schema: pa.Schema, assets: _Driver) ->
     return tuple(schemas), {name: warned for name, warned in warnings.items() if warned}
 
 
-def _open_end(operator: End, schema: pa.Schema, assets: _Driver) -> tuple[str, ...]:
+def _open_end(operator: End, schema: pa.Schema, assets: DriverAssets) -> tuple[str, ...]:
     """Open an operator that ends a stage, to see that it can be; returns what it warned of."""
     try:
         with heard() as warned:
@@ -182,7 +184,7 @@ def _open_end(operator: End, schema: pa.Schema, assets: _Driver) -> tuple[str, .
     return told(warned)
 
 
-class _Driver:
+class DriverAssets:
     """The driver's own view of assets, for opening operators before the start."""
 
     def __init__(self, config: PipelineConfig, sources: Sources, digests: dict[str, str]) -> None:
@@ -192,19 +194,24 @@ class _Driver:
 
     @property
     def text_column(self) -> str:
+        """As the pipeline has it; so is the seed."""
         return self._config.input.text_column
 
     @property
     def seed(self) -> int:
+        """See `Assets`."""
         return self._config.execution.seed
 
     def path(self, uri: str) -> str:
+        """A local copy of an asset."""
         return str(local_asset(self._sources, uri, self._digests[uri]))
 
     def tables(self, uri: str) -> Mapping[str, Mapping[str, Any]]:
+        """The YAML files of an asset."""
         return asset_tables(self._sources, uri, self._digests[uri])
 
     def learned(self, name: str) -> Learned | None:
+        """The operator that learns; no file, since none is learned yet."""
         learners = (operator for operator in self._config.operators if isinstance(operator, LearningOperator))
         return next((Learned(operator, None) for operator in learners if operator.name == name), None)
 

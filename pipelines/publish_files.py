@@ -26,6 +26,7 @@ from pipelines.errors import ConfigError, InputError, NotFound, shown
 from pipelines.preview import preview, preview_path
 from pipelines.published import PUBLISH_VERSION, PUBLISHED, public_options
 from pipelines.redaction import redact_uri
+from pipelines.report import without_documents
 from pipelines.settings_publish import PublishConfig
 from pipelines.shard_globs import MAX_LISTED, data_patterns
 from pipelines.storage import Store, is_hub_dataset
@@ -171,7 +172,7 @@ def _files(
     yield File.of(f"{folder}/{MANIFEST}", raw)
     yield shards
     yield File.of(SHARDS, shards.content)
-    yield File.of(f"{folder}/report.html", _read(store, f"{folder}/report.html"))
+    yield File.of(f"{folder}/report.html", _report(store, folder))
     yield from (File.of(entry["path"], _read(store, entry["path"])) for entry in manifest.get("learned", ()))
     if shown_first is not None:
         yield shown_first
@@ -192,6 +193,12 @@ def _files(
         older=[orjson.loads(file.content) for file in older.values() if file.content is not None],
     )
     yield File.of(CARD, text.encode())
+
+
+def _report(store: Store, folder: str) -> bytes:
+    """The version's report without texts of documents: it shows dropped ones too, which nothing else that is published holds."""
+    page = _read(store, f"{folder}/report.html")
+    return without_documents(page.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
 
 def _preview(store: Store, settings: PublishConfig, manifest: Mapping[str, Any], table: pa.Table) -> File | None:

@@ -17,7 +17,7 @@ import orjson
 from cluster.tasks import Executor
 from pipelines import faults
 from pipelines.card import card
-from pipelines.commit import PLAN, CommitLog, Record, epoch_of, latest_plan, sealed
+from pipelines.commit import PLAN, CommitLog, Record, epoch_of, latest_plan, ledger_of, sealed
 from pipelines.config import PipelineConfig
 from pipelines.document_profile import prove_profile
 from pipelines.drive import Driver, TooLarge
@@ -40,9 +40,9 @@ from pipelines.plan import Ingredients, Plan, make_plan
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import KINDS, Silent, Watch
 from pipelines.redaction import redact_uri
-from pipelines.report import report
 from pipelines.results import Packed, Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
 from pipelines.run_metrics import RunMetrics
+from pipelines.run_report import Reporting
 from pipelines.run_units import SPLITS, current_units, read_splits
 from pipelines.runbook import MEMORY, pointer
 from pipelines.stages import Budget, Stages
@@ -54,6 +54,7 @@ from pipelines.tombstones_planning import check_tombstones, with_what_was_left
 from pipelines.units import Unit
 from pipelines.version import MANIFEST, Claim, claim, claims, current_manifest, finish, replace_any, swap, write_once
 from pipelines.work import Work
+from pipelines.work_tally import WorkTally
 from pipelines.worker import Place
 
 DONE: Final = "this output is finished: the same input, pipeline and code made it; there is nothing to do"
@@ -189,6 +190,7 @@ class Engine:
         self._limit = run.limit
         self._growth = run.growth
         self._budget = self._new_budget()
+        self._works = WorkTally()
         self._has_split = False
 
     def run(self, executor: Executor) -> dict[str, Any]:
@@ -201,6 +203,7 @@ class Engine:
             note, waiting = self._watch.note, self._watch.waiting
             driver = Driver(executor, self._lease, self._place(), self._on_record, note=note, askings=askings, on_waiting=waiting)
             self._metrics.follow(driver.tally)
+            self._works.failures = driver.tally.failures_of
             stages = self._stages(driver)
             done = self._make_version(driver, stages) if done is None else done
             if not has_left_keys:
@@ -214,6 +217,7 @@ class Engine:
         """All stages, planned again with smaller units where one was too large for any worker."""
         while True:
             self._budget = self._new_budget()  # the halves of a unit count its rows again
+            self._works.start_again()
             logs = [self._log(stage.fingerprint) for stage in self._plan.stages]
             splits = read_splits(self._store, self._plan)
             units = current_units(self._config, self._inventory, splits, logs[0])
@@ -241,8 +245,11 @@ class Engine:
 
     def _complete(self, driver: Driver, log: CommitLog, works: Sequence[Work]) -> None:
         done = [work for work in works if work.key in log]
+        self._works.phase(self._stage_number(log), works)
         for work in done:
-            self._budget.count(work.key, log.ledger(work.key))
+            body = log.body(work.key)
+            self._budget.count(work.key, ledger_of(body))
+            self._works.committed_before(body)
         self._watch.phase(self._title(log, works), works, len(done))
         self._metrics.phase(self._stage_number(log), len(self._plan.stages), works, len(done))
         driver.complete(log, works)
@@ -258,6 +265,7 @@ class Engine:
 
     def _on_record(self, record: Record, work: Work) -> None:
         self._metrics.record(record, work)
+        self._works.record(record, work)
         self._budget.count(record.key, record.ledger)
         self._watch.record(record, work)
 
@@ -326,10 +334,18 @@ class Engine:
         publish_learned(self._store, stages.learned, claimed.folder)
         faults.point("version.tables-written")
         described = Tables(shards, hashlib.sha256(written).hexdigest(), tables, token_shards)
-        return self._swap(claimed, self._described(stages, claimed, ledger, described, told))
+        final = self._described(stages, claimed, ledger, described, told)
+        own = [shard.part for shard in shards if shard.part.path.startswith(f"data/{claimed.name}/")]
+        write_once(self._store, f"{claimed.folder}/report.html", self._reporting().page(orjson.loads(final), own))
+        faults.point("version.manifest-written")
+        return self._swap(claimed, final)
+
+    def _reporting(self) -> Reporting:
+        lineage = None if self._growth is None else self._growth.lineage
+        return Reporting(self._store, self._inventory, self._ingredients, lineage, self._works, self._watch.note)
 
     def _described(self, stages: Stages, claimed: Claim, ledger: Ledger, tables: Tables, told: Mapping[str, Any]) -> bytes:
-        """Write the manifest and the report of a version; returns the manifest as it is stored."""
+        """Write the manifest of a version; returns it as it is stored."""
         made = manifest(
             self._config,
             stages.plan,
@@ -347,10 +363,7 @@ class Engine:
             assets=self._ingredients.assets,
             **told,
         )
-        final = write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
-        write_once(self._store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())
-        faults.point("version.manifest-written")
-        return final
+        return write_once(self._store, f"{claimed.folder}/{MANIFEST}", to_bytes(made))
 
     def _proven(
         self, stages: Stages, shards: Sequence[Packed], tables: Mapping[str, Sequence[Packed]]

@@ -177,6 +177,13 @@ class OutputConfig(Section):
         "the column `language` (which language_filter adds), else `lang`; without either, tokens are not counted by language.",
     )
     dropped: bool = Field(default=False, description="True: the tables of dropped documents also carry the input's columns.")
+    report_samples: int = Field(
+        default=5,
+        ge=0,
+        le=50,
+        description="Documents that the report shows for each reason, with a part of their text (default 5: some, not a dataset); 0: the "
+        "report holds no text of any document. It changes no document of the output.",
+    )
     licence: str | None = Field(
         default=None, min_length=1, description="Licence of the dataset, for its card and manifest.", examples=["odc-by"]
     )

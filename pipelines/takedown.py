@@ -16,7 +16,7 @@ import orjson
 
 from pipelines import faults
 from pipelines.card import card
-from pipelines.commit import digest
+from pipelines.commit import Part, digest
 from pipelines.errors import InputError, NotFound
 from pipelines.gc import collect, needed
 from pipelines.history import generations_of
@@ -29,6 +29,7 @@ from pipelines.purge import Purged, check_struck, holding_versions, purge
 from pipelines.recall import key_bytes, struck_keys
 from pipelines.redaction import redact_uri
 from pipelines.report import report
+from pipelines.report_data import report_data
 from pipelines.results import to_bytes
 from pipelines.storage import Store, open_store
 from pipelines.takedown_base import Base, read_manifest
@@ -157,12 +158,19 @@ def _take_out(store: Store, wanted: Wanted, reason: str | None, lease: Lease) ->
     faults.point("version.claimed")
     made = Making(matches, claimed, instead, reason).make()
     final = write_once(store, f"{claimed.folder}/{MANIFEST}", to_bytes(made.manifest))
-    write_once(store, f"{claimed.folder}/report.html", report(orjson.loads(final)).encode())
+    write_once(store, f"{claimed.folder}/report.html", _page(store, final, made.shards))
     faults.point("version.manifest-written")
     lease.confirm()
     finish(store, claimed)
     _swap(store, claimed.number, final)
     return Takedown(**{**vars(told), "version": claimed.name, "is_new": True, "unread": made.unread})
+
+
+def _page(store: Store, final: bytes, shards: Sequence[Part]) -> bytes:
+    """The report of the new version. It shows documents that stay, none that was lost: one may have been taken out of those."""
+    manifest = orjson.loads(final)
+    samples = manifest["config"]["output"].get("report_samples", 0)
+    return report(manifest, report_data(store, manifest, shards, samples=samples)).encode()
 
 
 def _is_needed(store: Store, matches: Matches) -> bool:

@@ -66,11 +66,13 @@ class Made:
         manifest: What it will say.
         tombstones: Path of those that were left.
         unread: Documents whose input could not be read again, so that their text as it came in is not known.
+        shards: Of the version.
     """
 
     manifest: dict[str, Any]
     tombstones: str
     unread: int
+    shards: tuple[Part, ...]
 
 
 class Making:
@@ -115,7 +117,7 @@ class Making:
         self._save_inventory()
         faults.point("version.tables-written")
         tables = Tables(packed, hashlib.sha256(table).hexdigest(), others, token_shards)
-        return Made(self._manifest(tables, removed), tombstones, unread)
+        return Made(self._manifest(tables, removed), tombstones, unread, tuple(shard.part for shard in packed))
 
     def _save_inventory(self) -> None:
         """Save the inventory of all versions, where there were several; its name is its fingerprint."""

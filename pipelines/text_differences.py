@@ -94,7 +94,7 @@ def common_prefix(one: str, other: str) -> int:
 
 
 def _operations(removed: str, kept: str) -> Iterator[Operation]:
-    words = [WORD.findall(removed)[:MAX_WORDS], WORD.findall(kept)[:MAX_WORDS]]
-    matcher = SequenceMatcher(None, *words, autojunk=False)
+    words: tuple[list[str], list[str]] = WORD.findall(removed)[:MAX_WORDS], WORD.findall(kept)[:MAX_WORDS]
+    matcher = SequenceMatcher(None, words[0], words[1], autojunk=False)
     for name, first, last, start, stop in matcher.get_opcodes():
         yield name == "equal", "".join(words[0][first:last]), "".join(words[1][start:stop])

@@ -46,26 +46,27 @@ def bracketed(pieces: Sequence[Piece]) -> list[Piece]:
 def wrapped(pieces: Sequence[Piece], width: int | None, indent: int = 0) -> Iterator[list[Piece]]:
     """One line of text as lines of a terminal, cut at spaces where there are any; what follows the first is indented. None: one line."""
     whole = "".join(piece.text for piece in pieces)
+    # A space at which a line is cut, or that ends it, could be one cell too many.
+    end = len(whole) if width is None else len(whole.rstrip(" "))
     start = 0
-    for stop in _cuts(whole, width, indent):
-        line = _between(pieces, start, stop if stop == len(whole) or whole[stop - 1] != " " else stop - 1)
+    for stop, following in _cuts(whole[:end], width, indent):
+        line = _between(pieces, start, stop)
         yield [Piece(" " * indent), *line] if start and indent else line
-        start = stop
+        start = following
 
 
-def _cuts(text: str, width: int | None, indent: int) -> Iterator[int]:
-    """Where each line ends; the last one at the end of the text."""
+def _cuts(text: str, width: int | None, indent: int) -> Iterator[tuple[int, int]]:
+    """Where each line ends and the next one begins; the last one ends with the text."""
     start, room = 0, width
     while room is not None and width is not None:
         stop = _fitting(text, start, max(room, 1))
         if stop >= len(text):
             break
-        # The space at which a line is cut is left out: it could be one cell too many.
         space = text.rfind(" ", start, stop + 1)
-        start = space + 1 if space > start else stop
-        yield start
+        stop, start = (space, space + 1) if space > start else (stop, stop)
+        yield stop, start
         room = width - indent
-    yield len(text)
+    yield len(text), len(text)
 
 
 def _fitting(text: str, start: int, room: int) -> int:
