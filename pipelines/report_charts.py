@@ -1,7 +1,7 @@
 """Charts of the report: Vega-Lite specifications as plain data, and the figures in which the page draws them.
 
 Whatever a mark shows is told in words beside it (`says`): for a screen reader, for the keyboard, and as a tooltip. Places are computed
-here, not by Vega, so that a specification holds no expression; names are made legible and distinct, and everything is bounded.
+here, not by Vega, and no specification holds an expression with anything of a run in it; names are made legible and distinct, and everything is bounded.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def bars(
     names = distinct([bar.name for bar in shown])
     order = {"field": "name", "type": "nominal", "sort": names, "axis": {"title": None, "domain": False, "ticks": False}}
     scale = {"zero": True, "nice": True} if most is None else {"domain": [0, most]}
-    along = {"field": "from", "type": "quantitative", "scale": scale, "axis": {"title": axis, "format": form, "tickCount": 5}}
+    along = {"field": "from", "type": "quantitative", "scale": scale, "axis": {"title": axis, "labelExpr": _numbers(form), "tickCount": 5}}
     kinds = [kind for kind in colours if any(piece.kind == kind and piece.value > 0 for bar in shown for piece in bar.pieces)]
     labels = dict(zip(kinds, distinct(kinds), strict=True))
     values = [value for label, bar in zip(names, shown, strict=True) for value in _laid(label, bar, labels)]
@@ -201,8 +201,13 @@ def columns(
     is_log = is_log and low > 0
     form = PLAIN if max(abs(low), abs(high)) >= 10_000 else EXACT
     scale = {"type": "log" if is_log else "linear", "domain": [low, high], "nice": False} | ({} if is_log else {"zero": False})
-    across = {"type": "quantitative", "scale": scale, "axis": {"title": axis, "format": form, "grid": False, "tickCount": 6}}
-    up = {"field": "from", "type": "quantitative", "scale": {"zero": True}, "axis": {"title": "documents", "format": PLAIN, "tickCount": 4}}
+    across = {"type": "quantitative", "scale": scale, "axis": {"title": axis, "labelExpr": _numbers(form), "grid": False, "tickCount": 6}}
+    up = {
+        "field": "from",
+        "type": "quantitative",
+        "scale": {"zero": True},
+        "axis": {"title": "documents", "labelExpr": _numbers(PLAIN), "tickCount": 4},
+    }
     kinds = [kind for kind in colours if any(value["kind"] == kind for value in values)]
     over = {"x": {"field": "start", **across}, "x2": {"field": "stop"}, "y": up, "y2": {"field": "to"}}
     over |= {"color": _colour({kind: kind for kind in kinds}, colours), "description": {"field": "says"}}
@@ -233,6 +238,11 @@ def _across(line: Line, place: int, domain: tuple[float, float], *, is_log: bool
     side = {"align": "left", "dx": 5} if at <= middle else {"align": "right", "dx": -5}
     words = {"type": "text", "baseline": "top", "dy": 2 + 15 * place, "fontWeight": 600, "color": "var(--ink)", "aria": False, **side}
     yield {"data": data, "mark": words, "encoding": {"x": x, "y": {"value": 0}, "text": {"field": "label"}}}
+
+
+def _numbers(form: str) -> str:
+    """Each number of an axis by itself: d3 would write zero as `0k` where the others are thousands."""
+    return f"format(datum.value, '{form}')"
 
 
 def distinct(names: Sequence[str]) -> list[str]:

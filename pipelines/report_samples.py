@@ -56,7 +56,7 @@ def _section(examples: Sequence[Example], pairs: Sequence[Pair]) -> Iterator[str
     groups, left_out = _within_budget(examples, pairs)
     yield (
         '<p class="quiet">Excerpts, as they are in the input; marked places are why a document was dropped, or where two documents differ. '
-        'What cannot be seen is shown as <b class="c">ZWSP</b> or <b class="c">␀</b>.</p>'
+        'What cannot be seen is shown as <b class="c">ZWSP</b> or <b class="c">NUL</b>.</p>'
     )
     yield _controls(groups)
     for number, (key, shown) in enumerate(groups):
@@ -117,8 +117,8 @@ def _group(number: int, key: Key, shown: Sequence[Shown]) -> Iterator[str]:
     words = {"kept": "Kept", "dropped": "Dropped", "pair": "Duplicates"}[kind]
     named = "" if reason is None else f": {code(reason)}"
     by = "" if operator is None else f' <span class="quiet">by {text(operator)}</span>'
-    amount = f'<span class="quiet">{counted(len(shown), "pair" if kind == "pair" else "document")}</span>'
-    yield f'<details class="group" data-group="{number}"{opened}><summary><h3>{words}{named}{by}</h3> {amount}</summary>'
+    amount = f'<span class="quiet">· {counted(len(shown), "pair" if kind == "pair" else "document")}</span>'
+    yield f'<details class="group" data-group="{number}"{opened}><summary><h3>{words}{named}{by} {amount}</h3></summary>'
     yield from (one.html for one in shown)
     yield "</details>"
 

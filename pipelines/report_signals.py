@@ -55,7 +55,7 @@ def number(value: float) -> str:
     """A measurement as short as it can be read: `0.65`, `1,200`, `1.5e+06`."""
     if not math.isfinite(value):
         return str(value)
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) < 1e9 and (abs(value) >= 1000 or value == int(value)) else f"{value:.4g}"
 
 
 def _thresholds(found: Sequence[Threshold]) -> Iterator[str]:
@@ -63,35 +63,24 @@ def _thresholds(found: Sequence[Threshold]) -> Iterator[str]:
     if not found:
         return
     yield (
-        '<p class="quiet">Alone: what this test would drop if it were the only one of its operator. With the others: what the operator '
-        "drops. Looser and tighter: the threshold moved by 10 %.</p>"
-    )
-    heads = (
-        "setting",
-        "drops",
-        "looser: alone",
-        "with the others",
-        "as set: alone",
-        "with the others",
-        "tighter: alone",
-        "with the others",
+        '<p class="quiet">Alone: what this test would drop if it were the only one of its operator. In all: what the operator drops. '
+        "Looser and tighter: the threshold moved by 10 %.</p>"
     )
     lines = [
         [
             f'{code(one.limit.setting)} <span class="quiet">{text(one.operator)}</span>',
             f"{text(one.signal)} {one.limit.side} {number(one.limit.value)}",
-            *_moved(one.looser, one),
-            *_moved(one.now, one),
-            *_moved(one.tighter, one),
+            *(_moved(moved, one) for moved in (one.looser, one.now, one.tighter)),
         ]
         for one in found[:MAX_THRESHOLDS]
     ]
+    heads = ("setting", "drops", "looser", "as it is set", "tighter")
     yield from table("Thresholds, and what moving them does", heads, lines, len(found) - len(lines), numbers_from=2)
 
 
-def _moved(moved: Moved, of: Threshold) -> list[str]:
-    at = "" if moved.value == of.limit.value else f' <span class="quiet">at {number(moved.value)}</span>'
-    return [f"{share(moved.alone, of.rows_in)}{at}", share(moved.dropped, of.rows_in)]
+def _moved(moved: Moved, of: Threshold) -> str:
+    at = f'<span class="quiet line">at {number(moved.value)}</span>'
+    return f'{share(moved.alone, of.rows_in)} alone<span class="line">{share(moved.dropped, of.rows_in)} in all</span>{at}'
 
 
 def _chart(place: int, histogram: Histogram) -> Chart | None:
