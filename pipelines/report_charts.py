@@ -1,7 +1,8 @@
 """Charts of the report: Vega-Lite specifications as plain data, and the figures in which the page draws them.
 
 Whatever a mark shows is told in words beside it (`says`): for a screen reader, for the keyboard, and as a tooltip. Places are computed
-here, not by Vega, and no specification holds an expression with anything of a run in it; names are made legible and distinct, and everything is bounded.
+here, not by Vega, and no specification holds an expression with anything of a run in it; names are made legible and distinct, and
+everything is bounded.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any, Final
 from pipelines.legible import legible
 
 MAX_BARS: Final = 40
-MAX_SAYS_CHARS: Final = 240
+MAX_SAYS_CHARS: Final = 160
 NAME_CHARS: Final = 60
+MAX_ABOUT_CHARS: Final = 480
 MAX_LINES: Final = 4
 BAR_STEP: Final = 24
 PLAIN: Final = "~s"
@@ -47,7 +49,7 @@ class Chart:
 
     def figure(self) -> str:
         """Where it is drawn; without a script there is nothing to see, and the table below it stays open."""
-        title, about = escape(legible(self.title, MAX_SAYS_CHARS)), escape(legible(self.about, 2 * MAX_SAYS_CHARS))
+        title, about = escape(legible(self.title)), escape(legible(self.about, MAX_ABOUT_CHARS))
         return (
             f'<figure class="chart" data-chart="{self.name}" hidden><figcaption id="{self.name}-title"><strong>{title}</strong> '
             f'<span class="quiet" id="{self.name}-about">{about}</span></figcaption>'

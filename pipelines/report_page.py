@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pipelines.legible import legible
 from pipelines.report_charts import Chart
+from pipelines.report_html import json_block
 from pipelines.report_style import STYLE
 
 ASSETS: Final = Path(__file__).parent / "report_assets"
@@ -117,9 +117,3 @@ def _island(charts: Sequence[Chart]) -> str:
         '<p id="told" class="vh" aria-live="polite"></p>\n'
     )
     return f'{spoken}<script type="application/json" id="charts">{json_block({chart.name: chart.spec for chart in charts})}</script>\n'
-
-
-def json_block(value: Any) -> str:
-    """JSON in ASCII that ends no element and opens no comment."""
-    shown = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return shown.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
