@@ -187,7 +187,7 @@ def _open_end(operator: End, schema: pa.Schema, assets: DriverAssets) -> tuple[s
 class DriverAssets:
     """The driver's own view of assets, for opening operators before the start."""
 
-    def __init__(self, config: PipelineConfig, sources: Sources, digests: dict[str, str]) -> None:
+    def __init__(self, config: PipelineConfig, sources: Sources, digests: Mapping[str, str]) -> None:
         self._config = config
         self._sources = sources
         self._digests = digests
@@ -214,11 +214,6 @@ class DriverAssets:
         """The operator that learns; no file, since none is learned yet."""
         learners = (operator for operator in self._config.operators if isinstance(operator, LearningOperator))
         return next((Learned(operator, None) for operator in learners if operator.name == name), None)
-
-
-def assets_of(config: PipelineConfig, sources: Sources, digests: Mapping[str, str]) -> Assets:
-    """What operators may ask of this process: the assets that were digested, nothing that is learned yet."""
-    return _Driver(config, sources, dict(digests))
 
 
 def _id_column(config: PipelineConfig, options: ReadOptions, schema: pa.Schema) -> tuple[ReadOptions, bool]:
