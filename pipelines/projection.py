@@ -13,7 +13,7 @@ from typing import Any, Final
 from pipelines.config_places import scheme_of
 from pipelines.exchange_survey import cores_of
 from pipelines.projection_census import Census
-from pipelines.projection_estimates import Estimate, added, scaled, to_json
+from pipelines.projection_estimates import added, scaled, to_json
 from pipelines.projection_hub import hub_of
 from pipelines.projection_measured import Measured
 from pipelines.projection_output import Output, flow_of, output_of
@@ -21,7 +21,7 @@ from pipelines.projection_prices import CORES, Costs, Prices
 from pipelines.projection_rates import Rates, measured_rates
 from pipelines.projection_wall import Machines, driver_bytes, total_of, wall_seconds, worker_bytes
 from pipelines.projection_work import Work, work_of
-from pipelines.study import OperatorEstimate
+from pipelines.study import Estimate, OperatorEstimate
 
 MONTH_HOURS: Final = 730
 GB: Final = 1e9
