@@ -1,13 +1,13 @@
 """The projection of a run from a dry run's sample: what it will leave, what it takes, how long, and what that costs. Pure.
 
-The object that `project` gives stands in `dry-run --json` and is documented in docs/dry-run-projection.md, key by key: bytes and seconds are
-said in the keys, and a number that rests on the sample has bounds, {value, low, high}.
+The object that `project` gives stands in `dry-run --json` and is documented in docs/dry-run-projection.md, key by key: units are said in the
+keys, and a number that rests on the sample has bounds, {value, low, high}.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pipelines.config_places import scheme_of
@@ -60,7 +60,7 @@ def project(
         **_work_json(census, measured, work),
         **_time_json(census, rates, work, output, asked),
         "hub": hub_of(census, output),
-        "notes": list(_notes(census, measured, output, asked)),
+        "notes": list(_notes(census, measured, asked)),
     }
 
 
@@ -158,7 +158,7 @@ def _known(value: float) -> Estimate:
 # --- notes
 
 
-def _notes(census: Census, measured: Measured, output: Output, asked: Costs) -> Iterator[str]:
+def _notes(census: Census, measured: Measured, asked: Costs) -> Iterator[str]:
     """What the reader should know of the figures."""
     documents = measured.documents
     kept = int(documents.kept.sum())
@@ -166,8 +166,7 @@ def _notes(census: Census, measured: Measured, output: Output, asked: Costs) -> 
         yield "no document of the sample was kept: only the upper bounds of the output tell anything"
     elif kept < FEW_KEPT and census.rows:
         yield f"only {kept} documents of the sample were kept: what one of the output has is known roughly"
-    firsts: Mapping[int, int] = {number: sum(unit.stage == number for unit in measured.units) for number in (1,)}
-    if firsts[1] == 1:
+    if sum(unit.stage == 1 for unit in measured.units) == 1:
         yield "the sample was one unit: what loading the operators takes is in the time of every byte, which is too much"
     if census.config.cluster.type == "inline" and any(number > 1 for number in (asked.cores or CORES)):
         yield "`cluster: {type: inline}` uses one core; more are reckoned as on a Ray cluster"

@@ -1,4 +1,4 @@
-"""What is known of a real run before it starts, from the inventory and the pipeline: nothing of it is estimated. Pure but for the history."""
+"""What is known of a real run before it starts, from the inventory, the pipeline and its history: nothing of it is estimated."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from pipelines.plan import cut
 from pipelines.prepare import Prepared
 from pipelines.units import plan_units, unit_bytes
 
-LEAST_UNITS: Final = 4
-"""Units that a sample should have at least, so that what only the first one pays can be told from the rest."""
+UNITS: Final = 4.5
+"""Units that a sample should have at least, so that what only the first one pays can be told from the rest; the last is a small one, which
+tells what a unit takes by itself."""
 UNINDEXED: Final = frozenset({"jsonl", "warc"})
 """Formats whose files have no index: listing them reads them."""
 
@@ -112,7 +113,7 @@ def sample_group_rows(inventory: Inventory, documents: int, batch_bytes: int) ->
     """
     batches = batches_of(inventory, batch_bytes)
     usual = math.ceil(inventory.rows / batches) if batches else 1
-    return max(1, min(usual, documents // LEAST_UNITS))
+    return max(1, min(usual, math.ceil(documents / UNITS)))
 
 
 def _stages(config: PipelineConfig) -> tuple[StageCensus, ...]:
