@@ -1,7 +1,7 @@
 """The projection of a run from a dry run's sample: what it will leave, what it takes, how long, and what that costs. Pure.
 
-The object that `project` gives stands in `dry-run --json` and is documented in docs/dry-run-projection.md, key by key: units are said in the
-keys, and a number that rests on the sample has bounds, {value, low, high}.
+The object that `project` gives stands in `dry-run --json` and is documented in docs/dry-run-projection.md, key by key. Units are said in
+the keys, and a number that rests on the sample has bounds: {value, low, high}.
 """
 
 from __future__ import annotations
@@ -172,6 +172,6 @@ def _notes(census: Census, measured: Measured, asked: Costs) -> Iterator[str]:
         yield "`cluster: {type: inline}` uses one core; more are reckoned as on a Ray cluster"
     if census.config.output.partition_by:
         yield "shards by partition are counted for the partitions of the sample; the input may have more"
-    if census.config.history is not None and not census.earlier_bytes:
-        yield "nothing that earlier runs left in the history is reckoned"
+    if any(size for roles in (census.earlier_bytes or {}).values() for size in roles.values()):
+        yield "what is like documents of earlier runs goes too; the sample was not compared with these, so that more may go than is told"
     yield COMPILE_NOTE

@@ -104,12 +104,12 @@ class Documents:
 
     def reach(self, position: int) -> Floats:
         """1 for each document that reaches the operator at a place, else 0; quarantined ones reach all, at worst."""
-        return ((self.gone_at < 0) | (self.gone_at >= position)).astype(np.float64)
+        return np.asarray((self.gone_at < 0) | (self.gone_at >= position), np.float64)
 
     @property
     def kept(self) -> Floats:
         """1 for each that was kept."""
-        return (self.gone_at == KEPT).astype(np.float64)
+        return np.asarray(self.gone_at == KEPT, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
