@@ -86,8 +86,8 @@ def _work_json(census: Census, measured: Measured, work: Work) -> dict[str, Any]
     tasks = sum(phase.tasks for phase in work.phases)
     return {
         "history_bytes": None if work.history_bytes is None else to_json(work.history_bytes),
-        "cpu_seconds": to_json(total_of(work.phases), 1),
-        "cpu_seconds_by": {name: to_json(value, 1) for name, value in work.cpu.items()},
+        "cpu_seconds": to_json(total_of(work.phases), 3),
+        "cpu_seconds_by": {name: to_json(value, 3) for name, value in work.cpu.items()},
         "worker_peak_bytes": to_json(worker_bytes(census, measured, work)),
         "driver_peak_bytes": driver_bytes(census, work),
         "units": census.units,
@@ -117,8 +117,8 @@ def _time_json(census: Census, rates: Rates, work: Work, output: Output, asked: 
     return {
         "cores": cores,
         "cores_are_an_example": is_example and not asked.cores,
-        "wall_seconds": to_json(walls[cores], 1),
-        "by_cores": [{"cores": number, "wall_seconds": to_json(walls[number], 1), "cost": found[number]} for number in wanted],
+        "wall_seconds": to_json(walls[cores], 2),
+        "by_cores": [{"cores": number, "wall_seconds": to_json(walls[number], 2), "cost": found[number]} for number in wanted],
         "cost": found[cores],
     }
 
@@ -172,6 +172,4 @@ def _notes(census: Census, measured: Measured, asked: Costs) -> Iterator[str]:
         yield "`cluster: {type: inline}` uses one core; more are reckoned as on a Ray cluster"
     if census.config.output.partition_by:
         yield "shards by partition are counted for the partitions of the sample; the input may have more"
-    if any(size for roles in (census.earlier_bytes or {}).values() for size in roles.values()):
-        yield "what is like documents of earlier runs goes too; the sample was not compared with these, so that more may go than is told"
     yield COMPILE_NOTE
