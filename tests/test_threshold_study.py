@@ -56,6 +56,16 @@ def test_each_threshold_is_told_alone_and_with_the_others():
     assert words.tighter == Moved(11, 2, 5)
 
 
+def test_tests_of_one_setting_move_together():
+    """A setting that two tests use is one: moved, both have another limit; alone, each is counted by itself."""
+    tests = (Test("first", "share", "max_share", value=0.5, high=1), Test("second", "words", "max_share", value=0.5, high=1))
+    study = ThresholdStudy("filter", Measures(SIGNALS, tests, lambda _: pytest.fail("nothing is measured again")))
+    study.add(Measured(np.array([[0.52, 0.0], [0.0, 0.52], [0.0, 0.9]]), fixed_limits(tests, 3)), ["first", "second", "second"])
+    first, second = study.thresholds()
+    assert (first.now, first.looser) == (Moved(0.5, 1, 3), Moved(0.55, 0, 1))
+    assert (second.now, second.looser) == (Moved(0.5, 2, 3), Moved(0.55, 1, 1))
+
+
 @given(
     rows=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40)), max_size=20),
     cut=st.integers(0, 20),
@@ -110,7 +120,7 @@ VALUES = st.one_of(st.floats(0, 1), st.floats(0, 1e7), st.integers(0, 10**9).map
     unit=st.sampled_from(["fraction", "ratio", "mean", "words", "characters"]),
     limits=st.lists(st.one_of(st.floats(0, 1), st.integers(0, 10**6).map(float)), max_size=3),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @example(values=[0.0] * 5, unit="words", limits=[])
 @example(values=[7.0] * 5, unit="words", limits=[7.0])
 @example(values=[1e-12], unit="fraction", limits=[])
