@@ -12,7 +12,6 @@ import click
 from pipelines.cli_authoring import json_option
 from pipelines.cli_output import write_json
 from pipelines.errors import ConfigError
-from pipelines.verify_manifest import VERSION
 
 if TYPE_CHECKING:
     from pipelines.difference_versions import Opened
@@ -96,6 +95,7 @@ def inspect(
     from pipelines.difference_versions import open_version  # noqa: PLC0415
     from pipelines.inspect_documents import Request  # noqa: PLC0415
     from pipelines.inspection import ALL, Asked  # noqa: PLC0415
+    from pipelines.verify_manifest import VERSION  # noqa: PLC0415
 
     if seed is not None and sample is None:
         raise ConfigError("--seed: it is that of a sample; say how many documents: --sample N")

@@ -33,8 +33,10 @@ from pipelines.run import run
 from pipelines.storage import LocalStore, open_store
 from pipelines.wrapping import Piece, cells, wrapped
 
-HOSTILE = "red \x1b[31mtext\x1b]0;title\x07 \u202eesrever\u202c zero\u200bwidth\x00 back\rspace\x08 line\u2028end "
+HOSTILE = (
+    "red \x1b[31mtext\x1b]0;title\x07 \u202eesrever\u202c zero\u200bwidth\x00 back\rspace\x08 line\u2028end "
     "\U000e0041 <script>alert(1)</script>"
+)
 WORDS = [f"word{number}" for number in range(200)]
 SCHEMA = pa.schema([("id", pa.string()), ("text", pa.large_string()), ("language", pa.string()), ("score", pa.float64())])
 OPERATORS: list[dict[str, Any]] = [
