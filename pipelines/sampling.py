@@ -340,7 +340,8 @@ def steps(sizes: Floats | Int64s, count: int, seed: int) -> tuple[Int64s, Int64s
     place each time. A place over which a step ends may be drawn in both; it then stands for two.
     """
     is_certain, step = chances(sizes, count)
-    certain, rest = np.flatnonzero(is_certain), np.flatnonzero(~is_certain)
+    certain: Int64s = np.flatnonzero(is_certain)
+    rest: Int64s = np.flatnonzero(~is_certain)
     left = count - len(certain)
     if left <= 0 or not len(rest):
         return certain, rest[:0], np.zeros(0)
@@ -348,7 +349,8 @@ def steps(sizes: Floats | Int64s, count: int, seed: int) -> tuple[Int64s, Int64s
     ends = np.cumsum(sizes[rest])
     at = np.minimum(np.searchsorted(ends, (np.arange(left) + random) * step, side="right"), len(rest) - 1)
     places, times = np.unique(at, return_counts=True)
-    return certain, rest[places], times * step
+    stands_for: Floats = times.astype(np.float64) * step
+    return certain, rest[places], stands_for
 
 
 def chances(sizes: Floats | Int64s, count: int) -> tuple[Mask, float]:
