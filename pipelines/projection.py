@@ -1,19 +1,19 @@
 """The projection of a run from a dry run's sample: what it will leave, what it takes, how long, and what that costs. Pure.
 
-The object that `project` gives stands in `dry-run --json` and is documented in docs/dry-run-projection.md, key by key: bytes and seconds are
-said in the keys, and a number that rests on the sample has bounds, {value, low, high}.
+The object that `project` gives stands in `dry-run --json` and is documented in docs/dry-run-projection.md, key by key. Units are said in
+the keys, and a number that rests on the sample has bounds: {value, low, high}.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pipelines.config_places import scheme_of
 from pipelines.exchange_survey import cores_of
 from pipelines.projection_census import Census
-from pipelines.projection_estimates import Estimate, added, scaled, to_json
+from pipelines.projection_estimates import added, scaled, to_json
 from pipelines.projection_hub import hub_of
 from pipelines.projection_measured import Measured
 from pipelines.projection_output import Output, flow_of, output_of
@@ -21,7 +21,7 @@ from pipelines.projection_prices import CORES, Costs, Prices
 from pipelines.projection_rates import Rates, measured_rates
 from pipelines.projection_wall import Machines, driver_bytes, total_of, wall_seconds, worker_bytes
 from pipelines.projection_work import Work, work_of
-from pipelines.study import OperatorEstimate
+from pipelines.study import Estimate, OperatorEstimate
 
 MONTH_HOURS: Final = 730
 GB: Final = 1e9
@@ -60,7 +60,7 @@ def project(
         **_work_json(census, measured, work),
         **_time_json(census, rates, work, output, asked),
         "hub": hub_of(census, output),
-        "notes": list(_notes(census, measured, output, asked)),
+        "notes": list(_notes(census, measured, asked)),
     }
 
 
@@ -158,7 +158,7 @@ def _known(value: float) -> Estimate:
 # --- notes
 
 
-def _notes(census: Census, measured: Measured, output: Output, asked: Costs) -> Iterator[str]:
+def _notes(census: Census, measured: Measured, asked: Costs) -> Iterator[str]:
     """What the reader should know of the figures."""
     documents = measured.documents
     kept = int(documents.kept.sum())
@@ -166,13 +166,12 @@ def _notes(census: Census, measured: Measured, output: Output, asked: Costs) -> 
         yield "no document of the sample was kept: only the upper bounds of the output tell anything"
     elif kept < FEW_KEPT and census.rows:
         yield f"only {kept} documents of the sample were kept: what one of the output has is known roughly"
-    firsts: Mapping[int, int] = {number: sum(unit.stage == number for unit in measured.units) for number in (1,)}
-    if firsts[1] == 1:
+    if sum(unit.stage == 1 for unit in measured.units) == 1:
         yield "the sample was one unit: what loading the operators takes is in the time of every byte, which is too much"
     if census.config.cluster.type == "inline" and any(number > 1 for number in (asked.cores or CORES)):
         yield "`cluster: {type: inline}` uses one core; more are reckoned as on a Ray cluster"
     if census.config.output.partition_by:
         yield "shards by partition are counted for the partitions of the sample; the input may have more"
-    if census.config.history is not None and not census.earlier_bytes:
-        yield "nothing that earlier runs left in the history is reckoned"
+    if any(size for roles in (census.earlier_bytes or {}).values() for size in roles.values()):
+        yield "what is like documents of earlier runs goes too; the sample was not compared with these, so that more may go than is told"
     yield COMPILE_NOTE

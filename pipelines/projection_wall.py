@@ -42,7 +42,8 @@ RAY_SHARE: Final = 0.1
 DOCUMENT_FACTOR: Final = 6.5
 """Memory of a unit for each byte of its largest batch or document: 770 MB where one had 50 MB, 450 in those of 16 MiB batches."""
 PACK_FACTOR: Final = 8
-"""The same for each byte of a row group that is packed: 0.96 GB for 64 MiB."""
+"""The same for each byte of a row group that is packed: 0.96 GB for 64 MiB, and with token ids, whose pages are encoded at once, 1.18."""
+IDS_FACTOR: Final = 12
 DRIVER_BASE_BYTES: Final = 300_000_000
 DRIVER_UNIT_BYTES: Final = 4_600
 """Of the driver for each unit: 763 MB for 100,000."""
@@ -110,7 +111,8 @@ def worker_bytes(census: Census, measured: Measured, work: Work) -> Estimate:
     document = max(_largest(measured.documents.arrow_bytes), float(census.largest_row_bytes))
     models = max(0, measured.peak_bytes - BASE_BYTES)
     unit = BASE_BYTES + DOCUMENT_FACTOR * max(batch, document)
-    pack = BASE_BYTES + PACK_FACTOR * min(float(ROW_GROUP_BYTES), float(target), float(census.group_bytes))
+    factor = PACK_FACTOR if measured.documents.tokens is None else IDS_FACTOR
+    pack = BASE_BYTES + factor * min(float(ROW_GROUP_BYTES), float(target), float(census.group_bytes))
     learning = max((BASE_BYTES + phase.peak_bytes for phase in work.phases if phase.kind == "learning"), default=0)
     exchange = max((phase.peak_bytes for phase in work.phases if phase.kind == "exchange"), default=0)
     value = max(unit, pack, learning, exchange)
