@@ -63,9 +63,10 @@ def dry_run_lines(dry: DryRun, projected: Sequence[str], width: int, *, examples
 
 def _head(dry: DryRun, width: int) -> Iterator[Text]:
     source = dry.input
+    about = "about " if source.get("is_estimate") else ""
     words = (
         f"{legible(dry.name, 60)}: dry run of {counted(source['documents'], 'document')} (seed {source['seed']}) out of "
-        f"{counted(source['rows'], 'row')} in {counted(source['files'], 'file')}, {size(source['bytes'])}; "
+        f"{about}{counted(source['rows'], 'row')} in {counted(source['files'], 'file')}, {size(source['bytes'])}; "
         f"{counted(source['row_groups'], 'row group')}, {size(source['read_bytes'])} read"
     )
     yield from (Text(line, "bold") for line in _folded(words, width, "", "  "))
