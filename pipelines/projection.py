@@ -27,6 +27,8 @@ MONTH_HOURS: Final = 730
 GB: Final = 1e9
 NETWORK: Final = ("", "file", "local", "memory")
 """Schemes of stores that are no network away."""
+BUSY: Final = 0.5
+"""Other processes for each core of this machine, from which on that is told."""
 FEW_KEPT: Final = 30
 """Documents of the sample: with fewer of them kept, what an output document has is hardly known."""
 COMPILE_NOTE: Final = (
@@ -58,7 +60,7 @@ def project(
     return {
         **_output_json(output),
         **_work_json(census, measured, work),
-        **_time_json(census, rates, work, output, asked),
+        **_time_json(census, measured, rates, work, output, asked),
         "hub": hub_of(census, output),
         "notes": list(_notes(census, measured, asked)),
     }
@@ -86,8 +88,8 @@ def _work_json(census: Census, measured: Measured, work: Work) -> dict[str, Any]
     tasks = sum(phase.tasks for phase in work.phases)
     return {
         "history_bytes": None if work.history_bytes is None else to_json(work.history_bytes),
-        "cpu_seconds": to_json(total_of(work.phases), 1),
-        "cpu_seconds_by": {name: to_json(value, 1) for name, value in work.cpu.items()},
+        "cpu_seconds": to_json(total_of(work.phases), 3),
+        "cpu_seconds_by": {name: to_json(value, 3) for name, value in work.cpu.items()},
         "worker_peak_bytes": to_json(worker_bytes(census, measured, work)),
         "driver_peak_bytes": driver_bytes(census, work),
         "units": census.units,
@@ -106,19 +108,19 @@ def _work_json(census: Census, measured: Measured, work: Work) -> dict[str, Any]
 # --- time and money
 
 
-def _time_json(census: Census, rates: Rates, work: Work, output: Output, asked: Costs) -> dict[str, Any]:
+def _time_json(census: Census, measured: Measured, rates: Rates, work: Work, output: Output, asked: Costs) -> dict[str, Any]:
     config = census.config
     own, is_example = cores_of(config)
     wanted = asked.cores or tuple(sorted({own, *CORES}))
     cores = asked.cores[0] if asked.cores else own
-    machines = Machines(config.cluster.type, scheme_of(config.output.uri) not in NETWORK)
+    machines = Machines(config.cluster.type, scheme_of(config.output.uri) not in NETWORK, measured.others)
     walls = {number: wall_seconds(work, machines, number, rates.start_seconds, census.units) for number in dict.fromkeys((*wanted, cores))}
     found = {number: _cost(census, work, output, asked, number, wall) for number, wall in walls.items()}
     return {
         "cores": cores,
         "cores_are_an_example": is_example and not asked.cores,
-        "wall_seconds": to_json(walls[cores], 1),
-        "by_cores": [{"cores": number, "wall_seconds": to_json(walls[number], 1), "cost": found[number]} for number in wanted],
+        "wall_seconds": to_json(walls[cores], 2),
+        "by_cores": [{"cores": number, "wall_seconds": to_json(walls[number], 2), "cost": found[number]} for number in wanted],
         "cost": found[cores],
     }
 
@@ -170,8 +172,9 @@ def _notes(census: Census, measured: Measured, asked: Costs) -> Iterator[str]:
         yield "the sample was one unit: what loading the operators takes is in the time of every byte, which is too much"
     if census.config.cluster.type == "inline" and any(number > 1 for number in (asked.cores or CORES)):
         yield "`cluster: {type: inline}` uses one core; more are reckoned as on a Ray cluster"
+    if measured.others > BUSY and census.config.cluster.type != "ray":
+        told = f"{measured.others:.1f} processes a core wanted this machine beside the dry run"
+        yield f"{told}: the time is for cores that are free, its upper bound for such as they are now"
     if census.config.output.partition_by:
         yield "shards by partition are counted for the partitions of the sample; the input may have more"
-    if any(size for roles in (census.earlier_bytes or {}).values() for size in roles.values()):
-        yield "what is like documents of earlier runs goes too; the sample was not compared with these, so that more may go than is told"
     yield COMPILE_NOTE

@@ -6,6 +6,7 @@ Everything is told by the document or by the byte, so that it can be multiplied 
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -154,6 +155,7 @@ class Measured:
         token_bytes: Of a token in the ids' column.
         lz4: Bytes that a frame takes where the store compresses them, for each that it has.
         spare: CPU seconds that a real run has not, of all its units'.
+        others: Processes that ran on this machine beside the sample's, for each of its cores.
     """
 
     documents: Documents
@@ -169,6 +171,7 @@ class Measured:
     peak_bytes: int
     spare: float
     reading: Reading | None
+    others: float = 0.0
 
 
 def measure(
@@ -206,7 +209,17 @@ def measure(
         peak_bytes=max((one.record.usage["peak_rss_bytes"] for one in watch.committed), default=0),
         spare=extra_seconds if again is None else 0.0,
         reading=drawn.reading,
+        others=_others(),
     )
+
+
+def _others() -> float:
+    """Processes that wanted a core of this machine in the last minute, for each core, this one apart."""
+    try:
+        load = os.getloadavg()[0]
+    except OSError:
+        return 0.0
+    return max(0.0, load - 1) / (os.cpu_count() or 1)
 
 
 def _table(store: Store, paths: Iterable[str]) -> pa.Table:

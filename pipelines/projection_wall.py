@@ -59,10 +59,13 @@ class Machines:
     Attributes:
         kind: `inline`, `local` or `ray`.
         is_remote: Whether parts go over a network.
+        others: Processes for each core that the run has to share this machine with, as it is now; it makes the upper bound of the time
+            longer.
     """
 
     kind: str
     is_remote: bool
+    others: float = 0.0
 
 
 def wall_seconds(work: Work, machines: Machines, cores: int, start_seconds: float, units: int) -> Estimate:
@@ -85,7 +88,8 @@ def wall_seconds(work: Work, machines: Machines, cores: int, start_seconds: floa
     waits = PUT_SECONDS if machines.is_remote else SYNC_SECONDS
     phases = [_phase_seconds(phase, cores, share, waits) for phase in work.phases]
     barriers = sum(BARRIER_SECONDS + units * BARRIER_UNIT_SECONDS for phase in work.phases if phase.tasks)
-    return added([exact(begun + barriers), *phases])
+    found = added([exact(begun + barriers), *phases])
+    return Estimate(found.value, found.low, found.high * (1 + (machines.others if kind != "ray" else 0.0)))
 
 
 def _phase_seconds(phase: Phase, cores: int, share: float, waits: float) -> Estimate:

@@ -188,6 +188,17 @@ def test_time_falls_with_cores_and_covers_the_work(cpu: float, tasks: int, longe
     assert more >= cpu * longest
 
 
+def test_a_busy_machine_shows_in_the_upper_bound_alone(whole: Foretold) -> None:
+    """Other processes on this machine make a run there longer at worst, and that is told; a cluster elsewhere does not care."""
+    quiet, busy = (replace(whole, measured=replace(whole.measured, others=others)).project(cores=(1,)) for others in (0.0, 3.0))
+    assert busy["wall_seconds"]["value"] == quiet["wall_seconds"]["value"]
+    assert busy["wall_seconds"]["high"] == pytest.approx(4 * quiet["wall_seconds"]["high"], rel=0.01)
+    assert any("3.0 processes a core" in note for note in busy["notes"])
+    far = Machines("ray", is_remote=True, others=3.0)
+    work = Work((Phase("one", "units", Estimate(9.0, 9.0, 9.0), 1, 1.0),), {}, None)
+    assert wall_seconds(work, far, 1, 0.0, 1).high == wall_seconds(work, replace(far, others=0.0), 1, 0.0, 1).high
+
+
 def test_bounds_enclose_the_value(whole: Foretold) -> None:
     """Every number that has bounds lies between them."""
     found = list(bounded(whole.project(PRICES)))
