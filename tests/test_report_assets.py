@@ -1,4 +1,4 @@
-"""What the report carries of others: known versions, known bytes, with their licences, and nothing that the policy of the page would stop."""
+"""What the report carries of others: known versions, known bytes, with their licences, nothing that the page's policy would stop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_bundle_is_the_one_whose_versions_are_told():
     told = json.loads((ASSETS / "versions.json").read_text())
     assert told["sha256"] == hashlib.sha256((ASSETS / told["file"]).read_bytes()).hexdigest()
     locked = json.loads((ASSETS / "package-lock.json").read_text())["packages"]
-    known = {(place.rpartition("node_modules/")[2], entry["version"], entry.get("integrity")) for place, entry in locked.items()}
+    known = {(place.rpartition("node_modules/")[2], entry.get("version"), entry.get("integrity")) for place, entry in locked.items()}
     assert {"vega-lite", "vega-view", "vega-interpreter"} <= {package["name"] for package in told["packages"]}
     for package in told["packages"]:
         assert (package["name"], package["version"], package["integrity"]) in known
@@ -42,7 +42,9 @@ def test_scripts_need_no_eval_and_end_no_element():
 
 def test_the_scripts_are_in_a_wheel(tmp_path):
     """Whoever installs the package has the report's scripts, too."""
-    made = subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, capture_output=True, text=True)
+    made = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, capture_output=True, text=True
+    )
     if "No module named" in made.stderr:
         import pytest
 
