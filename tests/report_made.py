@@ -40,8 +40,8 @@ CODE = (
 )
 HOSTILE = (
     "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'><a href=\"javascript:window.hacked=1\">a</a> "
-    "</script></p></main><!-- ]]> --> <!--documents--><!--/documents--> &lt;b&gt; \x00\x07\x1b[31m\x7f\x85 \u202etxt.exe\u2066 zero\u200bwidth "
-    "lone \ud800 half \ufffe https://example.org/a.png url(https://example.org/b.png)"
+    "</script></p></main><!-- ]]> --> <!--documents--><!--/documents--> &lt;b&gt; \x00\x07\x1b[31m\x7f\x85 "
+    "\u202etxt.exe\u2066 zero\u200bwidth lone \ud800 half \ufffe https://example.org/a.png url(https://example.org/b.png)"
 )
 
 

@@ -41,6 +41,18 @@ COMPARING = [
 
 
 @pytest.fixture(autouse=True)
+def once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run, which is for the time alone, is left out but where a test asks for it."""
+    if "twice" not in request.fixturenames:
+        monkeypatch.setattr("pipelines.dryrun.MAX_AGAIN_SECONDS", -1.0)
+
+
+@pytest.fixture
+def twice() -> None:
+    """As users have it."""
+
+
+@pytest.fixture(autouse=True)
 def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where dry runs make their folders; each must be empty when they end."""
     folder = tmp_path_factory.mktemp("temporary")
@@ -271,7 +283,7 @@ def test_columns_that_the_tables_have_too(tmp_path):
 # --- nothing is written, nothing is left
 
 
-def test_nothing_is_written_and_nothing_left(tmp_path, temporary):
+def test_nothing_is_written_and_nothing_left(tmp_path, temporary, twice):
     """The output is not touched, nor is anything left in the temporary folder."""
     config = made(tmp_path, [{"type": "exact_dedup"}])
     before = sorted(tmp_path.rglob("*"))
@@ -378,7 +390,7 @@ def test_a_pipeline_that_stops_at_the_first_error(tmp_path):
 # --- the command
 
 
-def test_json_is_one_object(tmp_path, capsys):
+def test_json_is_one_object(tmp_path, capsys, twice):
     """`--json` prints the object of the contract and nothing else on standard output."""
     path = pipeline(
         tmp_path / "p.yaml",
@@ -454,3 +466,35 @@ def test_one_that_fails_leaves_nothing(tmp_path, temporary):
     with pytest.raises(ShardmillError):
         dry_run(config, documents=20)
     assert not list(temporary.iterdir())
+
+
+# --- what earlier runs left
+
+
+@pytest.mark.parametrize("kind", ["exact_dedup", "minhash_dedup"])
+def test_a_history_is_compared_with_and_left_alone(tmp_path, kind):
+    """Documents that an earlier run kept are duplicates to a dry run, as to the run; nothing is left in the history."""
+    first = config_of(tmp_path / "1.yaml", str(corpus(tmp_path / "one")), tmp_path / "out1", [{"type": kind}], execution=LENIENT)
+    shared = {"history": str(tmp_path / "history")}
+    first = first.model_copy(update=shared)
+    run(first)
+    again = [*documents(160, 1)[:80], *documents(60, 77, "n")]
+    write_parquet(tmp_path / "two" / "in" / "c.parquet", again)
+    second = config_of(tmp_path / "2.yaml", str(tmp_path / "two" / "in"), tmp_path / "out2", [{"type": kind}], execution=LENIENT)
+    second = second.model_copy(update=shared)
+    before = {path: path.read_bytes() for path in sorted((tmp_path / "history").rglob("*")) if path.is_file()}
+    part = dry_run(second, documents=70).operators[0]
+    whole = dry_run(second, documents=10_000)
+    assert {path: path.read_bytes() for path in sorted((tmp_path / "history").rglob("*")) if path.is_file()} == before
+    manifest = run(second).manifest
+    assert funnel(whole) == real_funnel(manifest)
+    truth = manifest["operators"][0]["rows_out"] / manifest["operators"][0]["rows_in"]
+    assert truth < 0.6
+    assert part.keep_rate.low <= truth <= part.keep_rate.high
+    repeated = dry_run(first, documents=10_000)  # its own documents are no duplicates of themselves
+    assert repeated.operators[0].rows_out == run(first).manifest["operators"][0]["rows_out"]
+    third = config_of(
+        tmp_path / "3.yaml", str(tmp_path / "one" / "in" / "b.parquet"), tmp_path / "out3", [{"type": kind}], execution=LENIENT
+    )
+    third = third.model_copy(update=shared)  # one of the files that the first run read: its documents do not count, those of the other do
+    assert funnel(dry_run(third, documents=10_000)) == real_funnel(run(third).manifest)

@@ -86,8 +86,8 @@ def test_the_page_can_be_used_by_keyboard_and_screen_reader(name):
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     for _, attributes in page.elements:
-        for name in ("aria-labelledby", "aria-describedby", "for"):
-            assert set(attributes.get(name, "").split()) <= set(ids)
+        for reference in ("aria-labelledby", "aria-describedby", "for"):
+            assert set(attributes.get(reference, "").split()) <= set(ids)
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     for tag in ("section", "article", "nav"):
