@@ -27,7 +27,11 @@ from pipelines.storage import Sources, open_store
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
 QUARANTINE = {"max_quarantined_fraction": 1.0}
-OPERATORS = [{"type": "length_filter", "min_chars": 12}, {"type": "exact_dedup"}, {"type": "gopher_quality", "min_doc_words": 8, "min_stop_words": 0}]
+OPERATORS = [
+    {"type": "length_filter", "min_chars": 12},
+    {"type": "exact_dedup"},
+    {"type": "gopher_quality", "min_doc_words": 8, "min_stop_words": 0},
+]
 
 
 @pytest.fixture
@@ -87,7 +91,9 @@ def test_a_run_shows_kept_dropped_duplicate_and_quarantined_documents(tmp_path, 
         assert pair.removed.marks == pair.kept.marks == ()
     assert [(row.error, row.row) for row in data.quarantined] == [("null_text", 7)]
     sets = data.component_sizes["exact_dedup"]
-    assert sum((documents - 1) * number for documents, number in sets) == found.manifest["ledger"]["dropped"]["exact_dedup"]["exact_duplicate"]
+    assert (
+        sum((documents - 1) * number for documents, number in sets) == found.manifest["ledger"]["dropped"]["exact_dedup"]["exact_duplicate"]
+    )
     assert data.studied == 239
     assert {one.operator for one in data.histograms} == {"length_filter", "gopher_quality"}
     assert {total[0] for total in data.work_totals} >= {"unit", "decide", "shard", "table"}
@@ -149,7 +155,11 @@ def test_web_pages_are_shown_as_the_operator_saw_them(tmp_path, collected):
 def test_hostile_and_huge_documents_are_shown_bounded_and_harmless(tmp_path, collected):
     """Script, control characters and 50 MB of one word are cut, and are no markup in the page."""
     hostile = "<script>alert(1)</script> \x1b[2J \u202e reversed \x00 </textarea> <!-- -->"
-    rows = [{"id": "</td>", "text": hostile}, {"id": "huge", "text": "word " * 10_000_000}, {"id": "also huge", "text": "words" * 10_000_000}]
+    rows = [
+        {"id": "</td>", "text": hostile},
+        {"id": "huge", "text": "word " * 10_000_000},
+        {"id": "also huge", "text": "words" * 10_000_000},
+    ]
     write_parquet(tmp_path / "in" / "a.parquet", rows, schema=pa.schema([("id", pa.string()), ("text", pa.large_string())]))
     steps = [{"type": "length_filter", "min_chars": 100, "max_chars": 1000}]
     found = finished(config_of(tmp_path / "p.yaml", tmp_path / "in" / "*.parquet", tmp_path / "out", steps))
@@ -171,7 +181,9 @@ def test_no_text_is_shown_where_none_is_wanted(tmp_path, collected):
     assert (data.examples, data.pairs) == ((), ())
     assert [row.message for row in data.quarantined] == [""]
     assert "A text that a third" not in page_of(found)
-    assert run(config_of(tmp_path / "p.yaml", tmp_path / "in" / "*.parquet", tmp_path / "out", OPERATORS, execution=QUARANTINE)).was_finished
+    assert run(
+        config_of(tmp_path / "p.yaml", tmp_path / "in" / "*.parquet", tmp_path / "out", OPERATORS, execution=QUARANTINE)
+    ).was_finished
 
 
 def test_nothing_that_goes_wrong_with_the_report_fails_the_run(tmp_path, monkeypatch, collected):
@@ -286,6 +298,29 @@ def test_what_would_cost_too_much_is_not_read(tmp_path):
     texts.read(keys, budget, lambda some: found.extend(some.rows))
     assert found == [1, 2, 80]
     assert list(budget.notes()) == ["1 documents are not shown: reading their row groups again would take too long"]
+
+
+def test_of_large_row_groups_documents_are_shown_that_lie_together(tmp_path, monkeypatch, collected):
+    """Where the chosen documents would cost too much, neighbours are taken instead, and the page says so."""
+    monkeypatch.setattr("pipelines.shown_documents.MAX_BYTES", 1)
+    rows = [{**row, "text": row["text"] + "x"} for row in documents(9000)]
+    write_parquet(tmp_path / "in" / "a.parquet", rows, group_rows=500)
+    steps = [{"type": "length_filter", "min_chars": 40}]
+    finished(config_of(tmp_path / "p.yaml", tmp_path / "in" / "*.parquet", tmp_path / "out", steps))
+    (data,) = collected
+    assert any("few stretches" in note for note in data.notes)
+    shown = [example.document.row // 4096 for example in data.examples if example.operator]
+    assert len(shown) == 5
+    assert len(set(shown)) == 1
+
+
+def test_a_run_may_leave_out_its_documents(tmp_path, collected):
+    """Asked to, a run collects nothing: its report says what the manifest does."""
+    write_corpus(tmp_path / "in")
+    config = config_of(tmp_path / "p.yaml", tmp_path / "in" / "*.parquet", tmp_path / "out", OPERATORS, execution=QUARANTINE)
+    run(config, shows_documents=False)
+    assert collected == []
+    assert "A text that a third" not in (tmp_path / "out/versions/v1/report.html").read_text()
 
 
 # --- other versions
