@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.setup-is-done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos clean
+.PHONY: help setup demo docs test check bench chaos clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -41,6 +41,11 @@ demo: demo/demo.json ## make the demo's input, run configs/quickstart.yaml on it
 
 test: $(STAMP) ## all tests but the random kills
 	@$(BIN)/python -m pytest -m 'not chaos' --numprocesses=auto --maxprocesses=4 --dist=loadgroup
+
+docs: $(STAMP) ## make what is made from the code: docs/operators.md, docs/reference.md, configs/pipeline.schema.json
+	@$(BIN)/python -m pipelines.reference > docs/operators.md
+	@$(BIN)/python -m pipelines.reference_keys > docs/reference.md
+	@$(BIN)/shardmill schema --output configs/pipeline.schema.json > /dev/null
 
 check: $(STAMP) ## formatting, lint, types, imports
 	$(BIN)/ruff check .

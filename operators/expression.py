@@ -10,7 +10,7 @@ import ast
 import difflib
 import io
 import tokenize
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -68,10 +68,15 @@ FUNCTIONS: dict[str, Function] = {
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A condition that was understood; call it with a batch for a boolean array, null where unknown."""
+    """A condition that was understood; call it with a batch for a boolean array, null where unknown.
+
+    Attributes:
+        columns: That it looks at, each once; all that a batch must have.
+    """
 
     source: str
     evaluate: Node
+    columns: tuple[str, ...] = ()
 
     def __call__(self, batch: pa.RecordBatch) -> pa.BooleanArray:
         """Evaluate over a batch.
@@ -108,7 +113,24 @@ def parse(source: str) -> Expression:
     for token in tokens:
         if token.type == tokenize.COMMENT:
             raise ExpressionError(f"at character {token.start[1] + 1}: a comment would hide the rest of the condition; leave it out")
-    return Expression(line, _Reader(line).node(tree.body, 0))
+    return Expression(line, _Reader(line).node(tree.body, 0), tuple(dict.fromkeys(_columns(tree.body))))
+
+
+def _columns(tree: ast.expr) -> Iterator[str]:
+    """Columns that an expression of the language names."""
+    match tree:
+        case ast.Name(id=name):
+            if name not in CONSTANTS:
+                yield name
+        case ast.Call(func=ast.Name(id="column"), args=[ast.Constant(value=str(name))]):
+            yield name
+        case ast.Call(args=arguments):
+            for argument in arguments:
+                yield from _columns(argument)
+        case _:
+            for child in ast.iter_child_nodes(tree):
+                if isinstance(child, ast.expr):
+                    yield from _columns(child)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ import click
 from pipelines.cli_authoring import COMMANDS as AUTHORING
 from pipelines.cli_classifier import COMMANDS as TRAINING
 from pipelines.cli_difference import COMMANDS as COMPARING
+from pipelines.cli_dryrun import COMMANDS as TRYING
 from pipelines.cli_history import COMMANDS as HISTORY
 from pipelines.cli_ingest import COMMANDS as INGESTING
-from pipelines.cli_later import COMMANDS as LATER
+from pipelines.cli_inspect import COMMANDS as READING
 from pipelines.cli_publish import COMMANDS as PUBLISHING
 from pipelines.cli_run import COMMANDS as RUNNING
 from pipelines.cli_runbook import COMMANDS as HELPING
@@ -79,16 +80,17 @@ def cli() -> None:
 for _command in (
     *AUTHORING,
     *TRAINING,
+    *TRYING,
     *RUNNING,
     *INGESTING,
     *SCHEDULING,
     *SUBMITTING,
     *COMPARING,
+    *READING,
     *HISTORY,
     *PUBLISHING,
     *TAKING_OUT,
     *HELPING,
-    *LATER,
 ):
     cli.add_command(_command)
 

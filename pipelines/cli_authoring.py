@@ -17,6 +17,7 @@ from pipelines.cli_output import write_json, write_table, write_text
 from pipelines.errors import ConfigError, shown
 
 if TYPE_CHECKING:
+    from operators.base import Operator
     from operators.catalogue import Buckets, Description, Setting
     from operators.quality import Preset
     from pipelines.config import PipelineConfig
@@ -39,13 +40,18 @@ def json_option(command: Command) -> Command:
 
 @click.command()
 @click.argument("name")
+@click.option("--from", "recipe", metavar="RECIPE", help="Begin with a recipe of configs/ (fineweb, c4 …), or with any pipeline file.")
+@click.option("--input", "source", metavar="URI", help="Where the documents are; else a place for you to fill in.")
+@click.option("--output", "target", metavar="URI", help="Where the dataset goes; default: out/NAME.")
 @click.option("--path", "folder", type=click.Path(path_type=Path), default=Path(), metavar="DIR", help="Folder of the file; default: here.")
-def init(name: str, folder: Path) -> None:
-    """Write a commented starter pipeline, NAME.yaml."""
+def init(name: str, recipe: str | None, source: str | None, target: str | None, folder: Path) -> None:
+    """Write a commented starter pipeline, NAME.yaml, and beside it the schema from which editors complete and check it."""
     from pipelines.starter import write_starter  # noqa: PLC0415
 
-    path = write_starter(name, folder)
-    click.echo(f"Wrote {path}. Set input.uri and output.uri in it, then: shardmill validate {path}")
+    path = write_starter(name, folder, recipe=recipe, source=source, target=target)
+    open_keys = [key for key, given in (("input.uri", source), ("output.uri", target)) if given is None]
+    remedy = f"Set {' and '.join(open_keys)} in it, then" if open_keys else "Check it"
+    click.echo(f"Wrote {path}. {remedy}: shardmill validate {path}")
 
 
 @click.command()
@@ -68,11 +74,20 @@ def validate(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command()
-def schema() -> None:
-    """Print the JSON schema of the pipeline file, for editors."""
-    from pipelines.config import json_schema  # noqa: PLC0415
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--output", type=click.Path(path_type=Path), metavar="PATH", help="Write it there; default: print it.")
+def schema(file: Path | None, output: Path | None) -> None:
+    """Print the JSON schema of the pipeline file, for editors; with FILE, also of the operators in its own folder."""
+    from pipelines.config_schema import schema_text  # noqa: PLC0415
+    from pipelines.starter import write_schema  # noqa: PLC0415
 
-    write_json(json_schema())
+    text = schema_text(() if file is None else _custom_operators(file))
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    write_schema(output, text)
+    click.echo(f"Wrote {output}. The first line by which an editor finds it, its path counted from the pipeline file:")
+    click.echo(f"# yaml-language-server: $schema={output}")
 
 
 @click.command()
@@ -95,6 +110,15 @@ def operators(name: str | None, as_json: bool) -> None:
         write_json(asdict(describe(name)))
     else:
         _write_operator(describe(name))
+
+
+def _custom_operators(file: Path) -> list[type[Operator]]:
+    from pipelines.config_schema import custom_operators  # noqa: PLC0415
+
+    try:
+        return custom_operators(file)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: its operators cannot be read ({shown(error)}); `shardmill validate {file}` tells more") from error
 
 
 COMMANDS: list[click.Command] = [init, validate, schema, operators]

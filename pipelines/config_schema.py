@@ -1,16 +1,20 @@
 """The JSON schema of the pipeline file, for editors.
 
-Owns what an editor completes and underlines; `config.load()` stays the judge. Built from the same models.
+Owns what an editor completes, shows and underlines; `config.load()` stays the judge. Built from the same models. An operator's settings
+hang on its `type` by `if` and `then`, so that what an editor underlines is the word that is wrong, never a guess at another operator.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from operators.base import Operator
 from pipelines.config_operators import CUSTOM_TYPE, built_in
+from pipelines.config_sizes import PATTERN, show_size
 from pipelines.settings import ExecutionConfig, InputConfig, OutputConfig, PipelineConfig
 from pipelines.settings_cluster import InlineCluster, LocalCluster, RayCluster
 from pipelines.settings_ingest import IngestConfig
@@ -18,13 +22,21 @@ from pipelines.settings_publish import PublishConfig
 from pipelines.settings_schedule import ScheduleConfig
 from pipelines.settings_submit import SubmitConfig
 
+EDITOR_LINE = "# yaml-language-server: $schema="
+"""Begins the line that tells yaml-language-server (VS Code's YAML extension, Neovim, Emacs …) the schema's path, counted from the file."""
+
 # `${NAME}` may stand for any scalar; an editor that underlined it would be wrong.
 _REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_]"}
 _SCALARS = ("integer", "number", "boolean")
+_ABOUT = frozenset({"description", "default", "examples"})
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON schema (2020-12) of a pipeline file: every key and operator with its description, and nothing else allowed."""
+def json_schema(custom: Iterable[type[Operator]] = ()) -> dict[str, Any]:
+    """The JSON schema (2020-12) of a pipeline file: every key and operator with its description, and nothing else allowed.
+
+    Args:
+        custom: Operators from a pipeline's folder whose settings are in it, too; of others any setting is allowed.
+    """
     fields = PipelineConfig.model_fields
     optional = {
         "execution": ExecutionConfig,
@@ -35,12 +47,12 @@ def json_schema() -> dict[str, Any]:
     }
     sections = {"input": InputConfig, "output": OutputConfig, **optional}
     declared = PipelineConfig.model_json_schema()["properties"]
-    properties: dict[str, Any] = {key: declared[key] for key in ("name", "history")}
+    properties: dict[str, Any] = {key: _shown(_tidy(declared[key])) for key in ("name", "history")}
     properties |= {key: _model_schema(model) | {"description": fields[key].description} for key, model in sections.items()}
     properties["input"]["properties"]["uri"] = _one_or_many(properties["input"]["properties"]["uri"])
     for key in optional:
         properties[key] = _or_null(properties[key])
-    properties["operators"] = _operators_schema(fields["operators"].description)
+    properties["operators"] = _operators_schema(fields["operators"].description, custom)
     properties["cluster"] = _cluster_schema(fields["cluster"].description)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -52,24 +64,57 @@ def json_schema() -> dict[str, Any]:
     }
 
 
+def schema_text(custom: Iterable[type[Operator]] = ()) -> str:
+    """The schema as the file that editors read."""
+    return json.dumps(json_schema(custom), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def operator_schema(model: type[Operator]) -> dict[str, Any]:
     """The JSON schema of one operator's settings, its `type` included."""
     schema = _model_schema(model)
+    schema["title"] = schema["properties"]["type"]["const"]
+    schema["properties"]["type"] |= {"description": schema["description"]}
     schema["required"] = ["type", *(key for key in schema.get("required", []) if key != "type")]
     return schema
 
 
-def _operators_schema(description: str | None) -> dict[str, Any]:
+def custom_operators(file: Path) -> list[type[Operator]]:
+    """The operators from the pipeline's own folder that a pipeline file names, whatever else is wrong with it.
+
+    Raises:
+        InputError: It is no YAML.
+        OSError: It cannot be read.
+        ValueError: One of them cannot be loaded.
+    """
+    from pipelines.config_operators import operator_class  # noqa: PLC0415
+    from pipelines.config_yaml import read_data  # noqa: PLC0415
+
+    data = read_data(file.read_text(encoding="utf-8"), str(file))
+    steps = data.get("operators") if isinstance(data, dict) else None
+    kinds = [step.get("type") for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
+    named = dict.fromkeys(kind for kind in kinds if isinstance(kind, str) and CUSTOM_TYPE.fullmatch(kind))
+    return [operator_class(kind, file.parent) for kind in named]
+
+
+def _operators_schema(description: str | None, custom: Iterable[type[Operator]]) -> dict[str, Any]:
     known = built_in()
-    custom = {
-        "title": "custom operator",
-        "description": "An operator from the pipeline's own folder: `module:Class`.",
+    choices = [operator_schema(model) for model in (*(known[kind] for kind in sorted(known)), *custom)]
+    kinds = [choice["title"] for choice in choices]
+    named = {"enum": kinds, "markdownEnumDescriptions": [choice["description"] for choice in choices]}
+    own = {"type": "string", "pattern": f"^{CUSTOM_TYPE.pattern}$", "description": "An operator from the pipeline's own folder."}
+    about = "Which operator: one of those that are built in, or `module:Class` from the pipeline's own folder."
+    item = {
+        "title": "operator",
         "type": "object",
-        "properties": {"type": {"type": "string", "pattern": f"^{CUSTOM_TYPE.pattern}$"}},
+        "properties": {"type": {"description": about, "anyOf": [named, own]}},
         "required": ["type"],
+        "allOf": [{"if": _is_kind(choice["title"]), "then": choice} for choice in choices],
     }
-    choices = [operator_schema(known[kind]) for kind in sorted(known)]
-    return {"description": description, "type": ["array", "null"], "items": {"anyOf": [*choices, custom]}, "default": []}
+    return {"description": description, "type": ["array", "null"], "items": item, "default": []}
+
+
+def _is_kind(kind: str) -> dict[str, Any]:
+    return {"properties": {"type": {"const": kind}}, "required": ["type"]}
 
 
 def _cluster_schema(description: str | None) -> dict[str, Any]:
@@ -92,7 +137,7 @@ def _one_or_many(many: Mapping[str, Any]) -> dict[str, Any]:
 def _model_schema(model: type[Any]) -> dict[str, Any]:
     """The schema of a model without references to definitions, and with `${NAME}` allowed for scalars."""
     schema = model.model_json_schema(mode="validation")
-    plain = _tidy(_inline(schema, schema.pop("$defs", {})))
+    plain = _shown(_tidy(_inline(schema, schema.pop("$defs", {}))))
     assert isinstance(plain, dict)
     return plain
 
@@ -110,14 +155,14 @@ def _inline(value: Any, definitions: Mapping[str, Any]) -> Any:
 
 
 def _tidy(value: Any) -> Any:
-    """Descriptions only of one line each, no titles that repeat the key, and `${NAME}` beside numbers and truth values."""
+    """Descriptions only of one line each, no titles that repeat the key, and `${NAME}` beside whatever a scalar may be."""
     if isinstance(value, list):
         return [_tidy(entry) for entry in value]
     if not isinstance(value, dict):
         return value
     tidy = {key: _tidy_entry(key, entry) for key, entry in value.items() if not (key == "title" and isinstance(entry, str))}
-    if tidy.get("type") in _SCALARS:
-        bounds = {key: tidy.pop(key) for key in list(tidy) if key not in {"description", "default", "examples"}}
+    if tidy.get("type") in _SCALARS or "enum" in tidy or (tidy.get("type") == "string" and "pattern" in tidy):
+        bounds = {key: tidy.pop(key) for key in list(tidy) if key not in _ABOUT}
         return {**tidy, "anyOf": [bounds, _REFERENCE]}
     return tidy
 
@@ -130,3 +175,24 @@ def _tidy_entry(key: str, entry: Any) -> Any:
     if key == "properties" and isinstance(entry, dict):
         return {name: _tidy(schema) for name, schema in entry.items()}
     return _tidy(entry)
+
+
+def _shown(value: Any) -> Any:
+    """Each key with what an editor shows when the pointer rests on it: its description as Markdown, and its default as people write it."""
+    if isinstance(value, list):
+        return [_shown(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    shown = {key: entry if key in {"default", "examples", "enum", "const"} else _shown(entry) for key, entry in value.items()}
+    if isinstance(shown.get("default"), int) and PATTERN in _patterns(shown):
+        shown["default"] = show_size(shown["default"])
+    if isinstance(shown.get("description"), str):
+        default = f"\n\nDefault: `{json.dumps(shown['default'], ensure_ascii=False)}`" if "default" in shown else ""
+        shown["markdownDescription"] = shown["description"] + default.replace('`"', "`").replace('"`', "`")
+    return shown
+
+
+def _patterns(schema: Mapping[str, Any]) -> list[Any]:
+    """The patterns of a value's alternatives."""
+    inner = [pattern for each in schema.get("anyOf", ()) for pattern in _patterns(each)]
+    return [schema["pattern"], *inner] if "pattern" in schema else inner

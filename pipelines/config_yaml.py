@@ -7,7 +7,7 @@ Owns the reading of YAML: scalars by the rules of YAML 1.2 (`no`, `on` and dates
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,6 +130,36 @@ def parse(text: str, source: str, env: Mapping[str, str], report: Report, *, pla
     except RecursionError:
         report(place or Place(source, 1), "the file is nested too deeply; a pipeline file has a few levels")
     return None
+
+
+def spans(text: str, paths: Collection[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[int, int]]:
+    """Where the values at some paths stand in a YAML text, as first character and the one behind the last; what is not there is left out.
+
+    Raises:
+        InputError: It is no YAML.
+    """
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"it is no YAML: {shown(error)}") from error
+    found = {path: _node_at(root, path) for path in paths}
+    return {path: (node.start_mark.index, _last_leaf(node).end_mark.index) for path, node in found.items() if node is not None}
+
+
+def _node_at(node: yaml.Node | None, path: tuple[str, ...]) -> yaml.Node | None:
+    for step in path:
+        if not isinstance(node, yaml.MappingNode):
+            return None
+        node = next((value for key, value in node.value if key.value == step), None)
+    return node
+
+
+def _last_leaf(node: yaml.Node) -> yaml.Node:
+    """A block's own end is where the next key begins, comments between them included; that of its last value is not."""
+    while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        node = last[1] if isinstance(last, tuple) else last
+    return node
 
 
 @dataclass(slots=True)

@@ -81,6 +81,17 @@ def shard_paths(store: Store, version: str | None = None) -> list[str]:
         NotFound: Nothing, or not this version, is finished here.
         InputError: Its table names no shard, or something that is no path in the store.
     """
+    paths: list[str] = shard_table(store, version).column("path").to_pylist()
+    return paths
+
+
+def shard_table(store: Store, version: str | None = None) -> pa.Table:
+    """Paths and rows of a version's shards, in order.
+
+    Raises:
+        NotFound: Nothing, or not this version, is finished here.
+        InputError: Its table names no shard, or something that is no path in the store.
+    """
     name = _current(store) if version is None else version
     try:
         # A version is finished when its manifest is there; its table comes before.
@@ -91,11 +102,11 @@ def shard_paths(store: Store, version: str | None = None) -> list[str]:
         why = "was purged when documents were taken out of the output" if is_purged else "is not finished here"
         kind = Purged if is_purged else NotFound
         raise kind(f"{store.uri}: version {shown(name)!r} {why}; {_finished(store)}") from None
-    paths: list[str] = pq.read_table(io.BytesIO(content), columns=["path"], use_threads=False).column("path").to_pylist()
-    if not paths:
+    table = pq.read_table(io.BytesIO(content), columns=["path", "rows"], use_threads=False)
+    if not table.num_rows:
         raise InputError(f"{store.locate(f'versions/{name}/shards.parquet')}: it names no shard; `shardmill verify` says what is wrong")
-    _require_inside(store, name, paths)
-    return paths
+    _require_inside(store, name, table.column("path").to_pylist())
+    return table
 
 
 def _require_inside(store: Store, version: str, paths: Sequence[str]) -> None:

@@ -42,8 +42,8 @@ class Opened:
         return self.finished.manifest
 
 
-def open_version(words: str) -> Opened:
-    """The version that an address names: the current one, or with `@v1` behind it that one.
+def open_version(words: str, version: str | None = None) -> Opened:
+    """The version that an address names: the current one, or with `@v1` behind it that one; or the address as it is, and a version.
 
     A path that is there, and an output whose address ends so, are meant as they are. On the Hub the store knows what stands behind `@`.
 
@@ -51,6 +51,8 @@ def open_version(words: str) -> Opened:
         NotFound: Nothing, or not this version, is finished there.
         InputError: What is there is no manifest.
     """
+    if version is not None:
+        return _opened(open_finished(words, version=version), version)
     found = NAMED.fullmatch(words)
     if found is None or words.startswith(HUB) or _is_there(words):
         return _opened(open_finished(words), None)

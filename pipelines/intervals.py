@@ -8,6 +8,7 @@ stratum were read), never between documents as such.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -135,3 +136,13 @@ def _sampled(scheme: Scheme, x: Floats) -> float:
     """Which part of a domain's documents was drawn, where they were drawn one by one."""
     weight = scheme.weight * x
     return float((weight * scheme.rate[scheme.stratum]).sum() / weight.sum())
+
+
+def product(estimates: Sequence[Estimate]) -> Estimate:
+    """The product of independent positive estimates, as keep rates of operators one after the other; errors add as squares of logarithms."""
+    value = math.prod(one.value for one in estimates)
+    if value <= 0 or any(one.low <= 0 for one in estimates):
+        return Estimate(value, math.prod(max(one.low, 0.0) for one in estimates), math.prod(one.high for one in estimates))
+    below = math.sqrt(sum(math.log(one.value / one.low) ** 2 for one in estimates))
+    above = math.sqrt(sum(math.log(one.high / one.value) ** 2 for one in estimates))
+    return Estimate(value, value * math.exp(-below), value * math.exp(above))

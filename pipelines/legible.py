@@ -16,9 +16,13 @@ def legible(text: object, max_chars: int = MAX_CHARS) -> str:
     """Text on one line, bounded, with what cannot be printed written as its code; letters of every script stay."""
     # Cut first: a message may be megabytes long, and one character may become ten.
     raw = str(text)
-    cut = raw[:max_chars]
-    shown = cut if cut.isprintable() else "".join(map(_character, cut))
+    shown = harmless(raw[:max_chars])
     return shown if len(shown) <= max_chars and len(raw) <= max_chars else shown[: max_chars - 1] + "…"
+
+
+def harmless(text: str) -> str:
+    """Text on one line, all of it, with what cannot be printed written as its code; letters of every script stay."""
+    return text if text.isprintable() else "".join(_character(character) for character in text)
 
 
 def _character(character: str) -> str:

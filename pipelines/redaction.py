@@ -131,3 +131,9 @@ def _redact_entry(key: str, value: Any, *, in_storage_options: bool) -> Any:
     if is_secret_name(key, in_storage_options=in_storage_options) and value is not None and not isinstance(value, bool):
         return REDACTED
     return redact(value, in_storage_options=inside)
+
+
+def without_redacted(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without what was redacted, at any depth: who uses them again takes such from the environment."""
+    kept = {key: without_redacted(value) if isinstance(value, Mapping) else value for key, value in options.items()}
+    return {key: value for key, value in kept.items() if value != REDACTED}

@@ -366,10 +366,12 @@ def _scheme(design: Design, documents: Places) -> Scheme:
     stratum = np.array([cluster.stratum for cluster in design.clusters], np.int32)[documents.cluster]
     weight = np.array([cluster.weight for cluster in design.clusters], np.float64)[documents.cluster]
     certain = np.array([one.is_certain for one in design.strata], np.bool_)[stratum]
-    unit = np.where(certain, len(design.clusters) + np.arange(len(documents)), documents.cluster)
+    units = np.array([cluster.unit for cluster in design.clusters], np.int64)
+    own = units.max(initial=0) + 1 + np.arange(len(documents))
+    unit = np.where(certain, own, units[documents.cluster])
     return Scheme(
         stratum,
-        unit.astype(np.int64),
+        unit,
         weight,
         picks=np.array([one.picks for one in design.strata], np.int64),
         rate=np.array([one.picks / one.rows if one.is_certain else 0.0 for one in design.strata], np.float64),

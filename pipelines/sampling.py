@@ -69,6 +69,7 @@ class Cluster:
         stop: Rows of it that are read, from its first.
         documents: How many of these are drawn.
         stratum: Its place among the strata.
+        unit: What was drawn independently, unless its documents were: itself, or its file.
         weight: Rows of the input that each of its documents stands for.
     """
 
@@ -78,6 +79,7 @@ class Cluster:
     stop: int
     documents: int
     stratum: int
+    unit: int
     weight: float
 
 
@@ -103,8 +105,8 @@ class Design:
     Attributes:
         clusters: In the inventory's order.
         strata: By number.
-        rows: Of the whole input.
-        num_groups: Row groups of the whole input that have rows.
+        rows: Of the whole input; an estimate where not all its files were looked into.
+        num_groups: Row groups that could be drawn.
         planned_bytes: That reading it will ask for.
         wide_rate: The fraction of the rows read that duplicates are looked for in, as far as sizes are known.
         is_census: True if every document of the input is drawn.
@@ -134,21 +136,44 @@ class Design:
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """What the files of an inventory stand for where they are a sample of the input's.
+
+    Attributes:
+        num_bytes: Of the whole input.
+        looked_bytes: That were read to look into files.
+        rows_for: Rows of the input for each row of a file.
+        is_certain: Files that would be there in any sample.
+        is_clipped: Files of which only the beginning is known; their last row is cut.
+    """
+
+    num_bytes: int
+    looked_bytes: int
+    rows_for: Floats
+    is_certain: Mask
+    is_clipped: Mask
+
+
+@dataclass(frozen=True, slots=True)
 class _Frame:
     """The row groups that have rows, in columns.
 
     Attributes:
         file: Ordinal of the file; `row_group`: number in it.
+        mass: Rows of the input that it stands for before it is drawn.
         stop: How many of its `rows` may be read, and what that costs: `cost`.
         memory: Bytes of all its rows in memory.
+        of_sampled_file: Whether its file was drawn, and not certain.
     """
 
     file: Int64s
     row_group: Int64s
+    mass: Floats
     rows: Int64s
     stop: Int64s
     cost: Int64s
     memory: Int64s
+    of_sampled_file: Mask
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -156,31 +181,35 @@ class _Frame:
 
 @dataclass(frozen=True, slots=True)
 class _Picks:
-    """Row groups that are drawn: for certain, and by equal steps of so many rows."""
+    """Row groups that are drawn, ascending.
 
-    certain: Int64s
-    stepped: Int64s
-    step: float
+    Attributes:
+        is_certain: Those longer than a step.
+        mass: Rows of the input that each stands for: its own where it is certain, else a step.
+    """
 
-    @property
-    def all(self) -> Int64s:
-        return np.sort(np.concatenate([self.certain, self.stepped]))
+    groups: Int64s
+    is_certain: Mask
+    mass: Floats
 
 
-def draw(inventory: Inventory, documents: int = DOCUMENTS, seed: int = 0, bounds: Bounds = Bounds()) -> Design:
+def draw(inventory: Inventory, documents: int = DOCUMENTS, seed: int = 0, bounds: Bounds = Bounds(), files: Files | None = None) -> Design:
     """Draw about so many documents; the same seed and inventory give the same ones.
 
     Fewer come out where the bounds allow no more, all where the input has no more. Files that cannot be read have no rows.
+
+    Args:
+        files: Where the inventory is of a sample of the input's files.
     """
-    frame = _framed(inventory)
+    frame = _framed(inventory, files)
     if not len(frame):
         return Design((), (), 0, 0, seed, 0, 1.0, is_census=True, bounds=bounds)
-    rows = int(frame.rows.sum())
-    wanted = min(max(documents, 1), rows)
-    frame, picks = _affordable(frame, wanted, seed, bounds)
+    wanted = min(max(documents, 1), int(frame.rows.sum()))
+    frame, picks = _affordable(frame, wanted, seed, bounds, files)
     clusters, strata = _clusters(frame, picks, wanted, seed)
-    chosen = picks.all
+    chosen = picks.groups
     memory = float((frame.memory[chosen] * (frame.stop[chosen] / frame.rows[chosen])).sum())
+    rows = round(float(frame.mass.sum()))
     drawn = sum(cluster.documents for cluster in clusters)
     return Design(
         clusters,
@@ -188,9 +217,9 @@ def draw(inventory: Inventory, documents: int = DOCUMENTS, seed: int = 0, bounds
         rows,
         len(frame),
         seed,
-        int(frame.cost[chosen].sum()),
+        _cost(frame, chosen),
         min(1.0, bounds.wide_bytes / max(memory, 1.0)),
-        is_census=drawn == rows,
+        is_census=drawn == rows and (files is None or bool(files.is_certain.all() and not files.is_clipped.any())),
         bounds=bounds,
         notes=tuple(_notes(frame, chosen, drawn, wanted)),
     )
@@ -212,7 +241,7 @@ def _mixed(values: UInt64s) -> UInt64s:
 # Which row groups
 
 
-def _framed(inventory: Inventory) -> _Frame:
+def _framed(inventory: Inventory, files: Files | None) -> _Frame:
     """Every row group with rows. A small file is read whole whichever row group is wanted, of a large one its footer comes on top."""
     groups = np.flatnonzero(inventory.group_rows > 0)
     file = inventory.group_file[groups].astype(np.int64)
@@ -220,22 +249,39 @@ def _framed(inventory: Inventory) -> _Frame:
     with_footer = np.minimum(inventory.group_lengths[groups] + TAIL_BYTES, size)
     cost = np.maximum(np.where(size <= BLOCK_BYTES, size, with_footer), 1).astype(np.int64)
     rows = inventory.group_rows[groups]
-    return _Frame(file, groups - inventory.file_first_group[file], rows, rows, cost, np.maximum(inventory.group_bytes[groups], 1))
+    stop = rows.copy()
+    rows_for = np.ones(len(groups))
+    sampled = np.zeros(len(groups), np.bool_)
+    if files is not None:
+        rows_for, sampled = files.rows_for[file], ~files.is_certain[file]
+        last = groups == inventory.file_first_group[file + 1] - 1
+        stop = np.maximum(stop - (last & files.is_clipped[file]), 1)
+    number = groups - inventory.file_first_group[file]
+    return _Frame(file, number, rows * rows_for, rows, stop, cost, np.maximum(inventory.group_bytes[groups], 1), sampled)
 
 
-def _affordable(frame: _Frame, documents: int, seed: int, bounds: Bounds) -> tuple[_Frame, _Picks]:
+def _cost(frame: _Frame, groups: Int64s) -> int:
+    """Bytes that are read for some row groups; a small file is read once."""
+    file, cost = frame.file[groups], frame.cost[groups]
+    again = np.concatenate([[False], (file[1:] == file[:-1]) & (cost[1:] == cost[:-1]) & (cost[1:] <= BLOCK_BYTES)])
+    return int(cost[~again].sum())
+
+
+def _affordable(frame: _Frame, documents: int, seed: int, bounds: Bounds, files: Files | None) -> tuple[_Frame, _Picks]:
     """As many row groups as the bounds allow.
 
     At best within `max_fraction` of the input; within `max_bytes` where that allows too few to tell anything, or holds too few documents;
     and only the first rows of each where even these are more.
     """
     most, least = min(len(frame), bounds.max_clusters), min(len(frame), bounds.min_clusters)
-    fraction = min(bounds.max_bytes, int(bounds.max_fraction * frame.cost.sum()))
+    num_bytes = files.num_bytes if files is not None else _cost(frame, np.arange(len(frame)))
+    spent = files.looked_bytes if files is not None else 0
+    fraction = min(bounds.max_bytes, int(bounds.max_fraction * num_bytes) - spent)
     tries = ((_falling(most, least), fraction), (_falling(most, least), bounds.max_bytes), (_rising(most, len(frame)), bounds.max_bytes))
     for counts, allowed in tries:
         for count in counts:
             picks = _picked(frame, count, seed)
-            if frame.cost[picks.all].sum() <= allowed and _available(frame, picks, documents) >= ENOUGH * documents:
+            if _cost(frame, picks.groups) <= allowed and _available(frame, picks, documents) >= ENOUGH * documents:
                 return frame, picks
     return _shortened(frame, least, seed, bounds.max_bytes)
 
@@ -257,40 +303,42 @@ def _rising(least: int, most: int) -> Iterator[int]:
 
 def _picked(frame: _Frame, count: int, seed: int) -> _Picks:
     """So many row groups: those longer than a step for certain, the others where the steps fall."""
-    is_certain = np.zeros(len(frame), np.bool_)
+    certain, stepped, step = steps(frame.mass, count, seed)
+    groups = np.concatenate([certain, stepped])
+    order = np.argsort(groups, kind="stable")
+    mass = np.concatenate([frame.mass[certain], np.full(len(stepped), step)])
+    return _Picks(groups[order], (np.arange(len(groups)) < len(certain))[order], mass[order])
+
+
+def steps(sizes: Floats | Int64s, count: int, seed: int) -> tuple[Int64s, Int64s, float]:
+    """So many places out of a list, by size: the certain ones, the drawn ones, and the step that each of these stands for."""
+    is_certain = np.zeros(len(sizes), np.bool_)
     step = 0.0
     while (left := count - int(is_certain.sum())) > 0:
-        step = float(frame.rows[~is_certain].sum()) / left
-        longer = ~is_certain & (frame.rows >= step * (1 - 1e-12))
+        step = float(sizes[~is_certain].sum()) / left
+        longer = ~is_certain & (sizes >= step * (1 - 1e-12))
         if not longer.any():
             break
         is_certain |= longer
     certain, rest = np.flatnonzero(is_certain), np.flatnonzero(~is_certain)
     if left <= 0 or not len(rest):
-        return _Picks(certain, rest[:0], 0.0)
+        return certain, rest[:0], 0.0
     start = float(np.random.Generator(np.random.PCG64([seed & (1 << 64) - 1, count])).random())
-    ends = np.cumsum(frame.rows[rest])
+    ends = np.cumsum(sizes[rest])
     at = np.minimum(np.searchsorted(ends, (np.arange(left) + start) * step, side="right"), len(rest) - 1)
-    return _Picks(certain, rest[np.unique(at)], step)
-
-
-def _quotas(frame: _Frame, picks: _Picks, documents: int) -> tuple[float, float]:
-    """Documents that are drawn from all row groups that are certain, and from each of the others."""
-    certain = documents * float(frame.rows[picks.certain].sum()) / float(frame.rows.sum())
-    return certain, (documents - certain) / max(len(picks.stepped), 1)
+    return certain, rest[np.unique(at)], step
 
 
 def _available(frame: _Frame, picks: _Picks, documents: int) -> float:
     """Documents that such picks give; row groups with fewer rows than their share give what they have."""
-    certain, each = _quotas(frame, picks, documents)
-    return certain + float(np.minimum(frame.stop[picks.stepped], each).sum())
+    return float(np.minimum(frame.stop[picks.groups], documents * picks.mass / picks.mass.sum()).sum())
 
 
 def _shortened(frame: _Frame, count: int, seed: int, max_bytes: int) -> tuple[_Frame, _Picks]:
     """So many row groups, of each at most an equal part of the bytes."""
     picks = _picked(frame, count, seed)
-    part = max_bytes / len(picks.all)
-    stop = np.where(frame.cost <= part, frame.rows, np.maximum(frame.rows * (part / frame.cost), 1)).astype(np.int64)
+    part = max_bytes / len(picks.groups)
+    stop = np.where(frame.cost <= part, frame.stop, np.maximum(frame.stop * (part / frame.cost), 1)).astype(np.int64)
     return replace(frame, stop=stop, cost=np.minimum(frame.cost, int(part))), picks
 
 
@@ -298,14 +346,53 @@ def _shortened(frame: _Frame, count: int, seed: int, max_bytes: int) -> tuple[_F
 
 
 def _clusters(frame: _Frame, picks: _Picks, documents: int, seed: int) -> tuple[tuple[Cluster, ...], tuple[Stratum, ...]]:
-    """The row groups with the number of documents from each, and the strata that they make."""
-    from_certain, _ = _quotas(frame, picks, documents)
+    """The row groups with the number of documents from each, and the strata that they make.
+
+    Row groups that are all read make strata out of which documents are drawn; the others, and the files of a sample of files, make strata of
+    neighbours.
+    """
     random = np.random.Generator(np.random.PCG64([seed & (1 << 64) - 1, 1 << 32]))
-    clusters, strata = _of_certain(frame, picks.certain, round(from_certain), random)
-    left = documents - sum(cluster.documents for cluster in clusters) if len(picks.certain) else documents
-    stepped, more = _of_stepped(frame, picks, _shares(np.ones(len(picks.stepped)), left, random), len(strata))
-    ordered = sorted([*clusters, *stepped], key=lambda cluster: (cluster.file, cluster.row_group))
-    return tuple(ordered), (*strata, *more)
+    shares = np.minimum(_shares(picks.mass, documents, random), frame.stop[picks.groups])
+    of_file = frame.of_sampled_file[picks.groups]
+    unit = np.where(of_file, len(picks.groups) + frame.file[picks.groups], np.arange(len(picks.groups)))
+    stratum = np.zeros(len(picks.groups), np.int64)
+    weight = picks.mass / np.maximum(shares, 1)
+    strata: list[Stratum] = []
+    for members, is_certain in ((picks.is_certain & ~of_file, True), (~picks.is_certain & ~of_file, False), (of_file, False)):
+        places = np.flatnonzero(members)
+        numbers = _by_rows(picks.mass[places], int(shares[places].sum())) if is_certain else _neighbours(unit[places])
+        stratum[places] = len(strata) + numbers
+        mass = np.bincount(numbers, weights=picks.mass[places])
+        drawn = np.bincount(numbers, weights=shares[places])
+        units = [len(np.unique(unit[places][numbers == number])) for number in range(len(mass))]
+        if is_certain:
+            weight[places] = (mass / np.maximum(drawn, 1))[numbers]
+        counts = drawn if is_certain else units
+        strata += [Stratum(float(size), int(count), is_certain) for size, count in zip(mass, counts, strict=True)]
+    clusters = (
+        Cluster(*(int(column[group]) for column in (frame.file, frame.row_group, frame.rows, frame.stop)), *told)
+        for group, *told in zip(picks.groups, shares.tolist(), stratum.tolist(), unit.tolist(), weight.tolist(), strict=True)
+    )
+    return tuple(clusters), tuple(strata)
+
+
+def _by_rows(mass: Floats, documents: int) -> Int64s:
+    """Numbers of strata of about the same size, with enough documents in each."""
+    if not len(mass):
+        return np.zeros(0, np.int64)
+    count = max(1, min(len(mass), documents // STRATUM_DOCUMENTS))
+    middles = (np.cumsum(mass) - mass / 2) / float(mass.sum())
+    numbers: Int64s = np.unique(np.minimum((middles * count).astype(np.int64), count - 1), return_inverse=True)[1]
+    return numbers
+
+
+def _neighbours(units: Int64s) -> Int64s:
+    """Numbers of strata of a few units each, that follow each other."""
+    _, first, numbers = np.unique(units, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first, kind="stable"), kind="stable")
+    count = max(1, len(first) // STRATUM_PICKS)
+    of_unit: Int64s = rank[numbers] * count // max(len(first), 1)
+    return of_unit
 
 
 def _shares(sizes: Floats | Int64s, documents: int, random: np.random.Generator) -> Int64s:
@@ -316,45 +403,6 @@ def _shares(sizes: Floats | Int64s, documents: int, random: np.random.Generator)
     ends[-1] = documents
     shares: Int64s = np.diff(np.floor(ends + random.random() * (1 - 1e-9)), prepend=0.0).astype(np.int64)
     return shares
-
-
-def _of_certain(frame: _Frame, certain: Int64s, documents: int, random: np.random.Generator) -> tuple[list[Cluster], list[Stratum]]:
-    """Neighbouring row groups that are all read make a stratum, with some documents in each at least."""
-    if not len(certain):
-        return [], []
-    num_strata = max(1, min(len(certain), documents // STRATUM_DOCUMENTS))
-    rows = frame.rows[certain]
-    shares = np.minimum(_shares(rows, documents, random), frame.stop[certain])
-    middles = (np.cumsum(rows) - rows / 2) / float(rows.sum())
-    _, numbers = np.unique(np.minimum((middles * num_strata).astype(np.int64), num_strata - 1), return_inverse=True)
-    stratum_rows = np.bincount(numbers, weights=rows)
-    drawn = np.bincount(numbers, weights=shares)
-    weights = stratum_rows / np.maximum(drawn, 1)
-    clusters = [
-        _cluster(frame, int(group), int(share), int(number), float(weights[number]))
-        for group, share, number in zip(certain, shares, numbers, strict=True)
-    ]
-    return clusters, [Stratum(float(size), int(picks), is_certain=True) for size, picks in zip(stratum_rows, drawn, strict=True)]
-
-
-def _of_stepped(frame: _Frame, picks: _Picks, shares: Int64s, first: int) -> tuple[list[Cluster], list[Stratum]]:
-    """Row groups that were drawn next to each other make a stratum."""
-    num_picks = len(picks.stepped)
-    num_strata = max(1, num_picks // STRATUM_PICKS) if num_picks else 0
-    numbers = np.arange(num_picks) * num_strata // max(num_picks, 1)
-    shares = np.minimum(shares, frame.stop[picks.stepped])
-    clusters = [
-        _cluster(frame, int(group), int(share), first + int(number), picks.step / max(int(share), 1))
-        for group, share, number in zip(picks.stepped, shares, numbers, strict=True)
-    ]
-    counts = np.bincount(numbers, minlength=num_strata)
-    return clusters, [Stratum(picks.step * int(count), int(count), is_certain=False) for count in counts]
-
-
-def _cluster(frame: _Frame, group: int, documents: int, stratum: int, weight: float) -> Cluster:
-    return Cluster(
-        int(frame.file[group]), int(frame.row_group[group]), int(frame.rows[group]), int(frame.stop[group]), documents, stratum, weight
-    )
 
 
 def _notes(frame: _Frame, chosen: Int64s, drawn: int, wanted: int) -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from pipelines.config_sizes import PATTERN, parse_size
 from pipelines.errors import shown
@@ -22,7 +22,7 @@ MIN_MEMORY: Final = 256 * 1024**2
 Memory = Annotated[
     int,
     BeforeValidator(lambda value: parse_size(value, at_least=MIN_MEMORY)),
-    Field(json_schema_extra={"anyOf": [{"type": "integer", "minimum": MIN_MEMORY}, {"type": "string", "pattern": PATTERN}]}),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": MIN_MEMORY}, {"type": "string", "pattern": PATTERN}]}),
 ]
 _LABEL_PATTERN: Final = r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$"
 _VARIABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_.-]{0,252}$"

@@ -157,6 +157,7 @@ class OperatorEstimate:
         keep_rate: Over the whole input. That of an operator that removes duplicates is corrected: a sample holds few of their pairs.
         is_corrected: True if `keep_rate` is not just rows_out / rows_in.
         cpu_seconds: On the sample.
+        quarantined: Documents of the sample that it could not process, by error.
     """
 
     name: str
@@ -168,6 +169,7 @@ class OperatorEstimate:
     is_corrected: bool = False
     note: str = ""
     cpu_seconds: float = 0.0
+    quarantined: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As the contract has it."""
@@ -183,6 +185,7 @@ class OperatorEstimate:
             "is_corrected": self.is_corrected,
             "note": self.note,
             "cpu_seconds": round(self.cpu_seconds, 4),
+            "quarantined": dict(self.quarantined),
         }
 
 

@@ -6,15 +6,15 @@ without it: who asks for one has often deleted the input first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines import formats
 from pipelines.errors import ShardmillError, StorageError
-from pipelines.redaction import REDACTED
+from pipelines.redaction import without_redacted
 from pipelines.rows import Ints
 from pipelines.storage import Sources
 from pipelines.takedown_base import Base
@@ -30,7 +30,7 @@ class InputRows:
     def __init__(self, base: Base) -> None:
         self._base = base
         settings = base.config["input"]
-        self._sources = Sources(_usable(settings.get("storage_options") or {}), max_seconds=MAX_SECONDS)
+        self._sources = Sources(without_redacted(settings.get("storage_options") or {}), max_seconds=MAX_SECONDS)
         self._options = formats.ReadOptions(
             settings["format"], settings["text_column"], base.own_ids, tuple(settings.get("path_columns") or ())
         )
@@ -102,9 +102,3 @@ class InputRows:
         for piece in formats.read(self._sources, slices, schema, self._options, BATCH_BYTES):
             if isinstance(piece, formats.Documents):
                 yield piece.rows, piece.batch.column(0)
-
-
-def _usable(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Storage options without what was redacted: such come from the environment."""
-    cleaned = {key: _usable(value) if isinstance(value, Mapping) else value for key, value in options.items()}
-    return {key: value for key, value in cleaned.items() if value != REDACTED}

@@ -21,10 +21,10 @@ from config_files import MINIMAL
 import operators as catalogue
 from pipelines import cli as cli_module
 from pipelines.cli import cli, main
-from pipelines.cli_later import INSTEAD
 from pipelines.config import load
 from pipelines.errors import CheckFailed, LeaseHeld
 from pipelines.runbook import pointer
+from pipelines.starter import recipes
 
 ROOT = Path(cli_module.__file__).resolve().parent.parent
 
@@ -130,8 +130,39 @@ def test_schema_is_one_json_schema(capsys):
     assert main(["schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
     jsonschema.Draft202012Validator.check_schema(schema)
-    named = [choice["properties"]["type"].get("const") for choice in schema["properties"]["operators"]["items"]["anyOf"]]
-    assert named == [*sorted(catalogue.BY_TYPE), None]
+    item = schema["properties"]["operators"]["items"]
+    assert [choice["then"]["properties"]["type"]["const"] for choice in item["allOf"]] == sorted(catalogue.BY_TYPE)
+    assert item["properties"]["type"]["anyOf"][0]["enum"] == sorted(catalogue.BY_TYPE)
+
+
+CUSTOM = """
+from typing import Literal
+from pydantic import Field
+from operators.base import BatchOperator, Result
+
+class Mine(BatchOperator):
+    "Keep all."
+    type: Literal["mine"] = "mine"
+    limit: int = Field(default=3, ge=0, description="Most of it.")
+
+    def open(self, assets):
+        return lambda batch: Result(batch)
+"""
+
+
+def test_schema_knows_the_operators_of_a_pipelines_folder(pipeline, tmp_path, capsys):
+    """With FILE the settings of its own operators are checked and described, also while something else in the file is wrong."""
+    (tmp_path / "own.py").write_text(CUSTOM)
+    pipeline.write_text(MINIMAL + "operators: [{type: 'own:Mine', limit: 2}, {type: lenght_filter}]\n")
+    assert main(["schema", str(pipeline), "--output", "made/s.json"]) == 0
+    assert "# yaml-language-server: $schema=made/s.json" in capsys.readouterr().out
+    validator = jsonschema.Draft202012Validator(json.loads(Path("made/s.json").read_text()))
+    base = {"name": "p", "input": {"uri": "a"}, "output": {"uri": "b"}}
+    assert validator.is_valid(base | {"operators": [{"type": "own:Mine", "limit": 2}, {"type": "other:Thing", "any": 1}]})
+    assert not validator.is_valid(base | {"operators": [{"type": "own:Mine", "limt": 2}]})
+    pipeline.write_text(MINIMAL + "operators: [{type: 'nowhere:Mine'}]\n")
+    assert main(["schema", str(pipeline)]) == 2
+    assert "p.yaml: its operators cannot be read" in capsys.readouterr().err
 
 
 def test_operators_lists_all(capsys):
@@ -237,6 +268,65 @@ def test_init_never_overwrites(tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
+def test_init_writes_the_schema_that_its_first_line_names(tmp_path, capsys):
+    """An editor finds the schema, without a network, by a path that counts from the file; one of an older build is replaced."""
+    (tmp_path / ".shardmill").mkdir()
+    (tmp_path / ".shardmill" / "pipeline.schema.json").write_text("old")
+    main(["init", "mine", "--path", str(tmp_path)])
+    first = (tmp_path / "mine.yaml").read_text().partition("\n")[0]
+    named = first.removeprefix("# yaml-language-server: $schema=")
+    capsys.readouterr()
+    main(["schema"])
+    assert (tmp_path / named).read_text() == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("recipe", sorted(recipes()))
+def test_init_from_a_recipe(recipe, tmp_path, capsys, monkeypatch):
+    """The recipe's operators and comments under the new name and places, which are to be filled in where none were given."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "mine", "--from", recipe]) == 0
+    assert "Set input.uri and output.uri in it" in capsys.readouterr().out
+    original, made = load(recipes()[recipe], (), {}), load(Path("mine.yaml"), (), {})
+    assert (made.name, made.output.uri, made.operators) == ("mine", "out/mine", original.operators)
+    comments = [line for line in recipes()[recipe].read_text().splitlines() if line.lstrip().startswith("# ") and "configs/" not in line]
+    assert len([line for line in comments if line in Path("mine.yaml").read_text()]) > 0.8 * len(comments) - 2
+    assert "demo/output" not in Path("mine.yaml").read_text()
+
+
+@pytest.mark.parametrize("source", ["in/*.parquet", "in: #/*.x", "'quoted'", "[a]", "-", "no", "123", "${IN:-x}", " a "])
+def test_init_takes_places(source, tmp_path, capsys):
+    """`--input` and `--output` stand in the file as they were given, in quotes where YAML would read them otherwise."""
+    assert main(["init", "mine", "--from", "c4", "--input", source, "--output", "s3://b/o", "--path", str(tmp_path)]) == 0
+    assert "Check it: shardmill validate" in capsys.readouterr().out
+    config = load(tmp_path / "mine.yaml", (), {})
+    assert (config.input.uri, config.output.uri) == ((source.replace("${IN:-x}", "x"),), "s3://b/o")
+
+
+def test_init_from_a_file(tmp_path, capsys):
+    """Any pipeline file can be begun with, lists of places included; what is none is refused, and nothing is written."""
+    (tmp_path / "old.yaml").write_text(
+        "name: old\ninput:\n  uri:  # all\n    - a  # first\n    - b\n  # then\n  text_column: t\noutput: {uri: o}\n"
+    )
+    old = str(tmp_path / "old.yaml")
+    assert main(["init", "new", "--from", old, "--input", "c", "--path", str(tmp_path)]) == 0
+    config = load(tmp_path / "new.yaml", (), {})
+    assert (config.input.uri, config.input.text_column, config.output.uri) == (("c",), "t", "out/new")
+    for text, problem in (("a: [", "it is no YAML"), ("name: x\n", "no input.uri and no output.uri"), (None, "cannot be read")):
+        (tmp_path / "old.yaml").write_text(text) if text else (tmp_path / "old.yaml").unlink()
+        assert main(["init", "other", "--from", old, "--path", str(tmp_path)]) == 2
+        assert problem in capsys.readouterr().err
+        assert not (tmp_path / "other.yaml").exists()
+
+
+def test_init_from_an_unknown_recipe(tmp_path, capsys):
+    """A wrong name is told with the nearest, and with all that there are."""
+    assert main(["init", "mine", "--from", "finweb", "--path", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert "did you mean 'fineweb'?" in err
+    assert all(name in err for name in recipes())
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["a/b", "", ".hidden", "x" * 65])
 def test_init_refuses_names_that_no_pipeline_can_have(tmp_path, name, capsys):
     """A name with a slash or so is refused, and nothing is written."""
@@ -245,19 +335,7 @@ def test_init_refuses_names_that_no_pipeline_can_have(tmp_path, name, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-# Commands that come later, and how the command ends
-
-
-@pytest.mark.parametrize("name", INSTEAD)
-def test_later_commands_say_so(name, capsys):
-    """A command of the contract that is not here yet says so in one line, whatever its arguments, with exit status 2."""
-    if cli.commands[name].short_help != "(not yet in this build)":
-        pytest.fail(f"{name} has arrived; take it out of cli_later.INSTEAD")
-    assert main([name, "x.yaml", "--docs", "3", "--json"]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith(f"shardmill: {name}: not yet in this build; instead: ")
-    assert len(err.splitlines()) == 1
+# How the command ends
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import itertools
 import json
 import pickle
 import re
+from pathlib import Path
 from textwrap import dedent
 
 import jsonschema
@@ -17,9 +18,13 @@ from hypothesis import strategies as st
 
 from operators.length import LengthFilter
 from pipelines.config import InlineCluster, LocalCluster, PipelineConfig, RayCluster, json_schema, load
+from pipelines.config_schema import schema_text
 from pipelines.config_sizes import MAX_BYTES, parse_size, show_size
+from pipelines.config_yaml import data_of, parse
 from pipelines.errors import ConfigError
 from pipelines.redaction import REDACTED, is_secret_name, redact
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -605,7 +610,47 @@ def test_schema_accepts_what_load_accepts():
     document["execution"] = {"seed": "${SEED}", "unit_bytes": "1.5 GiB", "batch_bytes": 1024, "max_quarantined_fraction": "${F:-0.1}"}
     document["input"]["uri"] = ["a", "b"]
     document["operators"] = [{"type": "mine:Thing", "any": 1}, {"type": "length_filter", "min_chars": "${N}"}]
+    document["output"] |= {"compression": "${COMPRESSION}", "target_shard_bytes": "${SIZE:-4MiB}"}
     assert list(validator.iter_errors(document)) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.name)
+def test_editors_find_the_schema_of_every_config(path):
+    """The first line names the schema of this build, by a path that counts from the file, and nothing of the file is underlined."""
+    text = path.read_text()
+    first, problems = text.partition("\n")[0], []
+    schema = path.parent / first.removeprefix("# yaml-language-server: $schema=")
+    assert schema.read_text() == schema_text(), "`make docs` writes it anew"
+    tree = parse(text, path.name, {}, lambda *problem: problems.append(problem))
+    assert list(jsonschema.Draft202012Validator(json.loads(schema.read_text())).iter_errors(data_of(tree))) == problems == []
+
+
+@pytest.mark.parametrize(
+    ("part", "shown"),
+    [
+        (("output", "target_shard_bytes"), "512MiB"),
+        (("output", "compression"), "zstd"),
+        (("output", "columns"), "null"),
+        (("input", "text_column"), "text"),
+    ],
+)
+def test_editors_show_defaults_as_people_write_them(part, shown):
+    """What rests under the pointer is told with its default, sizes with their unit."""
+    section, key = part
+    about = json_schema()["properties"][section]["properties"][key]
+    assert about["markdownDescription"].endswith(f"\n\nDefault: `{shown}`")
+
+
+def test_what_is_wrong_is_underlined_alone():
+    """A setting that an operator has not is the only problem of its operator, and a misspelt operator is told as that."""
+    validator = jsonschema.Draft202012Validator(json_schema())
+
+    def problems(operator):
+        return [error.message for error in validator.iter_errors(yaml.safe_load(FULL) | {"operators": [operator]})]
+
+    assert problems({"type": "length_filter", "min_char": 1}) == ["Additional properties are not allowed ('min_char' was unexpected)"]
+    (problem,) = problems({"type": "lenght_filter", "min_chars": 1})
+    assert "'lenght_filter' is not valid" in problem
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,114 @@
+"""How many documents operators that remove duplicates will keep, told from a sample, which holds few of the pairs.
+
+A sample of a fraction f of the documents holds both members of a pair with a probability of f squared: of 10 % duplicates a sample of 1 %
+shows a hundredth. So the rate seen is no estimate. What is seen tells nevertheless: how many sets showed one member, two, three. Sets are
+thinned twice: a row group is drawn or not, with all that it holds, and of what is read a part is looked at. Duplicates within a row group
+(copies stand together in crawls) are seen with f, those in different ones with f squared. So it is told in two steps, how many different
+documents a row group holds for each of its documents, and then over how many row groups each of these is spread
+(pipelines/thinned_sets.py does both).
+
+Pure arithmetic over arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.intervals import product
+from pipelines.sample import Sample
+from pipelines.study import Estimate
+from pipelines.thinned_sets import sets_per_member
+
+Ints = npt.NDArray[np.integer[Any]]
+Int64s = npt.NDArray[np.int64]
+
+INFLATION: Final = 2.0
+"""Of the variance against independent sets: those of one row group come, or stay away, together."""
+PASSAGES_NOTE: Final = (
+    "lines and paragraphs that the sample has once may be repeated in the rest of the input: more text than this is cut, and documents of "
+    "which too little is left after that are not foreseen"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an operator that removes duplicates keeps of the documents that reach it.
+
+    Attributes:
+        is_corrected: False if the sample holds all of the input, so that nothing was estimated.
+        seen: The part of the documents looked at that it kept.
+        note: How it was told.
+    """
+
+    keep_rate: Estimate
+    is_corrected: bool
+    seen: float
+    note: str
+
+
+def sets_of(num_documents: int, removed: Ints, kept: Ints) -> Int64s:
+    """The set of each document, from removals: `removed[i]` went because of `kept[i]`; both are positions. Chains are joined."""
+    parent = np.arange(num_documents, dtype=np.int64)
+    for one, other in zip(removed.tolist(), kept.tolist(), strict=True):
+        a, b = _root(parent, one), _root(parent, other)
+        parent[max(a, b)] = min(a, b)
+    while not (parent[parent] == parent).all():
+        parent = parent[parent]
+    return parent
+
+
+def _root(parent: Int64s, at: int) -> int:
+    while parent[at] != at:
+        parent[at] = parent[parent[at]]
+        at = int(parent[at])
+    return at
+
+
+def duplicates_kept(sample: Sample, cluster: Ints, sets: Ints) -> Kept:
+    """The keep rate over the whole input of an operator that leaves one document of each set of duplicates.
+
+    Args:
+        sample: Whose wide documents were looked at.
+        cluster: Of each wide document that reached the operator: its place among the design's clusters.
+        sets: Of each of them: a number, the same for documents of one set.
+    """
+    design = sample.design
+    if not len(sets):
+        return Kept(Estimate(1.0, 0.0, 1.0), not sample.wide_is_census, 1.0, "no document of the sample reached it")
+    seen = len(np.unique(sets)) / len(sets)
+    if sample.wide_is_census:
+        return Kept(Estimate(seen, seen, seen), is_corrected=False, seen=seen, note="every document of the input was compared")
+    drawn = min(design.rows_read / max(design.rows, 1), 1.0)
+    if design.rows_read >= design.rows:
+        told = sets_per_member(_sizes(sets), sample.wide_rate, INFLATION)
+        estimate = Estimate(told.value, told.low, told.high)
+    else:
+        estimate = _in_two_steps(cluster, sets, drawn, sample.wide_rate)
+    bounded = Estimate(estimate.value, max(estimate.low, 0.0), min(estimate.high, 1.0))
+    return Kept(bounded, is_corrected=True, seen=seen, note=_note(len(sets), drawn * sample.wide_rate, seen))
+
+
+def _in_two_steps(cluster: Ints, sets: Ints, drawn: float, looked_at: float) -> Estimate:
+    """First within row groups, then over them. A set of a row group that is read is seen there as often as the first step tells."""
+    pairs = np.unique(np.stack([sets, cluster]), axis=1, return_counts=True)
+    within = sets_per_member(pairs[1], looked_at, INFLATION)
+    visible = min(len(pairs[1]) * looked_at / (within.value * len(sets)), 1.0)
+    across = sets_per_member(_sizes(pairs[0][0]), drawn * visible, INFLATION)
+    return product([Estimate(one.value, one.low, one.high) for one in (within, across)])
+
+
+def _sizes(sets: Ints) -> Int64s:
+    """How often each set occurs."""
+    return np.unique(sets, return_counts=True)[1].astype(np.int64)
+
+
+def _note(num_documents: int, rate: float, seen: float) -> str:
+    return (
+        f"estimated from {num_documents} documents, {rate:.2%} of the input, of which it removed {1 - seen:.2%}: a sample of that size holds "
+        f"both documents of a pair in {rate**2:.2g} of the cases if they stand in different row groups, so that the sizes of the sets that "
+        "it shows were scaled up; the interval says how far that goes"
+    )
