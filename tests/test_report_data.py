@@ -1,15 +1,14 @@
 """What a version's report shows of documents, signals and work: of real runs, whatever the input is, and whatever becomes of it."""
 
 import json
-import os
 import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpora import config_of, documents, finished, write_jsonl, write_parquet
-from growing import ALL, Growing, batches
-from takedowns import SECRET, take
+from growing import Growing, batches
+from takedowns import SECRET, config, take
 from takedowns import made as taken_from
 from warcs import gz, info, page
 
@@ -27,7 +26,11 @@ from pipelines.storage import Sources, open_store
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
 QUARANTINE = {"max_quarantined_fraction": 1.0}
-OPERATORS = [{"type": "length_filter", "min_chars": 12}, {"type": "exact_dedup"}, {"type": "gopher_quality", "min_doc_words": 8, "min_stop_words": 0}]
+OPERATORS = [
+    {"type": "length_filter", "min_chars": 12},
+    {"type": "exact_dedup"},
+    {"type": "gopher_quality", "min_doc_words": 8, "min_stop_words": 0},
+]
 
 
 @pytest.fixture
@@ -87,7 +90,9 @@ def test_a_run_shows_kept_dropped_duplicate_and_quarantined_documents(tmp_path, 
         assert pair.removed.marks == pair.kept.marks == ()
     assert [(row.error, row.row) for row in data.quarantined] == [("null_text", 7)]
     sets = data.component_sizes["exact_dedup"]
-    assert sum((documents - 1) * number for documents, number in sets) == found.manifest["ledger"]["dropped"]["exact_dedup"]["exact_duplicate"]
+    assert (
+        sum((documents - 1) * number for documents, number in sets) == found.manifest["ledger"]["dropped"]["exact_dedup"]["exact_duplicate"]
+    )
     assert data.studied == 239
     assert {one.operator for one in data.histograms} == {"length_filter", "gopher_quality"}
     assert {total[0] for total in data.work_totals} >= {"unit", "decide", "shard", "table"}
@@ -149,7 +154,10 @@ def test_web_pages_are_shown_as_the_operator_saw_them(tmp_path, collected):
 def test_hostile_and_huge_documents_are_shown_bounded_and_harmless(tmp_path, collected):
     """Script, control characters and 50 MB of one word are cut, and are no markup in the page."""
     hostile = "<script>alert(1)</script> \x1b[2J \u202e reversed \x00 </textarea> <!-- -->"
-    rows = [{"id": "</td>", "text": hostile}, {"id": "huge", "text": "word " * 10_000_000}, {"id": "also huge", "text": "words" * 10_000_000}]
+    rows = [
+        {"id": "</td>", "text": hostile},
+        {"id": "huge", "text": "words" * 10_000_000},
+    ]
     write_parquet(tmp_path / "in" / "a.parquet", rows, schema=pa.schema([("id", pa.string()), ("text", pa.large_string())]))
     steps = [{"type": "length_filter", "min_chars": 100, "max_chars": 1000}]
     found = finished(config_of(tmp_path / "p.yaml", tmp_path / "in" / "*.parquet", tmp_path / "out", steps))
@@ -171,7 +179,9 @@ def test_no_text_is_shown_where_none_is_wanted(tmp_path, collected):
     assert (data.examples, data.pairs) == ((), ())
     assert [row.message for row in data.quarantined] == [""]
     assert "A text that a third" not in page_of(found)
-    assert run(config_of(tmp_path / "p.yaml", tmp_path / "in" / "*.parquet", tmp_path / "out", OPERATORS, execution=QUARANTINE)).was_finished
+    assert run(
+        config_of(tmp_path / "p.yaml", tmp_path / "in" / "*.parquet", tmp_path / "out", OPERATORS, execution=QUARANTINE)
+    ).was_finished
 
 
 def test_nothing_that_goes_wrong_with_the_report_fails_the_run(tmp_path, monkeypatch, collected):
@@ -288,6 +298,29 @@ def test_what_would_cost_too_much_is_not_read(tmp_path):
     assert list(budget.notes()) == ["1 documents are not shown: reading their row groups again would take too long"]
 
 
+def test_of_large_row_groups_documents_are_shown_that_lie_together(tmp_path, monkeypatch, collected):
+    """Where the chosen documents would cost too much, neighbours are taken instead, and the page says so."""
+    monkeypatch.setattr("pipelines.shown_documents.MAX_BYTES", 1)
+    rows = [{**row, "text": row["text"] + "x"} for row in documents(9000)]
+    write_parquet(tmp_path / "in" / "a.parquet", rows, group_rows=500)
+    steps = [{"type": "length_filter", "min_chars": 40}]
+    finished(config_of(tmp_path / "p.yaml", tmp_path / "in" / "*.parquet", tmp_path / "out", steps))
+    (data,) = collected
+    assert any("few stretches" in note for note in data.notes)
+    shown = [example.document.row // 4096 for example in data.examples if example.operator]
+    assert len(shown) == 5
+    assert len(set(shown)) == 1
+
+
+def test_a_run_may_leave_out_its_documents(tmp_path, collected):
+    """Asked to, a run collects nothing: its report says what the manifest does."""
+    write_corpus(tmp_path / "in")
+    config = config_of(tmp_path / "p.yaml", tmp_path / "in" / "*.parquet", tmp_path / "out", OPERATORS, execution=QUARANTINE)
+    run(config, shows_documents=False)
+    assert collected == []
+    assert "A text that a third" not in (tmp_path / "out/versions/v1/report.html").read_text()
+
+
 # --- other versions
 
 
@@ -317,6 +350,19 @@ def test_a_takedown_shows_nothing_of_what_went(shm_path):
     assert not any(text.split()[0] in page for text in gone)
     assert "too_short" in page
     assert f"{SECRET}-as5." not in page
+
+
+def test_a_run_after_a_takedown_shows_nothing_of_what_went(shm_path, collected):
+    """The documents that it leaves out are counted as dropped, and their texts, which the input still has, are not read."""
+    before = taken_from(shm_path)
+    gone = {row["text"].split()[0] for row in before.rows() if row["id"] in ("a6", "b30")}
+    take(shm_path, ["a6", "b30"])
+    run(config(shm_path, [{"type": "length_filter", "min_chars": 30}]))
+    made = json.loads((shm_path / "out" / "manifest.json").read_bytes())
+    assert (made["version"], sum(made["ledger"]["dropped"]["takedown"].values())) == ("v3", 2)
+    page = (shm_path / "out" / "versions/v3/report.html").read_text()
+    assert {example.operator for example in collected[-1].examples} == {None, "length_filter"}
+    assert not any(text in page for text in gone)
 
 
 def test_an_ingestion_shows_its_duplicates_beside_documents_of_earlier_versions(tmp_path, collected):
@@ -361,7 +407,7 @@ def test_rows_are_chosen_whatever_the_files_are(tmp_path):
             some = rows[start : start + size]
             path = tmp_path / f"{size}-{start}.parquet"
             pq.write_table(pa.Table.from_pylist(some, schema), path, row_group_size=30)
-            files.append({"path": path.name, "rows": len(some), "bytes": os.path.getsize(path)})
+            files.append({"path": path.name, "rows": len(some), "bytes": path.stat().st_size})
         found = choose(store, files, ["operator", "reason"], ["id", "absent"], 4, skip={"b"})
         assert (found.seen, found.rows) == (500, 500)
         chosen.append({group: [row.values["id"] for row in some] for group, some in found.spread.items()})
