@@ -218,7 +218,7 @@ class DriverAssets:
 
 def assets_of(config: PipelineConfig, sources: Sources, digests: Mapping[str, str]) -> Assets:
     """What operators may ask of this process: the assets that were digested, nothing that is learned yet."""
-    return _Driver(config, sources, dict(digests))
+    return DriverAssets(config, sources, dict(digests))
 
 
 def _id_column(config: PipelineConfig, options: ReadOptions, schema: pa.Schema) -> tuple[ReadOptions, bool]:
