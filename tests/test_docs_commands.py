@@ -136,6 +136,7 @@ def sandbox(tmp_path, monkeypatch, quick_hub):
 def test_the_tutorial_ends_with_a_published_dataset(sandbox, monkeypatch):
     """Who follows docs/tutorial.md from an empty folder has a dataset on the Hub that verifies."""
     follow(ROOT / "docs" / "tutorial.md", monkeypatch)
+    assert all(Path(page).stat().st_size for page in ("first-dry-run.html", "report.html"))
     assert Path("first.yaml").read_text().startswith("# yaml-language-server: ")
     assert {"data/v2", "manifest.json"} <= {path.rpartition("/")[0] or path for path in sandbox.repo("org/first").tree()}
 
