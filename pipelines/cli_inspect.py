@@ -54,7 +54,12 @@ EVERY = ""
 @click.option("--columns", metavar="A,B", help="Only these columns; the text is one of them.")
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="N documents spread over the whole version, instead of the first.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of the sample: another one gives other documents; default: 0.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"N documents at most; default: all; with --json the sample, or {JSON_LIMIT}.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"N documents at most; default: all; with --json the sample, or {JSON_LIMIT}.",
+)
 @click.option(
     "--chars",
     type=click.IntRange(min=0),
@@ -90,6 +95,7 @@ def inspect(
     from pipelines.difference_versions import open_version  # noqa: PLC0415
     from pipelines.inspect_documents import Request  # noqa: PLC0415
     from pipelines.inspection import ALL, Asked  # noqa: PLC0415
+    from pipelines.verify_manifest import VERSION  # noqa: PLC0415
 
     if seed is not None and sample is None:
         raise ConfigError("--seed: it is that of a sample; say how many documents: --sample N")

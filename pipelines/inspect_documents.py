@@ -20,7 +20,8 @@ from pipelines.difference_versions import Opened
 from pipelines.dropped_texts import NO_ROW, DroppedTexts, InputText
 from pipelines.errors import ConfigError, Purged
 from pipelines.identity import hexadecimal, plain_ids
-from pipelines.inspect_rows import Files, Picked, Condition, Wanted, check, picked, schema_of
+from pipelines.inspect_reasons import Reasons
+from pipelines.inspect_rows import Condition, Files, Picked, Wanted, check, picked, schema_of
 from pipelines.inspect_values import text_of, value_of
 from pipelines.rows import CARRIED_PREFIX
 from pipelines.study import Mark
@@ -49,6 +50,7 @@ class Document:
         row: Row there.
         reason: That it was dropped for; of a quarantined one the error.
         detail: What exactly; of a quarantined one the message.
+        why: In a sentence what was measured and what was wanted, with the detail.
         text: All of it; None where it cannot be read, or there is no such column.
         problem: Why it cannot be read.
         columns: Other columns, in order.
@@ -65,6 +67,7 @@ class Document:
     operator: str | None = None
     reason: str | None = None
     detail: str | None = None
+    why: str | None = None
     text: str | None = None
     problem: str | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -233,10 +236,11 @@ def lost_documents(finished: Finished, table: Lost, request: Request, which: Seq
         tests = (*tests, _named(request.id))
     samples = shared([sum(files.rows) for _, _, files in parts], request.sample)
     streams = []
-    for (_, texts, files), schema, sample in zip(parts, schemas, samples, strict=True):
+    for (part, texts, files), schema, sample in zip(parts, schemas, samples, strict=True):
         carried = carried_text(schema, table, texts.text_column)
         wanted = Wanted(tests, None, sample, request.seed, **({} if carried else {"batch_rows": LOST_ROWS}))
-        streams.append(_lost_of(table, picked(files, wanted), texts, carried, request.columns))
+        reasons = Reasons(part.manifest, texts.text_column)
+        streams.append(_lost_of(table, picked(files, wanted), texts, carried, request.columns, reasons))
     return (document for stream in streams for document in stream)
 
 
@@ -265,7 +269,7 @@ def carried_text(schema: pa.Schema, table: str, text: str) -> str | None:
 
 
 def _lost_of(
-    table: Lost, found: Iterator[Picked], texts: DroppedTexts, carried: str | None, wanted: Sequence[str] | None
+    table: Lost, found: Iterator[Picked], texts: DroppedTexts, carried: str | None, wanted: Sequence[str] | None, reasons: Reasons
 ) -> Iterator[Document]:
     for some in found:
         batch = some.batch
@@ -275,8 +279,9 @@ def _lost_of(
         others = [name for name in columns if name not in OWN[table] and name != carried and (wanted is None or name in wanted)]
         keys = _strings(columns["doc_key"])
         for position, text in enumerate(islice(read, batch.num_rows)):
-            at = {name: columns[name][position] for name in others}
+            at = {name: value_of(columns[name][position]) for name in others}
             told = {name: _word(columns, name, position) for name in ("id", "operator", REASON[table], DETAIL[table])}
+            why = (told["operator"], told[REASON[table]], told[DETAIL[table]], text.text)
             yield Document(
                 state="dropped" if table == "dropped" else "quarantined",
                 id=told["id"],
@@ -286,9 +291,11 @@ def _lost_of(
                 operator=told["operator"],
                 reason=told[REASON[table]],
                 detail=told[DETAIL[table]],
+                why=reasons.sentence(*why) if table == "dropped" else told[DETAIL[table]],
                 text=text.text,
                 problem=text.problem,
-                columns={name: value_of(scalar) for name, scalar in at.items()},
+                columns=at,
+                marks=reasons.marks(*why, at.get("language")) if table == "dropped" else (),
             )
 
 

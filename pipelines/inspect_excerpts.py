@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
+from pipelines.excerpts import excerpt
 from pipelines.inspect_documents import Document
 from pipelines.study import Mark
 from pipelines.text_differences import differences
-
-CONTEXT_CHARS: Final = 160
-"""What is shown before the first mark, where the beginning of the text has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +33,8 @@ def part_of(document: Document, max_chars: int | None) -> Part | None:
         return None
     if max_chars is None or len(text) <= max_chars:
         return Part(text, 0, len(text), document.marks)
-    first = min((mark.start for mark in document.marks), default=0)
-    start = 0 if first < max_chars else max(0, min(first - min(CONTEXT_CHARS, max_chars // 4), len(text) - max_chars))
-    return Part(text[start : start + max_chars], start, len(text), _moved(document.marks, start, start + max_chars))
-
-
-def _moved(marks: Sequence[Mark], start: int, stop: int) -> tuple[Mark, ...]:
-    """Marks as far as they are in a stretch, counted from its beginning."""
-    inside = (mark for mark in marks if mark.start < stop and mark.stop > start)
-    return tuple(Mark(max(mark.start, start) - start, min(mark.stop, stop) - start, mark.why) for mark in inside)
+    start, shown, marks = excerpt(text, document.marks, max_chars)
+    return Part(shown, start, len(text), marks)
 
 
 def parts_of_pair(removed: Document, kept: Document, max_chars: int | None) -> tuple[Part | None, Part | None]:

@@ -29,6 +29,7 @@ def _one(document: Document, part: Part | None, max_chars: int | None) -> dict[s
         "operator": document.operator,
         "reason": document.reason,
         "detail": document.detail,
+        "why": document.why,
         "columns": as_json(dict(document.columns), max_chars),
         "text": None if part is None else part.text,
         "first_char": None if part is None else part.first_char,

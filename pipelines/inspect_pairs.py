@@ -25,7 +25,7 @@ from pipelines.inspect_documents import (
     shared,
     text_column,
 )
-from pipelines.inspect_rows import Files, Condition, Wanted, check, picked, schema_of
+from pipelines.inspect_rows import Condition, Files, Wanted, check, picked, schema_of
 from pipelines.inspect_values import text_of
 from pipelines.verify_manifest import Finished
 

@@ -70,8 +70,8 @@ def _lines(document: Document, number: int, look: Look) -> Iterator[str]:
         own, kept = parts_of_pair(document, document.kept, look.max_chars)
     yield from _rule(f"{count(number)} {_state(document)}", look)
     yield from _place(document, look)
-    if document.detail:
-        yield from look.line(Piece(legible(document.detail, MAX_WORD_CHARS), "bad"))
+    if document.why:
+        yield from look.line(Piece(legible(document.why, MAX_WORD_CHARS), "bad"))
     yield from _columns(document.columns, look)
     yield "\n"
     yield from _text(document, own, look)

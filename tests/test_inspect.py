@@ -27,13 +27,16 @@ from published_made import URI, publish, second_version
 from servers import S3Server
 
 from pipelines.cli import main
-from pipelines.inspect_rows import Files, Condition, Wanted, picked
+from pipelines.inspect_rows import Condition, Files, Wanted, picked
 from pipelines.inspect_text import Look
 from pipelines.run import run
 from pipelines.storage import LocalStore, open_store
 from pipelines.wrapping import Piece, cells, wrapped
 
-HOSTILE = "red \x1b[31mtext\x1b]0;title\x07 \u202eesrever\u202c zero\u200bwidth\x00 back\rspace\x08 line\u2028end \U000e0041 <script>alert(1)</script>"
+HOSTILE = (
+    "red \x1b[31mtext\x1b]0;title\x07 \u202eesrever\u202c zero\u200bwidth\x00 back\rspace\x08 line\u2028end "
+    "\U000e0041 <script>alert(1)</script>"
+)
 WORDS = [f"word{number}" for number in range(200)]
 SCHEMA = pa.schema([("id", pa.string()), ("text", pa.large_string()), ("language", pa.string()), ("score", pa.float64())])
 OPERATORS: list[dict[str, Any]] = [
@@ -213,6 +216,20 @@ def test_dropped_documents_are_read_back_from_the_input(made: Path, shell: Shell
     assert "dropped by filter_where: not_met" in shell(made, "--dropped", "filter_where")
     assert len(documents(shell, made, "--dropped")) == 6
     assert "There is no such document." in shell(made, "--dropped", "gopher_quality")
+
+
+def test_what_was_dropped_for_quality_is_explained_and_marked(shm_path: Path, no_fsync: None, shell: Shell) -> None:
+    """What was measured and what was wanted, and the offending places, also behind what is shown of a long text."""
+    lines = "".join(f"This is line {number} of a text. " for number in range(99)) + "\n" + "The same line again and again.\n" * 200
+    write_parquet(shm_path / "in" / "a.parquet", [{"id": "a", "text": lines, "language": "en"}], schema=SCHEMA)
+    run(config_of(shm_path / "p.yaml", f"{shm_path}/in/*", shm_path / "out", [{"type": "gopher_repetition"}]))
+    (found,) = documents(shell, shm_path / "out", "--dropped", "gopher_repetition:dup_line_frac", "--chars", 400)
+    assert found["why"] == "98.5 % of the lines occurred before, at most 30 % wanted"
+    assert found["first_char"] > 2000
+    assert found["text"][found["marks"][0]["start"] :].startswith("The same line")
+    text = shell(shm_path / "out", "--dropped", "--chars", 400)
+    assert "⟦The same line again and again.⟧" in text
+    assert "marked: line that occurred before" in text
 
 
 def test_quarantined_rows_tell_their_error(made: Path, shell: Shell) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from operator_samples import ASSETS, SHARED, opened, real_documents
 from pydantic import ValidationError
@@ -375,6 +375,12 @@ def near_misses(draw: st.DrawFn) -> str:
     return text
 
 
+HYPHENS = "-aB3" * 9
+"""The rest of a token of OpenAI's that begins with a hyphen of its own, as a line of PEM does."""
+
+
+@example([f"00000000:sk-{HYPHENS}-8.8.8.88.8.8.877.57.47.209sk{HYPHENS}§0000"], "decoys")
+@example([f"xoxb--1{HYPHENS} sk-{HYPHENS} sk-----BEGIN PRIVATE KEY-----{HYPHENS}-----END PRIVATE KEY-----"], "masked")
 @settings(max_examples=1500, deadline=None)
 @given(st.lists(near_misses() | st.text(), max_size=3), st.sampled_from(["decoys", "masked"]))
 def test_kernel_finds_what_the_reference_finds(texts, which):

@@ -230,8 +230,8 @@ def _may_be_prefix(data: Any, at: Any, start: Any, stop: Any, sign: Any) -> Any:
     """May a sign be the one in the prefix of a secret that it tells of; looks at its neighbours alone."""
     before = data[at - 1] if at > start else SPACE
     if sign == HYPHEN_SIGN:
-        if at + 5 < stop and data[at + 1] == MINUS:
-            return before != MINUS and data[at + 5] == LETTER_B
+        if at + 5 < stop and data[at + 1] == MINUS and before != MINUS and data[at + 5] == LETTER_B:
+            return True
         earlier = data[at - 2] if at - 1 > start else SPACE
         return (before == LETTER_K and earlier == LETTER_S) or earlier == LETTER_X
     if sign == UNDERSCORE_SIGN:

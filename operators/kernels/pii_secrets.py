@@ -156,7 +156,9 @@ def hyphened_at(data: Any, at: Any, start: Any, stop: Any) -> Any:
     """A token of Slack or OpenAI, from the hyphen of its prefix, or a private key in PEM, from its first one."""
     nothing = (np.int64(0), np.int64(0))
     if at + 1 < stop and data[at + 1] == MINUS:
-        return _pem_at(data, at, start, stop)
+        begin, end = _pem_at(data, at, start, stop)
+        if end:
+            return begin, end
     if at - 2 >= start and data[at - 1] == 107:
         first, fewest, needed = at - 2, OPENAI_CHARS, np.uint8(DIGIT | UPPER | LOWER)
         if not has_at(data, first, stop, SK):
