@@ -1,7 +1,8 @@
 """Charts of the report: Vega-Lite specifications as plain data, and the figures in which the page draws them.
 
 Whatever a mark shows is told in words beside it (`says`): for a screen reader, for the keyboard, and as a tooltip. Places are computed
-here, not by Vega, so that a specification holds no expression; names are made legible and distinct, and everything is bounded.
+here, not by Vega, and no specification holds an expression with anything of a run in it; names are made legible and distinct, and
+everything is bounded.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any, Final
 from pipelines.legible import legible
 
 MAX_BARS: Final = 40
-MAX_SAYS_CHARS: Final = 240
+MAX_SAYS_CHARS: Final = 160
 NAME_CHARS: Final = 60
+MAX_ABOUT_CHARS: Final = 480
 MAX_LINES: Final = 4
 BAR_STEP: Final = 24
 PLAIN: Final = "~s"
@@ -47,7 +49,7 @@ class Chart:
 
     def figure(self) -> str:
         """Where it is drawn; without a script there is nothing to see, and the table below it stays open."""
-        title, about = escape(legible(self.title, MAX_SAYS_CHARS)), escape(legible(self.about, 2 * MAX_SAYS_CHARS))
+        title, about = escape(legible(self.title)), escape(legible(self.about, MAX_ABOUT_CHARS))
         return (
             f'<figure class="chart" data-chart="{self.name}" hidden><figcaption id="{self.name}-title"><strong>{title}</strong> '
             f'<span class="quiet" id="{self.name}-about">{about}</span></figcaption>'
@@ -114,7 +116,7 @@ def bars(
     names = distinct([bar.name for bar in shown])
     order = {"field": "name", "type": "nominal", "sort": names, "axis": {"title": None, "domain": False, "ticks": False}}
     scale = {"zero": True, "nice": True} if most is None else {"domain": [0, most]}
-    along = {"field": "from", "type": "quantitative", "scale": scale, "axis": {"title": axis, "format": form, "tickCount": 5}}
+    along = {"field": "from", "type": "quantitative", "scale": scale, "axis": {"title": axis, "labelExpr": _numbers(form), "tickCount": 5}}
     kinds = [kind for kind in colours if any(piece.kind == kind and piece.value > 0 for bar in shown for piece in bar.pieces)]
     labels = dict(zip(kinds, distinct(kinds), strict=True))
     values = [value for label, bar in zip(names, shown, strict=True) for value in _laid(label, bar, labels)]
@@ -201,8 +203,13 @@ def columns(
     is_log = is_log and low > 0
     form = PLAIN if max(abs(low), abs(high)) >= 10_000 else EXACT
     scale = {"type": "log" if is_log else "linear", "domain": [low, high], "nice": False} | ({} if is_log else {"zero": False})
-    across = {"type": "quantitative", "scale": scale, "axis": {"title": axis, "format": form, "grid": False, "tickCount": 6}}
-    up = {"field": "from", "type": "quantitative", "scale": {"zero": True}, "axis": {"title": "documents", "format": PLAIN, "tickCount": 4}}
+    across = {"type": "quantitative", "scale": scale, "axis": {"title": axis, "labelExpr": _numbers(form), "grid": False, "tickCount": 6}}
+    up = {
+        "field": "from",
+        "type": "quantitative",
+        "scale": {"zero": True},
+        "axis": {"title": "documents", "labelExpr": _numbers(PLAIN), "tickCount": 4},
+    }
     kinds = [kind for kind in colours if any(value["kind"] == kind for value in values)]
     over = {"x": {"field": "start", **across}, "x2": {"field": "stop"}, "y": up, "y2": {"field": "to"}}
     over |= {"color": _colour({kind: kind for kind in kinds}, colours), "description": {"field": "says"}}
@@ -233,6 +240,11 @@ def _across(line: Line, place: int, domain: tuple[float, float], *, is_log: bool
     side = {"align": "left", "dx": 5} if at <= middle else {"align": "right", "dx": -5}
     words = {"type": "text", "baseline": "top", "dy": 2 + 15 * place, "fontWeight": 600, "color": "var(--ink)", "aria": False, **side}
     yield {"data": data, "mark": words, "encoding": {"x": x, "y": {"value": 0}, "text": {"field": "label"}}}
+
+
+def _numbers(form: str) -> str:
+    """Each number of an axis by itself: d3 would write zero as `0k` where the others are thousands."""
+    return f"format(datum.value, '{form}')"
 
 
 def distinct(names: Sequence[str]) -> list[str]:

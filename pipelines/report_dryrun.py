@@ -18,7 +18,7 @@ from pipelines.report_signals import Drawn, signals
 from pipelines.report_version import drawn
 from pipelines.study import DryRun, Estimate, OperatorEstimate
 
-MAX_NOTES: Final = 50
+MAX_NOTES: Final = 40
 MAX_NOTE_CHARS: Final = 400
 MAX_REASONS: Final = 200
 

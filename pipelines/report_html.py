@@ -1,10 +1,11 @@
-"""HTML of the report: strangers' text made harmless, sections, tables, bars. Knows nothing of manifests."""
+"""HTML of the report: strangers' text made harmless, sections, tables, bars, data for scripts. Knows nothing of manifests."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from typing import Final
+from typing import Any, Final
 
 from pipelines.legible import count, legible
 
@@ -62,3 +63,9 @@ def more_lines(number: int, tag: str) -> Iterator[str]:
     """How many are not shown, if any."""
     if number > 0:
         yield f"<{tag}>and {count(number)} more, which the manifest lists</{tag}>"
+
+
+def json_block(value: Any) -> str:
+    """JSON that ends no element and opens no comment. Strings in it are legible: nothing in them ends a line or cannot be encoded."""
+    shown = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return shown.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

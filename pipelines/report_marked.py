@@ -15,7 +15,13 @@ from pipelines.study import Excerpt, Mark
 
 MAX_MARKS: Final = 200
 MAX_WHY_CHARS: Final = 100
+CONTROLS: Final = (
+    *("NUL", "SOH", "STX", "ETX", "EOT", "ENQ", "ACK", "BEL", "BS", "TAB", "LF", "VT", "FF", "CR", "SO", "SI"),
+    *("DLE", "DC1", "DC2", "DC3", "DC4", "NAK", "SYN", "ETB", "CAN", "EM", "SUB", "ESC", "FS", "GS", "RS", "US"),
+)
 NAMES: Final = {
+    0x007F: "DEL",
+    0x0085: "NEL",
     0x00AD: "SHY",
     0x061C: "ALM",
     0x200B: "ZWSP",
@@ -121,6 +127,4 @@ def _shown(run: str) -> str:
 
 
 def _symbol(code: int) -> str:
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else NAMES.get(code, f"U+{code:04X}")
+    return CONTROLS[code] if code < len(CONTROLS) else NAMES.get(code, f"U+{code:04X}")

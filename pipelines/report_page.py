@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pipelines.legible import legible
 from pipelines.report_charts import Chart
+from pipelines.report_html import json_block
 from pipelines.report_style import STYLE
 
 ASSETS: Final = Path(__file__).parent / "report_assets"
@@ -58,11 +58,12 @@ def page(*, kind: str, title: str, under: str, parts: Sequence[Part], charts: Se
         (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}; base-uri \'none\'; form-action \'none\'">\n',
+            f"<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}; base-uri 'none'; form-action 'none'\">\n",
             '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n',
             f"<title>{escape(legible(title))} · shardmill {kind}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n",
             '<a class="skip" href="#content">Skip to the content</a>\n',
-            f'<header><p class="over">shardmill {kind}</p><h1><bdi>{escape(legible(title))}</bdi></h1><p class="quiet">{under}</p></header>\n',
+            f'<header><p class="over">shardmill {kind}</p><h1><bdi>{escape(legible(title))}</bdi></h1>',
+            f'<p class="quiet">{under}</p></header>\n',
             f'{_contents(shown)}\n<main id="content" tabindex="-1">\n',
             "\n".join(line for part in shown for line in part.lines),
             "\n</main>\n",
@@ -116,9 +117,3 @@ def _island(charts: Sequence[Chart]) -> str:
         '<p id="told" class="vh" aria-live="polite"></p>\n'
     )
     return f'{spoken}<script type="application/json" id="charts">{json_block({chart.name: chart.spec for chart in charts})}</script>\n'
-
-
-def json_block(value: Any) -> str:
-    """JSON in ASCII that ends no element and opens no comment."""
-    shown = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return shown.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

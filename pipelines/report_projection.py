@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
-from pipelines.legible import NOTHING, count, legible, seconds, size
+from pipelines.legible import NOTHING, amount, count, legible, seconds, size
 from pipelines.report_html import code, section, table, text
 
 MAX_LINES: Final = 300
@@ -105,14 +105,15 @@ def _cell(key: str, value: Any) -> str:
 def told(key: str, value: Any) -> tuple[str, str]:
     """A value and the bounds between which it lies, as HTML; the bounds are empty where it is exact."""
     if isinstance(value, Mapping) and _is_estimate(value):
-        low, high = _number(key, value["low"]), _number(key, value["high"])
-        return _number(key, value["value"]), f"{low} to {high}"
+        low, high = _number(key, value["low"], about=True), _number(key, value["high"], about=True)
+        return _number(key, value["value"], about=True), f"{low} to {high}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_number(key, entry) for entry in value[:MAX_COLUMNS]), ""
     return _number(key, value), ""
 
 
-def _number(key: str, value: Any) -> str:
+def _number(key: str, value: Any, *, about: bool = False) -> str:
+    """A number in the unit of its key; `about`: no more digits than a sample can tell."""
     if value is None:
         return NOTHING
     if isinstance(value, bool):
@@ -123,6 +124,8 @@ def _number(key: str, value: Any) -> str:
         return size(round(value))
     if "seconds" in key:
         return seconds(float(value))
+    if about and abs(value) >= 1000:
+        return amount(round(value))
     return count(round(value)) if value == round(value) or abs(value) >= 1000 else f"{value:,.3g}"
 
 

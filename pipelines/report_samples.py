@@ -18,16 +18,19 @@ from pipelines.report_marked import Style, marked, reasons
 from pipelines.report_page import documents
 from pipelines.study import Example, Excerpt, Pair, QuarantinedRow
 
-MAX_BYTES: Final = 2_000_000
+MAX_BYTES: Final = 1_500_000
 """Of HTML for all documents together."""
+MAX_GROUP_BYTES: Final = 2_500
+"""Of HTML for what stands above a group, and names it among the choices."""
 MAX_EXCERPT_CHARS: Final = 4_000
 MAX_EXCERPT_BYTES: Final = 32_000
 """Of HTML for one text: a text of control characters is many times as long as itself."""
 MAX_GROUPS: Final = 200
-MAX_QUARANTINED: Final = 100
+MAX_OPTION_CHARS: Final = 40
+MAX_QUARANTINED: Final = 50
 MAX_SIGNALS: Final = 24
 MAX_DETAIL_CHARS: Final = 200
-MAX_MESSAGE_CHARS: Final = 300
+MAX_MESSAGE_CHARS: Final = 200
 MAX_URI_CHARS: Final = 160
 
 Key = tuple[str, str | None, str | None]
@@ -56,7 +59,7 @@ def _section(examples: Sequence[Example], pairs: Sequence[Pair]) -> Iterator[str
     groups, left_out = _within_budget(examples, pairs)
     yield (
         '<p class="quiet">Excerpts, as they are in the input; marked places are why a document was dropped, or where two documents differ. '
-        'What cannot be seen is shown as <b class="c">ZWSP</b> or <b class="c">␀</b>.</p>'
+        'What cannot be seen is shown as <b class="c">ZWSP</b> or <b class="c">NUL</b>.</p>'
     )
     yield _controls(groups)
     for number, (key, shown) in enumerate(groups):
@@ -80,7 +83,7 @@ def _within_budget(examples: Sequence[Example], pairs: Sequence[Pair]) -> tuple[
         if place >= MAX_GROUPS:
             continue
         html = _article(entries[place][rank], f"s{place}-{rank}")
-        room -= len(html.encode())
+        room -= len(html.encode()) + (0 if keys[place] in shown else MAX_GROUP_BYTES)
         if room < 0:
             break
         shown.setdefault(keys[place], []).append(Shown(keys[place], html))
@@ -96,11 +99,11 @@ def _controls(groups: Sequence[tuple[Key, Sequence[Shown]]]) -> str:
         of = list(members)
         numbers = " ".join(str(number) for number, _ in of)
         label = {"kept": "kept", "dropped": "dropped by ", "pair": "duplicates, by "}[kind] + (
-            "" if operator is None else legible(operator, 60)
+            "" if operator is None else legible(operator, MAX_OPTION_CHARS)
         )
         options.append(f'<option value="{numbers}">{escape(label)}</option>')
         if len(of) > 1 or (kind == "dropped" and of[0][1][2] is not None):
-            options += [f'<option value="{number}">\u2003{escape(legible(key[2], 60))}</option>' for number, key in of]
+            options += [f'<option value="{number}">\u2003{escape(legible(key[2], MAX_OPTION_CHARS))}</option>' for number, key in of]
     return (
         '<form class="search" role="search" hidden><p><label for="find">Search</label>'
         '<input id="find" type="search" autocomplete="off" spellcheck="false" aria-describedby="find-keys" enterkeyhint="search"></p>'
@@ -117,8 +120,8 @@ def _group(number: int, key: Key, shown: Sequence[Shown]) -> Iterator[str]:
     words = {"kept": "Kept", "dropped": "Dropped", "pair": "Duplicates"}[kind]
     named = "" if reason is None else f": {code(reason)}"
     by = "" if operator is None else f' <span class="quiet">by {text(operator)}</span>'
-    amount = f'<span class="quiet">{counted(len(shown), "pair" if kind == "pair" else "document")}</span>'
-    yield f'<details class="group" data-group="{number}"{opened}><summary><h3>{words}{named}{by}</h3> {amount}</summary>'
+    amount = f'<span class="quiet">· {counted(len(shown), "pair" if kind == "pair" else "document")}</span>'
+    yield f'<details class="group" data-group="{number}"{opened}><summary><h3>{words}{named}{by} {amount}</h3></summary>'
     yield from (one.html for one in shown)
     yield "</details>"
 

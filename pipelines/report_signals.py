@@ -10,14 +10,16 @@ from itertools import groupby, pairwise
 from typing import Final
 
 from pipelines.legible import NOTHING, count, counted, legible, share
-from pipelines.report_charts import GONE, KEPT, Chart, Column, Line, Piece, columns, with_numbers
-from pipelines.report_html import code, section, table, text
+from pipelines.report_charts import GONE, KEPT, MAX_LINES, Chart, Column, Line, Piece, columns, with_numbers
+from pipelines.report_html import code, json_block, section, table, text
 from pipelines.study import Histogram, Limit, Moved, Threshold
 
-MAX_HISTOGRAMS: Final = 80
+MAX_BYTES: Final = 750_000
+"""Of HTML and JSON for all histograms together; a usual one takes 15 KB."""
 MAX_BUCKETS: Final = 120
-MAX_THRESHOLDS: Final = 200
-MAX_DOC_CHARS: Final = 300
+MAX_THRESHOLDS: Final = 150
+MAX_UNIT_CHARS: Final = 24
+MAX_DOC_CHARS: Final = 240
 COLOURS: Final = {"kept": KEPT, "dropped": GONE}
 
 
@@ -33,29 +35,38 @@ def signals(histograms: Sequence[Histogram], thresholds: Sequence[Threshold], st
     """The section of signals; empty where there are none."""
     if not histograms and not thresholds:
         return Drawn([], [])
-    shown = [_clean(histogram) for histogram in histograms[:MAX_HISTOGRAMS]]
-    charts = [_chart(number, histogram) for number, histogram in enumerate(shown)]
     of = f", over a sample of {counted(studied, 'document')}" if studied else ""
     lines = [
         *section("signals", "Signals and thresholds"),
         f'<p class="quiet">What operators measure{of}. Each is of the documents that reach its operator; a dashed line is a threshold.</p>',
         *_thresholds(thresholds),
     ]
-    numbered = list(zip(shown, charts, strict=True))
-    for operator, members in groupby(numbered, key=lambda item: item[0].operator):
+    shown = list(_within_budget(histograms))
+    for operator, members in groupby(shown, key=lambda item: item[0].operator):
         lines.append(f"<h3>{code(operator)}</h3>")
-        for histogram, chart in members:
-            lines += with_numbers(chart, _numbers(histogram))
-    if len(histograms) > MAX_HISTOGRAMS:
-        lines.append(f"<p>{counted(len(histograms) - MAX_HISTOGRAMS, 'more signal')} left out, so that this file stays small.</p>")
-    return Drawn([*lines, "</section>"], [chart for chart in charts if chart is not None])
+        lines += [line for _, _, found in members for line in found]
+    if len(shown) < len(histograms):
+        lines.append(f"<p>{counted(len(histograms) - len(shown), 'more signal')} left out, so that this file stays small.</p>")
+    return Drawn([*lines, "</section>"], [chart for _, chart, _ in shown if chart is not None])
+
+
+def _within_budget(histograms: Sequence[Histogram]) -> Iterator[tuple[Histogram, Chart | None, list[str]]]:
+    """The first histograms, each with its chart and its HTML, as many as there is room for."""
+    room = MAX_BYTES
+    for place, histogram in enumerate(map(_clean, histograms)):
+        chart = _chart(place, histogram)
+        lines = list(with_numbers(chart, _numbers(histogram)))
+        room -= sum(len(line.encode()) for line in lines) + (0 if chart is None else len(json_block(chart.spec).encode()))
+        if room < 0:
+            return
+        yield histogram, chart, lines
 
 
 def number(value: float) -> str:
     """A measurement as short as it can be read: `0.65`, `1,200`, `1.5e+06`."""
     if not math.isfinite(value):
         return str(value)
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) < 1e9 and (abs(value) >= 1000 or value == int(value)) else f"{value:.4g}"
 
 
 def _thresholds(found: Sequence[Threshold]) -> Iterator[str]:
@@ -63,45 +74,34 @@ def _thresholds(found: Sequence[Threshold]) -> Iterator[str]:
     if not found:
         return
     yield (
-        '<p class="quiet">Alone: what this test would drop if it were the only one of its operator. With the others: what the operator '
-        "drops. Looser and tighter: the threshold moved by 10 %.</p>"
-    )
-    heads = (
-        "setting",
-        "drops",
-        "looser: alone",
-        "with the others",
-        "as set: alone",
-        "with the others",
-        "tighter: alone",
-        "with the others",
+        '<p class="quiet">Alone: what this test would drop if it were the only one of its operator. In all: what the operator drops. '
+        "Looser and tighter: the threshold moved by 10 %.</p>"
     )
     lines = [
         [
             f'{code(one.limit.setting)} <span class="quiet">{text(one.operator)}</span>',
             f"{text(one.signal)} {one.limit.side} {number(one.limit.value)}",
-            *_moved(one.looser, one),
-            *_moved(one.now, one),
-            *_moved(one.tighter, one),
+            *(_moved(moved, one) for moved in (one.looser, one.now, one.tighter)),
         ]
         for one in found[:MAX_THRESHOLDS]
     ]
+    heads = ("setting", "drops", "looser", "as it is set", "tighter")
     yield from table("Thresholds, and what moving them does", heads, lines, len(found) - len(lines), numbers_from=2)
 
 
-def _moved(moved: Moved, of: Threshold) -> list[str]:
-    at = "" if moved.value == of.limit.value else f' <span class="quiet">at {number(moved.value)}</span>'
-    return [f"{share(moved.alone, of.rows_in)}{at}", share(moved.dropped, of.rows_in)]
+def _moved(moved: Moved, of: Threshold) -> str:
+    at = f'<span class="quiet line">at {number(moved.value)}</span>'
+    return f'{share(moved.alone, of.rows_in)} alone<span class="line">{share(moved.dropped, of.rows_in)} in all</span>{at}'
 
 
 def _chart(place: int, histogram: Histogram) -> Chart | None:
     found = [
-        Column(start, stop, _pieces(start, stop, whole, gone, histogram.unit))
+        Column(start, stop, _pieces(start, stop, whole, gone, legible(histogram.unit, MAX_UNIT_CHARS)))
         for start, stop, whole, gone in zip(histogram.edges, histogram.edges[1:], histogram.counts, histogram.dropped, strict=False)
     ]
-    lines = [Line(limit.value, f"{limit.setting} {number(limit.value)}", _says(limit)) for limit in histogram.limits]
-    about = f"{histogram.doc} {'; '.join(f'{_says(limit)}' for limit in histogram.limits)}".strip()
-    unit = histogram.unit or "value"
+    lines = [Line(limit.value, f"{limit.setting} {number(limit.value)}", _says(limit)) for limit in histogram.limits[:MAX_LINES]]
+    about = f"{legible(histogram.doc, MAX_DOC_CHARS)} {'; '.join(f'{_says(limit)}' for limit in histogram.limits[:MAX_LINES])}".strip()
+    unit = legible(histogram.unit, MAX_UNIT_CHARS) or "value"
     return columns(f"signal-{place}", histogram.signal, about, found, lines, axis=unit, colours=COLOURS, is_log=histogram.is_log)
 
 
@@ -124,7 +124,7 @@ def _numbers(histogram: Histogram) -> Iterator[str]:
     if histogram.absent:
         lines.append(["no value", count(histogram.absent), share(histogram.absent, whole), NOTHING])
     caption = escape(f"Documents by {legible(histogram.signal)}")
-    yield from table(caption, (text(histogram.unit or "value"), "documents", "of all", "dropped"), lines, 0, numbers_from=1)
+    yield from table(caption, (text(histogram.unit or "value", MAX_UNIT_CHARS), "documents", "of all", "dropped"), lines, 0, numbers_from=1)
 
 
 def _clean(histogram: Histogram) -> Histogram:

@@ -64,6 +64,8 @@ body { margin: 0 auto; padding: 1.5rem 1rem 5rem; max-width: 62rem; background: 
 h1 { margin: 0; font-size: 1.75rem; line-height: 1.2; letter-spacing: -.01em }
 h2 { margin: 3rem 0 .5rem; font-size: 1.3rem; line-height: 1.3; letter-spacing: -.005em }
 h3 { margin: 1.75rem 0 .25rem; font-size: 1rem }
+h3 code, h4 code, h5 code { font-weight: 600 }
+.line { display: block }
 h4, h5 { margin: 0; font-size: 1rem; font-weight: 600 }
 h5 { font-size: .875rem }
 p { margin: .5rem 0 }
@@ -124,11 +126,11 @@ pre { margin: .5rem 0; padding: .6rem .8rem; overflow-x: auto; background: var(-
   background: var(--paper); color: var(--ink); font: inherit }
 #found { text-align: right; font-size: .875rem; font-variant-numeric: tabular-nums }
 kbd { padding: 0 .3rem; border: 1px solid var(--edge); border-radius: .2rem; font: .8125rem ui-monospace, Menlo, Consolas, monospace }
-.group > summary { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 .75rem; padding: .35rem 0 }
+.group > summary { display: grid; grid-template-columns: 1.25rem minmax(0, 1fr); align-items: baseline; padding: .35rem 0 }
 .group > summary::before { content: "+"; width: .75rem; color: var(--quiet); font-family: ui-monospace, Menlo, monospace }
 .group[open] > summary::before { content: "\\2212" }
 .group > summary::-webkit-details-marker { display: none }
-.group h3 { display: inline; margin: 0 }
+.group h3 { margin: 0 } .sides { margin-top: .5rem }
 .sample { margin: .75rem 0 1.5rem; padding-left: .9rem; border-left: 2px solid var(--line) }
 .sample:focus { outline: 2px solid var(--kept); outline-offset: 4px }
 .why { font-size: .875rem }

@@ -21,6 +21,7 @@ from pipelines.report_signals import Drawn
 from pipelines.token_tables import HEADS, TokenLine, token_tables
 
 MAX_ROWS: Final = 100
+MAX_EXCHANGES: Final = 20
 MAX_SETS: Final = 24
 """Sizes of sets that are told one by one; with more, sizes from one power of two to the next are told together."""
 
@@ -160,7 +161,7 @@ def quarantine_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 def duplicates(sizes: Mapping[str, Sequence[tuple[int, int]]]) -> Drawn:
     """How large the sets of duplicates are; empty where none is known."""
-    known = [(operator, found) for operator, found in sizes.items() if found][:MAX_OPERATORS]
+    known = [(operator, found) for operator, found in sizes.items() if found][:MAX_EXCHANGES]
     if not known:
         return Drawn([], [])
     lines, charts = [*section("duplicates", "Duplicates")], list[Chart]()

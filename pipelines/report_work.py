@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from pipelines.legible import NOTHING, count, counted, seconds, size
-from pipelines.report_charts import MAX_BARS, PALETTE, Bar, Chart, Piece, bars, with_numbers
+from pipelines.legible import NOTHING, count, counted, legible, seconds, size
+from pipelines.report_charts import PALETTE, Bar, Chart, Piece, bars, with_numbers
 from pipelines.report_html import code, section, table, text
 from pipelines.report_signals import Drawn
 from pipelines.study import WorkCost
 
 MAX_KINDS: Final = 60
 MAX_OWN_COLOURS: Final = len(PALETTE) - 1
-MAX_PARTS: Final = 12
+MAX_PIECES: Final = 24
+MAX_UNIT_CHARS: Final = 40
 OTHER: Final = "all other"
 
 Totals = Sequence[tuple[str, int, float, int | None, int]]
@@ -60,7 +61,7 @@ def _pieces(works: Sequence[WorkCost], charts: list[Chart]) -> Iterator[str]:
     """The largest pieces: where their time went, and how much memory their workers had."""
     if not works:
         return
-    shown = works[:MAX_BARS]
+    shown = works[:MAX_PIECES]
     yield "<h3>The largest pieces of work</h3>"
     colours = _colours(shown)
     timed = [Bar(_name(one), tuple(_parts(one, colours))) for one in shown]
@@ -85,7 +86,7 @@ def memory(peak: int | None) -> str:
 
 
 def _name(one: WorkCost) -> str:
-    return f"{one.kind} {one.number}" + (f", stage {one.stage}" if one.stage else "")
+    return f"{legible(one.kind, MAX_UNIT_CHARS)} {one.number}" + (f", stage {one.stage}" if one.stage else "")
 
 
 def _colours(works: Sequence[WorkCost]) -> Mapping[str, str]:
@@ -105,9 +106,9 @@ def _parts(one: WorkCost, colours: Mapping[str, str]) -> Iterator[Piece]:
     for name, value in one.seconds.items():
         used[name if name in colours else OTHER] += value
     for name, value in used.items():
-        yield Piece(name, value, f"{_name(one)}: {name}, {seconds(value)} of {seconds(sum(one.seconds.values()))}")
+        yield Piece(name, value, f"{_name(one)}: {legible(name, MAX_UNIT_CHARS)}, {seconds(value)} of {seconds(sum(one.seconds.values()))}")
 
 
 def _most(one: WorkCost) -> str:
-    found = sorted(one.seconds.items(), key=lambda item: (-item[1], item[0]))[:MAX_PARTS]
+    found = sorted(one.seconds.items(), key=lambda item: (-item[1], item[0]))[:1]
     return f"{code(found[0][0])} {seconds(found[0][1])}" if found else NOTHING

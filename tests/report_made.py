@@ -26,19 +26,22 @@ from pipelines.study import (
 FILE = "s3://raw/crawl/dump=2024-10/part-00017.parquet"
 HARBOUR = (
     "The harbour was dredged twice in the nineteenth century, and each time the work uncovered timbers of an older quay.\n\n"
-    "Visitors who arrive by the morning ferry see the lighthouse first. It was built in 1843 to replace a wooden beacon that had burned down, "
-    "and its keeper's house is now a small museum about the herring trade.\n\n"
+    "Visitors who arrive by the morning ferry see the lighthouse first. It was built in 1843 to replace a wooden beacon that had burned "
+    "down, and its keeper's house is now a small museum about the herring trade.\n\n"
     "From May to September the museum is open daily; in winter, ask at the library for the key."
 )
 SHOP = (
     "BUY NOW!!! Best price on all shoes. Best price on all shoes. Best price on all shoes.\n"
     "Click here | Click here | Click here\nFree shipping on orders over $49 <b>today only</b>!"
 )
-CODE = "function cart() {\n\treturn items.map((item) => item.price * item.count);\n}\nvar x = '<script>alert(1)</script>';\n// lorem ipsum dolor sit amet"
+CODE = (
+    "function cart() {\n\treturn items.map((item) => item.price * item.count);\n}\n"
+    "var x = '<script>alert(1)</script>';\n// lorem ipsum dolor sit amet"
+)
 HOSTILE = (
     "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'><a href=\"javascript:window.hacked=1\">a</a> "
-    "</script></p></main><!-- ]]> --> <!--documents--><!--/documents--> &lt;b&gt; \x00\x07\x1b[31m\x7f\x85 \u202etxt.exe\u2066 zero\u200bwidth "
-    "lone \ud800 half \ufffe https://example.org/a.png url(https://example.org/b.png)"
+    "</script></p></main><!-- ]]> --> <!--documents--><!--/documents--> &lt;b&gt; \x00\x07\x1b[31m\x7f\x85 "
+    "\u202etxt.exe\u2066 zero\u200bwidth lone \ud800 half \ufffe https://example.org/a.png url(https://example.org/b.png)"
 )
 
 
@@ -180,11 +183,11 @@ def hostile(text):
 
 def huge(filler):
     """More of everything than a report can hold."""
-    long = filler * 20_000
+    long = filler * 8_000
     of = excerpt(
-        long, tuple(Mark(at, at + 1, f"why {at}") for at in range(0, 20_000, 2)), signals={f"{filler * 50}{at}": 1.0 for at in range(300)}
+        long, tuple(Mark(at, at + 1, f"why {at}") for at in range(0, 2_000, 2)), signals={f"{filler * 50}{at}": 1.0 for at in range(300)}
     )
-    many = 1200
+    many = 400
     return ReportData(
         examples=tuple(Example(f"{filler * 90}{at % 30}", f"{filler * 90}{at % 300}", long, of) for at in range(many)),
         pairs=tuple(Pair(f"{at % 5}{filler * 90}", "copy", 0.5, of, of) for at in range(many)),

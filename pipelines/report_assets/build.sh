@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds vega.min.js, LICENSES.txt and versions.json anew from npm: needs node, npm and the network. `make report-assets` runs it.
+# Builds vega.min.js, LICENSES.txt and versions.json anew from npm: needs node, npm and the network. `make assets` runs it.
 # The same package-lock.json gives the same bytes. Maps, force layouts, voronoi cells and CSV are left out: no chart here has them.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
