@@ -1,19 +1,19 @@
 """The projection of a run from a dry run's sample: what it will leave, what it takes, how long, and what that costs. Pure.
 
-The object that `project` gives stands in `dry-run --json` and is documented in docs/dry-run-projection.md, key by key: bytes and seconds are
-said in the keys, and a number that rests on the sample has bounds, {value, low, high}.
+The object that `project` gives stands in `dry-run --json` and is documented in docs/dry-run-projection.md, key by key. Units are said in
+the keys, and a number that rests on the sample has bounds: {value, low, high}.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pipelines.config_places import scheme_of
 from pipelines.exchange_survey import cores_of
 from pipelines.projection_census import Census
-from pipelines.projection_estimates import Estimate, added, scaled, to_json
+from pipelines.projection_estimates import added, scaled, to_json
 from pipelines.projection_hub import hub_of
 from pipelines.projection_measured import Measured
 from pipelines.projection_output import Output, flow_of, output_of
@@ -21,12 +21,14 @@ from pipelines.projection_prices import CORES, Costs, Prices
 from pipelines.projection_rates import Rates, measured_rates
 from pipelines.projection_wall import Machines, driver_bytes, total_of, wall_seconds, worker_bytes
 from pipelines.projection_work import Work, work_of
-from pipelines.study import OperatorEstimate
+from pipelines.study import Estimate, OperatorEstimate
 
 MONTH_HOURS: Final = 730
 GB: Final = 1e9
 NETWORK: Final = ("", "file", "local", "memory")
 """Schemes of stores that are no network away."""
+BUSY: Final = 0.5
+"""Other processes for each core of this machine, from which on that is told."""
 FEW_KEPT: Final = 30
 """Documents of the sample: with fewer of them kept, what an output document has is hardly known."""
 COMPILE_NOTE: Final = (
@@ -58,9 +60,9 @@ def project(
     return {
         **_output_json(output),
         **_work_json(census, measured, work),
-        **_time_json(census, rates, work, output, asked),
+        **_time_json(census, measured, rates, work, output, asked),
         "hub": hub_of(census, output),
-        "notes": list(_notes(census, measured, output, asked)),
+        "notes": list(_notes(census, measured, asked)),
     }
 
 
@@ -86,8 +88,8 @@ def _work_json(census: Census, measured: Measured, work: Work) -> dict[str, Any]
     tasks = sum(phase.tasks for phase in work.phases)
     return {
         "history_bytes": None if work.history_bytes is None else to_json(work.history_bytes),
-        "cpu_seconds": to_json(total_of(work.phases), 1),
-        "cpu_seconds_by": {name: to_json(value, 1) for name, value in work.cpu.items()},
+        "cpu_seconds": to_json(total_of(work.phases), 3),
+        "cpu_seconds_by": {name: to_json(value, 3) for name, value in work.cpu.items()},
         "worker_peak_bytes": to_json(worker_bytes(census, measured, work)),
         "driver_peak_bytes": driver_bytes(census, work),
         "units": census.units,
@@ -106,19 +108,19 @@ def _work_json(census: Census, measured: Measured, work: Work) -> dict[str, Any]
 # --- time and money
 
 
-def _time_json(census: Census, rates: Rates, work: Work, output: Output, asked: Costs) -> dict[str, Any]:
+def _time_json(census: Census, measured: Measured, rates: Rates, work: Work, output: Output, asked: Costs) -> dict[str, Any]:
     config = census.config
     own, is_example = cores_of(config)
     wanted = asked.cores or tuple(sorted({own, *CORES}))
     cores = asked.cores[0] if asked.cores else own
-    machines = Machines(config.cluster.type, scheme_of(config.output.uri) not in NETWORK)
+    machines = Machines(config.cluster.type, scheme_of(config.output.uri) not in NETWORK, measured.others)
     walls = {number: wall_seconds(work, machines, number, rates.start_seconds, census.units) for number in dict.fromkeys((*wanted, cores))}
     found = {number: _cost(census, work, output, asked, number, wall) for number, wall in walls.items()}
     return {
         "cores": cores,
         "cores_are_an_example": is_example and not asked.cores,
-        "wall_seconds": to_json(walls[cores], 1),
-        "by_cores": [{"cores": number, "wall_seconds": to_json(walls[number], 1), "cost": found[number]} for number in wanted],
+        "wall_seconds": to_json(walls[cores], 2),
+        "by_cores": [{"cores": number, "wall_seconds": to_json(walls[number], 2), "cost": found[number]} for number in wanted],
         "cost": found[cores],
     }
 
@@ -158,7 +160,7 @@ def _known(value: float) -> Estimate:
 # --- notes
 
 
-def _notes(census: Census, measured: Measured, output: Output, asked: Costs) -> Iterator[str]:
+def _notes(census: Census, measured: Measured, asked: Costs) -> Iterator[str]:
     """What the reader should know of the figures."""
     documents = measured.documents
     kept = int(documents.kept.sum())
@@ -166,13 +168,13 @@ def _notes(census: Census, measured: Measured, output: Output, asked: Costs) -> 
         yield "no document of the sample was kept: only the upper bounds of the output tell anything"
     elif kept < FEW_KEPT and census.rows:
         yield f"only {kept} documents of the sample were kept: what one of the output has is known roughly"
-    firsts: Mapping[int, int] = {number: sum(unit.stage == number for unit in measured.units) for number in (1,)}
-    if firsts[1] == 1:
+    if sum(unit.stage == 1 for unit in measured.units) == 1:
         yield "the sample was one unit: what loading the operators takes is in the time of every byte, which is too much"
     if census.config.cluster.type == "inline" and any(number > 1 for number in (asked.cores or CORES)):
         yield "`cluster: {type: inline}` uses one core; more are reckoned as on a Ray cluster"
+    if measured.others > BUSY and census.config.cluster.type != "ray":
+        told = f"{measured.others:.1f} processes a core wanted this machine beside the dry run"
+        yield f"{told}: the time is for cores that are free, its upper bound for such as they are now"
     if census.config.output.partition_by:
         yield "shards by partition are counted for the partitions of the sample; the input may have more"
-    if census.config.history is not None and not census.earlier_bytes:
-        yield "nothing that earlier runs left in the history is reckoned"
     yield COMPILE_NOTE

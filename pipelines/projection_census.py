@@ -1,4 +1,4 @@
-"""What is known of a real run before it starts, from the inventory and the pipeline: nothing of it is estimated. Pure but for the history."""
+"""What is known of a real run before it starts, from the inventory, the pipeline and its history: nothing of it is estimated."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import numpy as np
 
 from operators.base import GroupOperator, LearningOperator
 from pipelines.config import PipelineConfig
+from pipelines.exchange_survey import earlier_bytes
+from pipelines.history_planning import history_of, with_history
 from pipelines.inventory import Inventory
 from pipelines.plan import cut
 from pipelines.prepare import Prepared
 from pipelines.units import plan_units, unit_bytes
 
-LEAST_UNITS: Final = 4
-"""Units that a sample should have at least, so that what only the first one pays can be told from the rest."""
+UNITS: Final = 4.5
+"""Units that a sample should have at least, so that what only the first one pays can be told from the rest; the last is a small one, which
+tells what a unit takes by itself."""
 UNINDEXED: Final = frozenset({"jsonl", "warc"})
 """Formats whose files have no index: listing them reads them."""
 
@@ -70,13 +73,15 @@ class Census:
         return next(one for one in self.config.operators if one.name == name and isinstance(one, LearningOperator))
 
 
-def census_of(config: PipelineConfig, prepared: Prepared, earlier_bytes: Mapping[str, Mapping[str, int]] | None = None) -> Census:
-    """Count what there is.
+def census_of(config: PipelineConfig, prepared: Prepared) -> Census:
+    """Count what there is; of a history only its tables are read.
 
     Args:
         config: The pipeline of the real run.
         prepared: What was found out for it.
-        earlier_bytes: Of what earlier runs left in its history (`earlier_in`), where it has one.
+
+    Raises:
+        ConfigError: Earlier runs left other keys in the history than this one's operators compare.
     """
     inventory = prepared.inventory
     size = int(inventory.group_bytes.sum())
@@ -96,8 +101,18 @@ def census_of(config: PipelineConfig, prepared: Prepared, earlier_bytes: Mapping
         largest_row_bytes=int(inventory.group_bytes[alone].max()) if alone.any() else 0,
         unindexed_bytes=_unindexed_bytes(inventory),
         made_id=prepared.ingredients.made_id,
-        earlier_bytes=earlier_bytes if earlier_bytes is not None else ({} if config.history is not None else None),
+        earlier_bytes=_earlier(config, prepared),
     )
+
+
+def _earlier(config: PipelineConfig, prepared: Prepared) -> dict[str, dict[str, int]] | None:
+    """Bytes of what earlier runs left, by operator and role; None without a history."""
+    if config.history is None:
+        return None
+    known = prepared if prepared.ingredients.history is not None else with_history(config, prepared)
+    history = history_of(known.ingredients)
+    operators = [operator for operator in config.operators if isinstance(operator, GroupOperator)]
+    return {} if history is None else {str(operator.name): earlier_bytes(operator, history) for operator in operators}
 
 
 def batches_of(inventory: Inventory, batch_bytes: int) -> int:
@@ -112,7 +127,7 @@ def sample_group_rows(inventory: Inventory, documents: int, batch_bytes: int) ->
     """
     batches = batches_of(inventory, batch_bytes)
     usual = math.ceil(inventory.rows / batches) if batches else 1
-    return max(1, min(usual, documents // LEAST_UNITS))
+    return max(1, min(usual, math.ceil(documents / UNITS)))
 
 
 def _stages(config: PipelineConfig) -> tuple[StageCensus, ...]:

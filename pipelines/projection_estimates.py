@@ -58,5 +58,5 @@ def widened(one: Estimate, like: Estimate) -> Estimate:
 def to_json(one: Estimate, digits: int | None = None) -> dict[str, Any]:
     """As it stands in JSON; without `digits` whole numbers, so that the bounds enclose what is between them."""
     if digits is None:
-        return {"value": round(one.value), "low": math.floor(one.low), "high": math.ceil(one.high)}
-    return {"value": round(one.value, digits), "low": round(one.low, digits), "high": round(one.high, digits)}
+        return {"value": round(one.value), "low": math.floor(one.low + 1e-6), "high": math.ceil(one.high - 1e-6)}
+    return {name: round(float(number), digits) for name, number in (("value", one.value), ("low", one.low), ("high", one.high))}

@@ -1,4 +1,4 @@
-"""What a sample's run has measured: who was kept, what each document became, what its work took. Reads the sample's output, and no clock but one.
+"""What a sample's run has measured: who was kept, what each document became, what its work took. Reads the sample's output.
 
 Everything is told by the document or by the byte, so that it can be multiplied by what is there. Owns no model of the real run.
 """
@@ -6,9 +6,10 @@ Everything is told by the document or by the byte, so that it can be multiplied 
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.config import PipelineConfig
 from pipelines.columns import is_text
-from pipelines.pack import Form, shard_form, table_form, write_groups
+from pipelines.config import PipelineConfig
 from pipelines.intervals import Scheme
 from pipelines.inventory import Inventory
+from pipelines.pack import Form, shard_form, table_form, write_groups
 from pipelines.projection_estimates import Floats, Ints
 from pipelines.projection_watch import Committed, Recorded
 from pipelines.rows import DROPPED
@@ -34,6 +35,8 @@ KEPT: Final = -1
 """Where no operator dropped a document."""
 LOST: Final = -2
 """Where it was quarantined."""
+FEW_ROWS: Final = 500
+"""Fewer rows of a side table hardly compress: what stands around them is most of the file."""
 TABLES: Final = ("dropped", "duplicates", "quarantine")
 ALWAYS: Final = frozenset({*DROPPED.names, "detail"})
 """Columns of the table of dropped documents that are not carried from the input."""
@@ -102,12 +105,12 @@ class Documents:
 
     def reach(self, position: int) -> Floats:
         """1 for each document that reaches the operator at a place, else 0; quarantined ones reach all, at worst."""
-        return ((self.gone_at < 0) | (self.gone_at >= position)).astype(np.float64)
+        return np.asarray((self.gone_at < 0) | (self.gone_at >= position), np.float64)
 
     @property
     def kept(self) -> Floats:
         """1 for each that was kept."""
-        return (self.gone_at == KEPT).astype(np.float64)
+        return np.asarray(self.gone_at == KEPT, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,7 @@ class Measured:
         token_bytes: Of a token in the ids' column.
         lz4: Bytes that a frame takes where the store compresses them, for each that it has.
         spare: CPU seconds that a real run has not, of all its units'.
+        others: Processes that ran on this machine beside the sample's, for each of its cores.
     """
 
     documents: Documents
@@ -167,9 +171,12 @@ class Measured:
     peak_bytes: int
     spare: float
     reading: Reading | None
+    others: float = 0.0
 
 
-def measure(config: PipelineConfig, store: Store, watch: Recorded, drawn: Drawn, extra_seconds: float = 0.0) -> Measured:
+def measure(
+    config: PipelineConfig, store: Store, watch: Recorded, drawn: Drawn, extra_seconds: float = 0.0, again: Recorded | None = None
+) -> Measured:
     """Read what the sample's run has left and what its records say.
 
     Args:
@@ -178,6 +185,8 @@ def measure(config: PipelineConfig, store: Store, watch: Recorded, drawn: Drawn,
         watch: What watched it.
         drawn: The sample; its rows are those of the one file that the run read.
         extra_seconds: CPU seconds in its units that a real run has not, such as an observer's.
+        again: What watched a second run of the same sample, in the same process, for the time alone: of two times the shorter one counts,
+            since whatever else ran on the machine only makes them longer.
     """
     manifest: dict[str, Any] = orjson.loads(store.read(MANIFEST))
     names = tuple(str(operator.name) for operator in config.operators)
@@ -189,18 +198,28 @@ def measure(config: PipelineConfig, store: Store, watch: Recorded, drawn: Drawn,
     return Measured(
         documents=_documents(config, drawn, names, tables, kept),
         names=names,
-        units=tuple(unit_works(watch.committed)),
+        units=_quickest(tuple(unit_works(watch.committed)), () if again is None else tuple(unit_works(again.committed))),
         learned=_learned(watch.committed, manifest),
         compressed=compressed,
         write_rate=write_rate,
         row_bytes={name: _row_bytes(config, name, table) for name, table in tables.items()},
-        partitions=len({path.rpartition("/")[0] for path in shards}),
+        partitions=_partitions(kept, config.output.partition_by),
         token_bytes=_token_bytes(kept.schema),
         lz4=_lz4(drawn.table),
         peak_bytes=max((one.record.usage["peak_rss_bytes"] for one in watch.committed), default=0),
-        spare=extra_seconds,
+        spare=extra_seconds if again is None else 0.0,
         reading=drawn.reading,
+        others=_others(),
     )
+
+
+def _others() -> float:
+    """Processes that wanted a core of this machine in the last minute, for each core, this one apart."""
+    try:
+        load = os.getloadavg()[0]
+    except OSError:
+        return 0.0
+    return max(0.0, load - 1) / (os.cpu_count() or 1)
 
 
 def _table(store: Store, paths: Iterable[str]) -> pa.Table:
@@ -235,7 +254,11 @@ def _ints(column: pa.ChunkedArray) -> Ints:
 def _text_bytes(table: pa.Table, name: str) -> Floats:
     column = table.column(name)
     lengths = pc.fill_null(pc.binary_length(column if is_text(column.type) else column.cast(pa.large_string())), 0)
-    return np.asarray(lengths.to_numpy(), np.float64)
+    return _floats(lengths)
+
+
+def _floats(column: pa.ChunkedArray) -> Floats:
+    return np.asarray(column.to_numpy(), np.float64)
 
 
 def _sizes(table: pa.Table) -> Floats:
@@ -258,7 +281,7 @@ def _of_kept(gone_at: Ints, values: Floats, is_partitioned: bool) -> Floats:
 def _tokens(gone_at: Ints, kept: pa.Table, is_partitioned: bool) -> Floats | None:
     if "num_tokens" not in kept.schema.names or not pa.types.is_integer(kept.schema.field("num_tokens").type):
         return None
-    counts = np.asarray(pc.fill_null(kept.column("num_tokens"), 0).to_numpy(), np.float64)
+    counts = _floats(pc.fill_null(kept.column("num_tokens"), 0))
     return _of_kept(gone_at, counts, is_partitioned)
 
 
@@ -266,6 +289,11 @@ def _token_bytes(schema: pa.Schema) -> int:
     if "input_ids" not in schema.names or not hasattr(schema.field("input_ids").type, "value_type"):
         return 0
     return int(schema.field("input_ids").type.value_type.bit_width) // 8
+
+
+def _partitions(kept: pa.Table, by: Sequence[str]) -> int:
+    """Folders that shards would be in."""
+    return int(kept.group_by(list(by)).aggregate([]).num_rows) if by else 1
 
 
 # --- files
@@ -294,13 +322,13 @@ def _column_bytes(about: pq.FileMetaData) -> int:
 
 
 def _row_bytes(config: PipelineConfig, name: str, table: pa.Table) -> float | None:
-    """Compressed bytes of a row of a side table, with the columns that it has in the real run."""
-    if table.num_rows == 0:
+    """Compressed bytes of a row of a side table, with the columns that it has in the real run; of few rows nothing can be told."""
+    if table.num_rows < FEW_ROWS:
         return None
     if name == "dropped" and not config.output.dropped:
         table = table.select([column for column in table.schema.names if column in ALWAYS])
     ratio_of, _ = written(table, table_form(table.schema, config.input.text_column))
-    return ratio_of * float(_sizes(table).sum()) / table.num_rows
+    return float(ratio_of * _sizes(table).sum() / table.num_rows)
 
 
 def _lz4(table: pa.Table) -> float:
@@ -339,6 +367,19 @@ def unit_works(committed: Sequence[Committed]) -> Iterable[UnitWork]:
             bytes={role: part.bytes for role, part in record.parts.items()},
             resident_bytes=int(record.usage["peak_rss_bytes"]),
         )
+
+
+def _quickest(units: tuple[UnitWork, ...], again: tuple[UnitWork, ...]) -> tuple[UnitWork, ...]:
+    """Each unit with the shorter times of two runs, where they are the same units; what an operator loads, it loads once."""
+    if [(unit.stage, unit.first, unit.stop) for unit in units] != [(unit.stage, unit.first, unit.stop) for unit in again]:
+        return units
+    return tuple(_quicker(one, other) for one, other in zip(units, again, strict=True))
+
+
+def _quicker(one: UnitWork, other: UnitWork) -> UnitWork:
+    operators = {name: min(seconds, other.operators.get(name, seconds)) for name, seconds in one.operators.items()}
+    own = min(unit.seconds - sum(unit.operators.values()) for unit in (one, other))
+    return replace(one, operators=operators, seconds=own + sum(operators.values()))
 
 
 def _learned(committed: Sequence[Committed], manifest: Mapping[str, Any]) -> dict[str, Learned]:

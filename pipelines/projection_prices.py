@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 
 import click
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.config_validate import near
 from pipelines.errors import ConfigError, shown
@@ -85,12 +85,7 @@ def parse_prices(given: Sequence[str]) -> Prices:
         if name in found:
             raise ConfigError(f"--price: {name} is given twice")
         found[name] = _number(name, value)
-    try:
-        return Prices.model_validate(found)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = str(problem["loc"][0])
-        raise ConfigError(f"--price: {name}: found {found.get(name)!r}, expected a number from 0 on") from None
+    return Prices.model_validate(found)
 
 
 def _number(name: str, value: str) -> float:

@@ -5,7 +5,7 @@ The first unit of a stage pays for what a worker loads once, so that the others 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,8 +16,8 @@ from pipelines.projection_estimates import Floats
 from pipelines.projection_measured import Measured, UnitWork
 from pipelines.study import Estimate
 
-UNIT_SECONDS: Final = 0.002
-"""CPU of a unit of next to nothing: 1.5 ms (`bench_overhead.py`), and 0.24 ms for a file on a disk, of which it writes some."""
+UNIT_SECONDS: Final = 0.003
+"""CPU of a unit of next to nothing: 1.5 ms (`bench_overhead.py`), and 0.24 ms for each file on a disk, of which it writes some."""
 NOISE: Final = 0.3
 """Of a rate, at least: on one machine rates swing by a third with what else runs there (docs/measurements.md)."""
 COPIED_BYTES: Final = 1.2e9
@@ -28,11 +28,20 @@ SIDE_ROW_BYTES: Final = 130
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """CPU seconds for each byte, as they were measured."""
+    """CPU seconds as they were measured.
+
+    Attributes:
+        read: For a byte in Arrow that comes in.
+        operators: For a byte of text that reaches each.
+        engine: Of everything else in the units of a stage, from 1 on, for a byte in Arrow that comes into the stage.
+        unit_seconds: The same for a unit, however small.
+        start_seconds: What a worker loads once.
+    """
 
     read: Estimate
     operators: dict[str, Estimate]
     engine: dict[int, Estimate]
+    unit_seconds: dict[int, float]
     start_seconds: float
 
 
@@ -43,27 +52,41 @@ def measured_rates(measured: Measured, stages: Sequence[Sequence[str]], *, carri
         measured: The sample.
         stages: Names of what the units of each stage apply: operators, and those whose keys or tallies they make.
         carries_dropped: Whether the real run's table of dropped documents has the input's columns, as the sample's does.
-
-    Returns:
-        Seconds of `read` by the byte in Arrow; of `operators` by the byte of text that reaches them; of the `engine` by stage, from 1, by
-        the byte in Arrow of the documents that come into the stage.
     """
     documents = measured.documents
     places = {name: position for position, name in enumerate(measured.names)}
     operators: dict[str, Estimate] = {}
     engine: dict[int, Estimate] = {}
-    spare = _spare(measured)
+    unit_seconds: dict[int, float] = {}
+    spare, before = _spare(measured), 0
     for number, names in enumerate(stages, 1):
         units = _warm([unit for unit in measured.units if unit.stage == number])
-        first = min((places[name] for name in names if name in places), default=len(places))
         for name in names:
             reached = documents.text_bytes * documents.reach(places[name])
-            operators[name] = _rate(units, reached, lambda unit, name=name: unit.operators.get(name, 0.0))  # type: ignore[misc]
-        came = documents.arrow_bytes * documents.reach(first if number > 1 else 0)
-        engine[number] = _rate(units, came, lambda unit: _engine_seconds(unit, spare, carries_dropped=carries_dropped))
+            operators[name] = _rate(units, reached, [unit.operators.get(name, 0.0) for unit in units])
+        came = documents.arrow_bytes * documents.reach(before)
+        own = [_engine_seconds(unit, spare, carries_dropped=carries_dropped) for unit in units]
+        unit_seconds[number] = fixed_part(own, [float(came[unit.first : unit.stop].sum()) for unit in units])
+        engine[number] = _rate(units, came, [max(0.0, seconds - unit_seconds[number]) for seconds in own])
+        before += len(names)
     reading = _warm([unit for unit in measured.units if unit.stage == 1])
-    read = _rate(reading, documents.arrow_bytes, lambda unit: unit.operators.get(READER, 0.0))
-    return Rates(read, operators, engine, _start_seconds(measured))
+    read = _rate(reading, documents.arrow_bytes, [unit.operators.get(READER, 0.0) for unit in reading])
+    return Rates(read, operators, engine, unit_seconds, _start_seconds(measured))
+
+
+def fixed_part(seconds: Sequence[float], amounts: Sequence[float]) -> float:
+    """What each unit takes however small it is: where the straight line through the units' times meets nothing.
+
+    Units of a sample are a hundredth of real ones, so that this is most of what they take, and of real ones next to nothing. Where the
+    units are all of one size no line can be drawn, and what an empty unit takes elsewhere counts.
+    """
+    if not seconds:
+        return UNIT_SECONDS
+    least, most = min(amounts), max(amounts)
+    if len(seconds) < 3 or most <= 0 or least > 0.75 * most:
+        return min(UNIT_SECONDS, *(one / 2 for one in seconds))
+    slope, start = np.polyfit(amounts, seconds, 1).tolist()
+    return float(min(max(start, 0.0), *seconds)) if slope > 0 else min(seconds)
 
 
 def _warm(units: Sequence[UnitWork]) -> Sequence[UnitWork]:
@@ -78,13 +101,13 @@ def _spare(measured: Measured) -> float:
 
 def _engine_seconds(unit: UnitWork, spare: float, *, carries_dropped: bool) -> float:
     own = max(0.0, unit.seconds - sum(unit.operators.values())) * (1 - spare)
-    carried = 0 if carries_dropped else max(0, unit.bytes.get("dropped", 0))
-    return max(own / 4, own - UNIT_SECONDS - carried / COPIED_BYTES)
+    carried = 0 if carries_dropped else unit.bytes.get("dropped", 0)
+    return max(own / 4, own - carried / COPIED_BYTES)
 
 
-def _rate(units: Sequence[UnitWork], amounts: Floats, seconds: Callable[[UnitWork], float]) -> Estimate:
+def _rate(units: Sequence[UnitWork], amounts: Floats, seconds: Sequence[float]) -> Estimate:
     """Seconds for one of an amount, over some units; the bounds are those of its spread between them, at least the machine's own."""
-    done = np.array([seconds(unit) for unit in units], np.float64)
+    done = np.array(seconds, np.float64)
     some = np.array([amounts[unit.first : unit.stop].sum() for unit in units], np.float64)
     total = float(some.sum())
     if total <= 0:
@@ -94,7 +117,7 @@ def _rate(units: Sequence[UnitWork], amounts: Floats, seconds: Callable[[UnitWor
     if len(units) > 1 and value > 0:
         error = 1.96 * float(np.sqrt(((done - value * some) ** 2).sum() * len(units) / (len(units) - 1))) / total / value
     half = min(1.0, max(NOISE, error))
-    return Estimate(value, value * (1 - half / (1 + half)), value * (1 + half))
+    return Estimate(value, value / (1 + half), value * (1 + half))
 
 
 def _start_seconds(measured: Measured) -> float:

@@ -42,7 +42,8 @@ RAY_SHARE: Final = 0.1
 DOCUMENT_FACTOR: Final = 6.5
 """Memory of a unit for each byte of its largest batch or document: 770 MB where one had 50 MB, 450 in those of 16 MiB batches."""
 PACK_FACTOR: Final = 8
-"""The same for each byte of a row group that is packed: 0.96 GB for 64 MiB."""
+"""The same for each byte of a row group that is packed: 0.96 GB for 64 MiB, and with token ids, whose pages are encoded at once, 1.18."""
+IDS_FACTOR: Final = 12
 DRIVER_BASE_BYTES: Final = 300_000_000
 DRIVER_UNIT_BYTES: Final = 4_600
 """Of the driver for each unit: 763 MB for 100,000."""
@@ -58,10 +59,13 @@ class Machines:
     Attributes:
         kind: `inline`, `local` or `ray`.
         is_remote: Whether parts go over a network.
+        others: Processes for each core that the run has to share this machine with, as it is now; it makes the upper bound of the time
+            longer.
     """
 
     kind: str
     is_remote: bool
+    others: float = 0.0
 
 
 def wall_seconds(work: Work, machines: Machines, cores: int, start_seconds: float, units: int) -> Estimate:
@@ -84,7 +88,8 @@ def wall_seconds(work: Work, machines: Machines, cores: int, start_seconds: floa
     waits = PUT_SECONDS if machines.is_remote else SYNC_SECONDS
     phases = [_phase_seconds(phase, cores, share, waits) for phase in work.phases]
     barriers = sum(BARRIER_SECONDS + units * BARRIER_UNIT_SECONDS for phase in work.phases if phase.tasks)
-    return added([exact(begun + barriers), *phases])
+    found = added([exact(begun + barriers), *phases])
+    return Estimate(found.value, found.low, found.high * (1 + (machines.others if kind != "ray" else 0.0)))
 
 
 def _phase_seconds(phase: Phase, cores: int, share: float, waits: float) -> Estimate:
@@ -110,7 +115,8 @@ def worker_bytes(census: Census, measured: Measured, work: Work) -> Estimate:
     document = max(_largest(measured.documents.arrow_bytes), float(census.largest_row_bytes))
     models = max(0, measured.peak_bytes - BASE_BYTES)
     unit = BASE_BYTES + DOCUMENT_FACTOR * max(batch, document)
-    pack = BASE_BYTES + PACK_FACTOR * min(float(ROW_GROUP_BYTES), float(target), float(census.group_bytes))
+    factor = PACK_FACTOR if measured.documents.tokens is None else IDS_FACTOR
+    pack = BASE_BYTES + factor * min(float(ROW_GROUP_BYTES), float(target), float(census.group_bytes))
     learning = max((BASE_BYTES + phase.peak_bytes for phase in work.phases if phase.kind == "learning"), default=0)
     exchange = max((phase.peak_bytes for phase in work.phases if phase.kind == "exchange"), default=0)
     value = max(unit, pack, learning, exchange)

@@ -1,7 +1,7 @@
 """The work of a run as phases: what each takes of CPU, in how many tasks, with which requests to the stores. Pure.
 
-A phase ends before the next begins, as stages and the steps of an exchange do. What costs by the byte was measured in the sample; what a sample
-is too small to show, the exchange, comes from `exchange_costs.py`, as in `plan`.
+A phase ends before the next begins, as stages and the steps of an exchange do. What costs by the byte was measured in the sample;
+what a sample is too small to show, the exchange, comes from `exchange_costs.py`, as in `plan`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ TOKENS_RATE: Final = 200e6
 """Bytes of token ids that are read back and written as token shards in a CPU second."""
 LZ4_RATE: Final = 500e6
 """Bytes of frames compressed and read again in a CPU second, where parts go over a network."""
-LEARNED_LOW: Final = 0.3
-"""Learning from more text costs less by the byte: most of its words were seen before. So much less at most."""
+LEARNED_POWER: Final = 0.85
+"""Learning from more text costs less by the byte: most of its words were seen before. 93 times as much text took 43 times as long."""
 EXCHANGE_SPREAD: Final = 1.6
 """How far the exchange's measured rates may be off either way, on another machine or with other keys."""
 PACK_FILES: Final = 4
@@ -154,7 +154,7 @@ def _units(made: _Making, number: int, stage: StageCensus, cpu: dict[str, Estima
     for name in (*stage.operators, *stage.learners, *stage.groups):
         place = made.place(name)
         parts[name] = _times(made.rates.operators[name], flow.text_bytes[place])
-    fixed = exact(census.units * UNIT_SECONDS)
+    fixed = exact(census.units * made.rates.unit_seconds.get(number + 1, UNIT_SECONDS))
     documents, sides = _written(made, number)
     engine = [_times(made.rates.engine.get(number + 1, NOTHING), total), fixed]
     if made.is_compressed:
@@ -226,9 +226,9 @@ def _learning(made: _Making, name: str) -> Phase:
     size = min(float(operator.sample_bytes), made.flow.text_bytes[made.place(name)].value)
     if learned is None or not learned.text_bytes:
         return Phase(f"learning of {name}", "learning", NOTHING, 1, 1.0, 2, 2)
-    seconds = learned.seconds * size / learned.text_bytes
-    more = size > 2 * learned.text_bytes
-    cpu = Estimate(seconds, seconds * (LEARNED_LOW if more else 1 / 1.5), seconds * 1.5)
+    more = size / learned.text_bytes
+    seconds = learned.seconds * more**LEARNED_POWER
+    cpu = Estimate(seconds, min(seconds / 1.5, seconds / max(more, 1.0) ** 0.2), learned.seconds * 1.3 * max(more, 1.0))
     return Phase(f"learning of {name}", "learning", cpu, 2, 0.9, 2 * size / JOINED_BYTES + 2, 4, peak_bytes=int(10 * size))
 
 
