@@ -112,7 +112,7 @@ class _DryRun:
             name=self._config.name,
             input=self._input(),
             operators=made,
-            kept=kept_of_all(operators, fates, scheme, made, self._readable()),
+            kept=kept_of_all(operators, fates, scheme, duplicates.kept, self._readable()),
             thresholds=signals.thresholds(),
             histograms=signals.histograms(),
             examples=tuple(Examples(operators, texts, origins, self._ranks, marking, EXAMPLES).made(seen)),

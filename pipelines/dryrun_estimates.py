@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from operators.base import GroupOperator, Operator
-from pipelines.dryrun_fates import Fates, Mask
+from operators.base import Operator
+from pipelines.dryrun_fates import Fates
 from pipelines.intervals import Scheme, product, proportion
 from pipelines.study import Estimate, OperatorEstimate
 
@@ -56,21 +56,23 @@ def operator_estimates(
     return tuple(made)
 
 
-def kept_of_all(operators: Sequence[Operator], fates: Fates, scheme: Scheme, made: Sequence[OperatorEstimate], read: Estimate) -> Estimate:
-    """The part of all rows that goes through everything.
-
-    That of the operators that judge each document by itself is counted in the sample, among documents that are no duplicates in it; those
-    of the others are multiplied with it, as if what the one does said nothing of what the other does.
+def kept_of_all(
+    operators: Sequence[Operator], fates: Fates, scheme: Scheme, corrected: Mapping[str, Corrected], read: Estimate
+) -> Estimate:
+    """The part of all rows that goes through everything: that of the sample, corrected as the keep rates of single operators are.
 
     Args:
         operators: Of the pipeline.
         fates: Of the sample's documents.
         scheme: How they were drawn.
-        made: What each operator does.
+        corrected: What is known better of an operator than from the sample.
         read: The part of all rows that can be read as documents.
     """
-    compares = np.array([isinstance(operator, GroupOperator) for operator in operators] + [False], np.bool_)
-    went_as_duplicate: Mask = compares[fates.left]
-    by_itself = proportion(scheme, ~went_as_duplicate, fates.stayed)
-    others = [one.keep_rate for one, is_compared in zip(made, compares, strict=False) if is_compared]
-    return product([read, by_itself, *others])
+    parts = [read, proportion(scheme, np.ones(len(fates.left), np.bool_), fates.stayed)]
+    for position, operator in enumerate(operators):
+        told = corrected.get(str(operator.name))
+        seen = proportion(scheme, fates.came(position), fates.passed(position)).value
+        if told is not None and seen > 0:
+            parts.append(Estimate(told.rate.value / seen, told.rate.low / seen, told.rate.high / seen))
+    found = product(parts)
+    return Estimate(min(found.value, 1.0), min(found.low, 1.0), min(found.high, 1.0))

@@ -21,7 +21,7 @@ from pipelines.dryrun_texts import Origins
 from pipelines.errors import StorageError
 from pipelines.ledger import most_allowed
 from pipelines.legible import counted
-from pipelines.prepare import Prepared, assets_of, prepare
+from pipelines.prepare import DriverAssets, Prepared, prepare
 from pipelines.sample import Places, Sample, read_sample
 from pipelines.sampling import Bounds, draw
 from pipelines.storage import Sources, open_store
@@ -78,7 +78,7 @@ class Ground:
     @property
     def assets(self) -> Assets:
         """As operators are opened with in this process."""
-        return assets_of(self.config, self.sources, self.prepared.ingredients.assets)
+        return DriverAssets(self.config, self.sources, self.prepared.ingredients.assets)
 
     def table(self, places: Places) -> pa.Table:
         """Documents as a run has them: with an id of their own where the input has none."""

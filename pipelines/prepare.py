@@ -187,7 +187,7 @@ def _open_end(operator: End, schema: pa.Schema, assets: DriverAssets) -> tuple[s
 class DriverAssets:
     """The driver's own view of assets, for opening operators before the start."""
 
-    def __init__(self, config: PipelineConfig, sources: Sources, digests: dict[str, str]) -> None:
+    def __init__(self, config: PipelineConfig, sources: Sources, digests: Mapping[str, str]) -> None:
         self._config = config
         self._sources = sources
         self._digests = digests

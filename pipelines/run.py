@@ -40,6 +40,7 @@ from pipelines.plan import Ingredients, Plan, make_plan
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import KINDS, Silent, Watch
 from pipelines.redaction import redact_uri
+from pipelines.report import report
 from pipelines.results import Packed, Packing, Tables, inventory_path, manifest, run_id, shards_table, to_bytes
 from pipelines.run_metrics import RunMetrics
 from pipelines.run_report import Reporting
@@ -68,7 +69,14 @@ class RunResult:
     was_finished: bool
 
 
-def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None = None, limits: Limits | None = None) -> RunResult:
+def run(
+    config: PipelineConfig,
+    *,
+    limit: int | None = None,
+    watch: Watch | None = None,
+    limits: Limits | None = None,
+    shows_documents: bool = True,
+) -> RunResult:
     """Run a pipeline, or go on with it, to a finished version.
 
     Args:
@@ -76,6 +84,7 @@ def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None
         limit: Only the first documents of the input.
         watch: Told how far it is.
         limits: Bounds of the exchange; the defaults are for real use.
+        shows_documents: False: the report of the version says what its manifest does, and nothing is read for it.
 
     Raises:
         ShardmillError: Anything that stops the run; what is committed stays, and the next run goes on from there.
@@ -87,7 +96,8 @@ def run(config: PipelineConfig, *, limit: int | None = None, watch: Watch | None
         history_store(config).check()
     with executor_for(config) as started:
         seen.note(f"{config.name}: listing the input")
-        return Run(config, store, started, seen, limits or Limits(), limit).finish(prepare(config, started, limit))
+        one = Run(config, store, started, seen, limits or Limits(), limit, shows_documents=shows_documents)
+        return one.finish(prepare(config, started, limit))
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,7 @@ class Run:
 
     Attributes:
         growth: What the version that it makes adds to, if an ingestion makes it.
+        shows_documents: See `run`.
     """
 
     config: PipelineConfig
@@ -105,6 +116,7 @@ class Run:
     limits: Limits
     limit: int | None = None
     growth: Growth | None = None
+    shows_documents: bool = True
 
     def planned(self, prepared: Prepared) -> tuple[Prepared, Plan, Tombstones]:
         """The same with what earlier runs left, the plan of the run, and what may not come back."""
@@ -189,6 +201,7 @@ class Engine:
         self._limits = run.limits
         self._limit = run.limit
         self._growth = run.growth
+        self._shows_documents = run.shows_documents
         self._budget = self._new_budget()
         self._works = WorkTally()
         self._has_split = False
@@ -336,7 +349,8 @@ class Engine:
         described = Tables(shards, hashlib.sha256(written).hexdigest(), tables, token_shards)
         final = self._described(stages, claimed, ledger, described, told)
         own = [shard.part for shard in shards if shard.part.path.startswith(f"data/{claimed.name}/")]
-        write_once(self._store, f"{claimed.folder}/report.html", self._reporting().page(orjson.loads(final), own))
+        page = self._reporting().page(orjson.loads(final), own) if self._shows_documents else report(orjson.loads(final)).encode()
+        write_once(self._store, f"{claimed.folder}/report.html", page)
         faults.point("version.manifest-written")
         return self._swap(claimed, final)
 

@@ -61,7 +61,7 @@ class Reporting:
         elsewhere = {self.store.uri: config.output.storage_options}
         sources = Sources(config.input.storage_options, elsewhere, max_seconds=MAX_SECONDS)
         texts = InputTexts(self.inventory, sources, made.options, made.made_id)
-        replay = Replay(config.operators, texts.schema, DriverAssets(config, sources, dict(made.assets)))
+        replay = Replay(config.operators, texts.schema, DriverAssets(config, sources, made.assets))
         return Origin(sources, texts, replay, partial(_earlier, self.lineage, sources, made.options), config.execution.seed)
 
 

@@ -26,7 +26,7 @@ from pipelines.rows import Ints, one_batch
 from pipelines.takedown_places import Places
 from pipelines.unit import MADE_ID
 
-MAX_BYTES: Final = 200 << 20
+MAX_BYTES: Final = 160 << 20
 """Read, or decoded, for one report."""
 MAX_GROUPS: Final = 64
 MAX_SECONDS: Final = 20.0

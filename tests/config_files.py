@@ -99,7 +99,8 @@ WRONG = {
             "p.yaml:4: input: there is no key 'text_colum'; did you mean 'text_column'?",
             (
                 "p.yaml:7: output: there is no key 'zzz'; the keys are: uri, storage_options, target_shard_bytes, compression, columns, "
-                "partition_by, token_shards, source_column, language_column, dropped, licence"
+                "partition_by, token_shards, source_column, language_column, dropped, "
+                "report_samples, licence"
             ),
             "p.yaml:8: execution: there is no key 'sed'; did you mean 'seed'?",
             "p.yaml:9: cluster: there is no key 'cpus'; did you mean 'num_cpus'?",

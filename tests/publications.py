@@ -17,6 +17,7 @@ from pipelines_made import operators, write_input, write_pipeline
 
 from pipelines.config import load
 from pipelines.publish import Published, publish
+from pipelines.report import without_documents
 from pipelines.run import run
 from pipelines.settings_publish import PublishConfig
 
@@ -85,6 +86,8 @@ def whole(tree: Mapping[str, bytes]) -> str | None:
     assert about["manifest_sha256"] == hashlib.sha256(tree["manifest.json"]).hexdigest()
     wanted = {"README.md", "manifest.json", "published.json", "shards.parquet"}
     wanted |= {f"versions/{version}/{name}" for name in ("manifest.json", "shards.parquet", "report.html")}
+    report = tree[f"versions/{version}/report.html"].decode()
+    assert without_documents(report) == report, "texts of documents are published with the report"
     wanted |= {f"versions/v{number}/manifest.json" for number in range(1, int(version[1:]))}
     if about["preview"] is not None:
         wanted.add(about["preview"]["path"])

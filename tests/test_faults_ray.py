@@ -27,10 +27,11 @@ from pipelines_made import (
 pytestmark = pytest.mark.ray
 
 KILLED = -signal.SIGKILL
-WORKER_POINTS = (
-    ("unit.begin", "unit.parts-written", "commit.before-record", "commit.after-record"),
-    ("unit.end", "exchange.before-record", "pack.before-shard", "pack.after-shard"),
-)
+WORKER_POINTS = {
+    "of each kind": ("unit.parts-written", "commit.after-record", "exchange.before-record", "pack.after-shard"),
+    "committing": ("unit.begin", "unit.parts-written", "commit.before-record", "commit.after-record"),
+    "exchange and pack": ("unit.end", "exchange.before-record", "pack.before-shard", "pack.after-shard"),
+}
 """Each point's first passing kills a worker: in two runs, so that no piece of work is lost more often than its budget allows."""
 
 
@@ -72,9 +73,12 @@ def waited_for(condition, seconds=90.0):
         threading.Event().wait(0.02)
 
 
-@pytest.mark.parametrize("points", WORKER_POINTS, ids=["committing", "exchange and pack"])
+@pytest.mark.parametrize(
+    "points", ["of each kind", *(pytest.param(some, marks=pytest.mark.chaos) for some in ("committing", "exchange and pack"))]
+)
 def test_workers_are_killed_at_every_point(points, runs, undisturbed):
-    """kill -9 of a worker at each of its points: the run itself goes on and ends as if nothing had been."""
+    """kill -9 of a worker at each of some points: the run itself goes on and ends as if nothing had been."""
+    points = WORKER_POINTS[points]
     child = runs.start(",".join(f"{point}=kill" for point in points))
     assert child.wait() == 0, child.answered()
     assert [point for point in points if not runs.fired(point)] == []

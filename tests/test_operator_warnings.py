@@ -34,7 +34,7 @@ TEXT = "rule 'Metaspace' of s3://key:word@bucket/t.json?X-Amz-Signature=abcdef i
 
 def say(kind):
     """Warn, and leave a line where tests count how often an operator was opened."""
-    with open(os.path.join(os.path.dirname(__file__), "opened.txt"), "a") as file:
+    with open({opened!r}, "a") as file:
         file.write(f"{kind} {os.getpid()}\\n")
     for _ in range(2):
         warnings.warn(OperatorWarning(TEXT + " " + os.environ.get("PLANTED_TOKEN", "")))
@@ -67,7 +67,7 @@ OPERATORS = [{"type": "length_filter", "min_chars": 1}, {"type": "warns:Slow", "
 def made(folder: Path, **sections) -> Path:
     folder.mkdir()
     write_parquet(folder / "in" / "a.parquet", documents(40))
-    (folder / "warns.py").write_text(MODULE)
+    (folder / "warns.py").write_text(MODULE.replace("{opened!r}", repr(str(folder / "opened.txt"))))
     return pipeline(folder / "made.yaml", f"{folder}/in/", folder / "out", OPERATORS, execution={"unit_bytes": 2000}, **sections)
 
 
@@ -122,10 +122,10 @@ def test_two_runs_keep_the_same(tmp_path, capsys, no_fsync):
 
 
 @pytest.mark.ray
-def test_workers_say_nothing(tmp_path, capfd, monkeypatch):
+def test_workers_say_nothing(tmp_path, capfd, monkeypatch, ray_cluster):
     """On Ray the driver tells it once; operators warn in other processes too, and nothing of it is seen."""
     monkeypatch.setenv("PLANTED_TOKEN", SECRET)
-    file = made(tmp_path / "p", cluster={"type": "local", "num_cpus": 2})
+    file = made(tmp_path / "p", cluster=ray_cluster.settings)
     _, err = command(capfd, "run", file)
     assert " ".join(err.split()).count("is not known") == 2
     opened = (tmp_path / "p" / "opened.txt").read_text().splitlines()

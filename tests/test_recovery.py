@@ -116,8 +116,8 @@ def test_the_report_is_that_of_the_manifest_that_counts(source, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run(config)
     root = finished(config).root
-    made = orjson.loads((root / "versions/v1/manifest.json").read_bytes())
-    assert made["created_at"] in (root / "versions/v1/report.html").read_text()
+    manifest = orjson.loads((root / "versions/v1/manifest.json").read_bytes())
+    assert manifest["created_at"] in (root / "versions/v1/report.html").read_text()
 
 
 def test_intermediates_that_are_not_wanted_any_more_go(source):

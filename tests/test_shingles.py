@@ -338,7 +338,7 @@ def real_texts(step, names="*"):
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_real_documents(normalization):
     """A sample of all groups and languages, word by word and character by character."""
-    texts = real_texts(401)
+    texts = real_texts(1201)
     texts = texts.filter(pc.less(pc.binary_length(texts), 20_000))
     for kind in ("word", "char"):
         assert found(texts, kind, 5, normalization) == [hashes_of(text, kind, 5, normalization) for text in texts.to_pylist()]
@@ -350,8 +350,8 @@ def test_words_are_those_of_simplify_text():
     spellings = (chr(code) for code in range(sys.maxunicode + 1) if PUNCTUATION & set(unicodedata.normalize("NFD", chr(code))))
     other_spellings = set(spellings) - PUNCTUATION
     assert {"\u2260", "\u037e"} < other_spellings
-    texts = [text for text in real_texts(61).to_pylist() if not other_spellings & set(text)]
-    assert len(texts) > 800
+    texts = [text for text in real_texts(121).to_pylist() if not other_spellings & set(text)]
+    assert len(texts) > 400
     changes = {ord(char): None for char in INVISIBLE} | {0x3C2: "\u03c3"}
     differ = [text for text in texts if simplify_text(text).translate(changes).split() != words_of(text, "datatrove", alone=False)]
     assert differ == []

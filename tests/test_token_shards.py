@@ -262,7 +262,7 @@ def assert_as_undisturbed(runs, undisturbed):
     assert not orphans(runs.store())
 
 
-@pytest.mark.parametrize("where", ["local", "s3"])
+@pytest.mark.parametrize("where", ["local", pytest.param("s3", marks=pytest.mark.chaos)])
 @pytest.mark.parametrize("point", TOKEN_POINTS)
 def test_killed_while_it_writes_token_shards_and_run_again(point, where, source, undisturbed, shm_path, request):
     """kill -9 between the files of a token shard, and before the record that names them: the same files and bytes come of it."""

@@ -8,7 +8,7 @@ from tokens_made import runs_of
 
 from pipelines.faults import TOKEN_POINTS
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.chaos]
 
 
 def test_workers_that_are_killed_while_they_write_token_shards_leave_no_trace(tmp_path, shm_path, ray_cluster):

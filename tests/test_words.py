@@ -263,7 +263,7 @@ def documents(step: int) -> list[str]:
 
 def test_english_words_of_real_documents(spacy_words):
     """Books, papers, web pages, code and other languages."""
-    texts = [text for text in documents(40) if "IS_ALPHA" not in text]
+    texts = [text for text in documents(120) if "IS_ALPHA" not in text]
     found = words(ENGLISH, texts)
     assert [at for at, text in enumerate(texts) if found[at] != spacy_words(text)] == []
 
