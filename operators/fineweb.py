@@ -42,7 +42,7 @@ class FineWebQuality(QualityOperator):
 
     Lines lie between line feeds; blank ones don't count.
 
-    Drop reasons: `empty`, `line_punct_ratio`, `short_line_ratio`, `char_dup_ratio`, `list_ratio`.
+    Drop reasons: `empty`, `line_punct_ratio`, `short_line_ratio`, `char_dup_ratio`, `list_ratio`, `no_thresholds`.
     """
 
     sources: ClassVar[str] = f"{PAPER}; {DATATROVE}"

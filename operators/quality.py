@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -184,6 +184,7 @@ class QualityOperator(BatchOperator):
         name, tests, profiles = self.name or self.type, self.declared_tests(), Profiles.of(self, assets)
         annotate = self.model_copy(update={"annotate": True}).open(assets)
         limits = self._limits(tests, profiles)
+        tests = self._bounded(tests, profiles)
 
         def measure(batch: pa.RecordBatch) -> Measured:
             found = annotate(batch).batch.column(name)
@@ -203,6 +204,16 @@ class QualityOperator(BatchOperator):
                 value = values.get((test.reason, test.setting))
                 found[line, place] = np.nan if value is None else value
         return found
+
+    def _bounded(self, tests: tuple[Test, ...], profiles: Profiles) -> tuple[Test, ...]:
+        """The tests, their limits bound by what every language's line allows: no other value would be taken for the setting."""
+        found = []
+        lines = [{(test.reason, test.setting): test for test in self.tests_of(settings)} for settings in profiles.settings]
+        for test in tests:
+            same = [line[test.reason, test.setting] for line in lines if (test.reason, test.setting) in line]
+            low, high = max((each.low for each in same), default=test.low), min((each.high for each in same), default=test.high)
+            found.append(replace(test, low=low, high=high))
+        return tuple(found)
 
     def _flags(self, tests: tuple[Test, ...], text: pa.LargeStringArray, profile: npt.NDArray[np.int32]) -> Iterator[tuple[int, Bools]]:
         for place, test in enumerate(tests):

@@ -7,11 +7,9 @@ as fit a bound, for duplicates, and then the sample itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
-from operators.base import GroupOperator, LearningOperator
 from pipelines.config import PipelineConfig
 from pipelines.dryrun_duplicates import Duplicates, bounds_for, find_duplicates
 from pipelines.dryrun_estimates import kept_of_all, operator_estimates
@@ -27,16 +25,19 @@ from pipelines.guards import sentences
 from pipelines.operator_warnings import warning_lines
 from pipelines.progress import Silent, Watch
 from pipelines.projection import project
-from pipelines.projection_census import census_of, sample_group_rows
+from pipelines.projection_census import Census, census_of, sample_group_rows
 from pipelines.projection_measured import Drawn, measure
 from pipelines.projection_prices import Costs
 from pipelines.projection_watch import Recorded
+from pipelines.sample_frame import Frame
 from pipelines.study import DryRun, Estimate
+from pipelines.units import unit_bytes
 
 DOCUMENTS: Final = 2000
 EXAMPLES: Final = 10
 """Documents that are shown for a reason."""
-WARM_DOCUMENTS: Final = 8
+MAX_AGAIN_SECONDS: Final = 8.0
+"""A run of the sample that took longer is not done again."""
 
 
 def dry_run(
@@ -61,6 +62,25 @@ def dry_run(
     return _DryRun(ground, seed, costs).made()
 
 
+def of_whole(census: Census, frame: Frame) -> Census:
+    """What is known of the whole input, where only some of its files were looked into: these, as many times as it has rows."""
+    if frame.is_whole or not census.rows:
+        return census
+    times = frame.rows / census.rows
+    size = round(census.group_bytes * times)
+    return replace(
+        census,
+        files=frame.files,
+        rows=frame.rows,
+        stored_bytes=frame.num_bytes,
+        group_bytes=size,
+        row_groups=frame.groups,
+        batches=round(census.batches * times),
+        units=max(1, -(-size // unit_bytes(census.config.execution.unit_bytes, size))),
+        unindexed_bytes=frame.num_bytes if census.unindexed_bytes else 0,
+    )
+
+
 class _DryRun:
     """The steps behind the sample."""
 
@@ -80,32 +100,36 @@ class _DryRun:
         source, prepared = self._config.input, self._ground.prepared
         signals = Signals(self._config.operators, self._ground.assets, self._documents.num_rows)
         seen = Seen(source.text_column, self._ranks, EXAMPLES, language_column=self._config.output.language_column, signals=signals)
-        self._warm(duplicates)
         group_rows = sample_group_rows(prepared.inventory, self._documents.num_rows, self._config.execution.batch_bytes)
         with run_sample(self._config, prepared, self._documents, group_rows=group_rows, observer=seen, watch=(watch := Recorded())) as ran:
             fates = Fates.of(self._names, ran, self._documents.num_rows)
-            found = self._told(Texts(self._documents, source.text_column, ran, fates), seen, signals, duplicates)
-            return replace(found, projection=self._projection(ran, watch, seen, found))
+            again, seconds = self._again(ran, group_rows)
+            texts = Texts(self._documents, source.text_column, ran, fates)
+            found = self._told(texts, seen, signals, duplicates, _shorter(seen, _seconds(ran), seconds))
+            return replace(found, projection=self._projection(ran, (watch, again), seen, found))
 
-    def _projection(self, ran: SampleRun, watch: Recorded, seen: Seen, found: DryRun) -> Mapping[str, Any]:
+    def _projection(self, ran: SampleRun, watches: tuple[Recorded, Recorded | None], seen: Seen, found: DryRun) -> Mapping[str, Any]:
         """What the real run takes."""
         ground, prepared = self._ground, self._ground.prepared
         taken = ground.reading
         drawn = replace(Drawn.of(ground.sample, prepared.inventory, taken.cpu_seconds, taken.wall_seconds), table=self._documents)
-        measured = measure(self._config, ran.store, watch, drawn, extra_seconds=seen.extra_seconds)
-        return project(census_of(self._config, prepared), measured, found.operators, found.kept, self._costs)
+        measured = measure(self._config, ran.store, watches[0], drawn, extra_seconds=seen.extra_seconds, again=watches[1])
+        census = of_whole(census_of(self._config, prepared), ground.frame)
+        return project(census, measured, found.operators, found.kept, self._costs)
 
-    def _warm(self, duplicates: Duplicates) -> None:
-        """Compile and load what exchanges and learning need, which the real run does once for very many documents."""
-        ends = [operator for operator in self._config.operators if isinstance(operator, GroupOperator | LearningOperator)]
-        if ends and not duplicates.kept and self._documents.num_rows > WARM_DOCUMENTS:
-            some = self._documents.slice(0, WARM_DOCUMENTS)
-            with suppress(Exception), run_sample(self._config, self._ground.prepared, some):  # what fails is seen when it counts
-                pass
+    def _again(self, ran: SampleRun, group_rows: int) -> tuple[Recorded | None, Mapping[str, float]]:
+        """A second run, unseen, for its time alone, and that of its operators; nothing if it would take long.
 
-    def _told(self, texts: Texts, seen: Seen, signals: Signals, duplicates: Duplicates) -> DryRun:
+        Of two times the shorter one is nearer to what the work takes: what exchanges load and compile is in the first.
+        """
+        if ran.wall_seconds > MAX_AGAIN_SECONDS:
+            return None, {}
+        with run_sample(self._config, self._ground.prepared, self._documents, group_rows=group_rows, watch=(watch := Recorded())) as again:
+            return watch, _seconds(again)
+
+    def _told(self, texts: Texts, seen: Seen, signals: Signals, duplicates: Duplicates, seconds: Mapping[str, float]) -> DryRun:
         scheme, operators, fates = self._ground.sample.scheme, self._config.operators, texts.fates
-        made = operator_estimates(operators, fates, scheme, duplicates.kept, self._seconds(texts.ran, seen))
+        made = operator_estimates(operators, fates, scheme, duplicates.kept, seconds)
         marking = Marking(operators, self._ground.assets, signals)
         origins = self._ground.origins(self._places)
         return DryRun(
@@ -121,17 +145,13 @@ class _DryRun:
             notes=(*self._notes(texts.ran, fates), *signals.notes),
         )
 
-    def _seconds(self, ran: SampleRun, seen: Seen) -> dict[str, float]:
-        """CPU seconds of each operator on the sample; those of exchanges from the accounts of the run."""
-        found = {entry["name"]: float(entry["seconds"]) for entry in ran.manifest["operators"]}
-        return found | {name: one.cpu_seconds for name, one in seen.operators.items() if one.rows}
-
     def _input(self) -> dict[str, Any]:
-        inventory, sample = self._ground.prepared.inventory, self._ground.sample
+        frame, sample = self._ground.frame, self._ground.sample
         return {
-            "files": inventory.num_files,
-            "rows": inventory.rows,
-            "bytes": inventory.num_bytes,
+            "files": frame.files,
+            "rows": frame.rows,
+            "bytes": frame.num_bytes,
+            "is_estimate": not frame.is_whole,
             "documents": len(self._places),
             "row_groups": len(sample.design.clusters),
             "read_bytes": sample.read_bytes,
@@ -154,3 +174,14 @@ class _DryRun:
             *(f"guards, of the sample alone: {sentence}" for sentence in guards),
             *budget_notes(self._config, quarantined, len(self._places) + quarantined),
         )
+
+
+def _seconds(ran: SampleRun) -> dict[str, float]:
+    """CPU seconds of each operator, by the accounts of a run."""
+    return {entry["name"]: float(entry["seconds"]) for entry in ran.manifest["operators"]}
+
+
+def _shorter(seen: Seen, first: Mapping[str, float], again: Mapping[str, float]) -> dict[str, float]:
+    """CPU seconds of each operator on the sample: with those of its other processes, and without what it loaded for its first documents."""
+    found = {name: min(value, again.get(name, value)) for name, value in first.items()}
+    return found | {name: one.cpu_seconds for name, one in seen.operators.items() if one.rows}

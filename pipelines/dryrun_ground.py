@@ -6,7 +6,7 @@ Owns what a run would find beside its input and a dry run does not use, and that
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,11 +19,14 @@ from pipelines import identity
 from pipelines.config import PipelineConfig
 from pipelines.dryrun_texts import Origins
 from pipelines.errors import StorageError
+from pipelines.formats import ReadOptions
+from pipelines.inventory import Inventory, MapFiles
 from pipelines.ledger import most_allowed
 from pipelines.legible import counted
 from pipelines.prepare import DriverAssets, Prepared, prepare
 from pipelines.sample import Places, Sample, read_sample
-from pipelines.sampling import Bounds, draw
+from pipelines.sample_frame import Frame, take_frame
+from pipelines.sampling import Bounds
 from pipelines.storage import Sources, open_store
 from pipelines.tombstones import load_tombstones
 from pipelines.unit import MADE_ID
@@ -45,7 +48,8 @@ class Ground:
     """A pipeline whose input is known, and documents of it.
 
     Attributes:
-        prepared: As for the real run.
+        prepared: As for the real run; where the input has very many files, of some of them.
+        frame: What the sample was drawn from.
         sample: The documents, and how they were drawn.
         reading: What reading them took.
         notes: What the reader should know of them.
@@ -53,7 +57,7 @@ class Ground:
 
     config: PipelineConfig
     prepared: Prepared
-    sources: Sources
+    frame: Frame
     sample: Sample
     reading: Seconds
     notes: tuple[str, ...]
@@ -65,20 +69,24 @@ class Ground:
         Raises:
             ShardmillError: What would stop a run before it starts, or while it reads these documents.
         """
-        prepared = prepare(config, InlineExecutor)
-        output = open_store(config.output.uri, config.output.storage_options).uri
-        sources = Sources(config.input.storage_options, {output: config.output.storage_options})
-        inventory = prepared.inventory
-        design = draw(inventory, documents, seed, bounds)
+        frames: list[Frame] = []
+
+        def take(sources: Sources, patterns: Sequence[str], options: ReadOptions, *, map_files: MapFiles) -> Inventory:
+            frames.append(take_frame(sources, patterns, options, map_files=map_files, seed=seed, bounds=bounds))
+            return frames[-1].inventory
+
+        prepared = prepare(config, InlineExecutor, take=take)
+        frame = frames[-1]
+        design = frame.draw(documents, seed, bounds)
         cpu, wall = time.process_time(), time.monotonic()
-        sample = read_sample(sources, inventory, prepared.ingredients.options, design)
+        sample = read_sample(frame.sources, prepared.inventory, prepared.ingredients.options, design)
         reading = Seconds(time.process_time() - cpu, time.monotonic() - wall)
-        return cls(config, prepared, sources, sample, reading, (*sample.notes, *_notes(config, prepared, sample)))
+        return cls(config, prepared, frame, sample, reading, (*sample.notes, *_notes(config, prepared, sample)))
 
     @property
     def assets(self) -> Assets:
         """As operators are opened with in this process."""
-        return DriverAssets(self.config, self.sources, self.prepared.ingredients.assets)
+        return DriverAssets(self.config, self.frame.sources, self.prepared.ingredients.assets)
 
     def table(self, places: Places) -> pa.Table:
         """Documents as a run has them: with an id of their own where the input has none."""

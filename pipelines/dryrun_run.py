@@ -101,7 +101,7 @@ class _Sample:
 
     def run(self, documents: pa.Table, group_rows: int, watch: Watch) -> SampleRun:
         self._file.parent.mkdir()
-        pq.write_table(documents, self._file, row_group_size=max(group_rows, 1), compression="none")
+        pq.write_table(documents, self._file, row_group_size=max(group_rows, 1))
         started = time.monotonic()
         store = open_store(self._config.output.uri, self._config.output.storage_options)
         with executor_for(self._config) as executor:

@@ -6,6 +6,7 @@ What documents hold is made harmless here. On a terminal the offending place of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from itertools import groupby
 from typing import Any, Final
 
@@ -62,9 +63,10 @@ def dry_run_lines(dry: DryRun, projected: Sequence[str], width: int, *, examples
 
 def _head(dry: DryRun, width: int) -> Iterator[Text]:
     source = dry.input
+    about = "about " if source.get("is_estimate") else ""
     words = (
         f"{legible(dry.name, 60)}: dry run of {counted(source['documents'], 'document')} (seed {source['seed']}) out of "
-        f"{counted(source['rows'], 'row')} in {counted(source['files'], 'file')}, {size(source['bytes'])}; "
+        f"{about}{counted(source['rows'], 'row')} in {counted(source['files'], 'file')}, {size(source['bytes'])}; "
         f"{counted(source['row_groups'], 'row group')}, {size(source['read_bytes'])} read"
     )
     yield from (Text(line, "bold") for line in _folded(words, width, "", "  "))
@@ -142,12 +144,13 @@ def _thresholds(thresholds: Sequence[Threshold], width: int) -> Iterator[Text]:
     if told:
         heads = ("setting", "drops", "now", "looser", "tighter")
         rows = [(_setting(one), _side(one), *(_moved(one, moved) for moved in (one.now, one.looser, one.tighter))) for one in told]
-        table = _fitted([heads, *rows], width, gives_way=(1,))
+        table = _fitted([heads, *rows], width, gives_way=(1, 3, 4))
         yield Text(table[0], "dim")
         yield from map(Text, table[1:])
-    if len(told) < len(thresholds):
-        which = "others" if told else "all of them"
-        words = f"{count(len(thresholds) - len(told))} {which} drop none of these documents, tighter by 10 % neither"
+    silent = len(thresholds) - len(told)
+    if silent:
+        others = counted(silent, "threshold" if not told else "other threshold")
+        words = f"{others}: none of these documents is dropped, tighter by 10 % neither"
         yield from (Text(line, "dim") for line in _folded(words, width, "", "  "))
 
 
@@ -240,7 +243,13 @@ def _printable(text: str) -> str:
 
 def _wrapped(text: Text, width: int) -> Iterator[Text]:
     """Lines of at most `width` cells, broken at blanks where there are any; wide characters take two."""
-    yield from text.wrap(Console(width=width, force_terminal=False, color_system=None), width, overflow="fold") if text.plain else ()
+    yield from text.wrap(_plain_console(), width, overflow="fold") if text.plain else ()
+
+
+@cache
+def _plain_console() -> Console:
+    """What rich asks how wide a tab is; nothing is printed to it."""
+    return Console(force_terminal=False, color_system=None)
 
 
 # --- lines

@@ -108,7 +108,7 @@ def _sizes(sets: Ints) -> Int64s:
 
 def _note(num_documents: int, rate: float, seen: float) -> str:
     return (
-        f"estimated from {num_documents} documents, {rate:.2%} of the input, of which it removed {1 - seen:.2%}: a sample of that size holds "
-        f"both documents of a pair in {rate**2:.2g} of the cases if they stand in different row groups, so that the sizes of the sets that "
-        "it shows were scaled up; the interval says how far that goes"
+        f"estimated from {num_documents} documents, {rate:.2%} of the input, of which it removed {1 - seen:.2%}: a sample of that size "
+        f"holds both documents of a pair in {rate**2:.2g} of the cases if they stand in different row groups, so that the sizes of the "
+        "sets that it shows were scaled up; the interval says how far that goes"
     )

@@ -139,7 +139,7 @@ def _sampled(scheme: Scheme, x: Floats) -> float:
 
 
 def product(estimates: Sequence[Estimate]) -> Estimate:
-    """The product of independent positive estimates, as keep rates of operators one after the other; errors add as squares of logarithms."""
+    """The product of independent positive estimates, as keep rates of operators one after the other; errors add as squared logarithms."""
     value = math.prod(one.value for one in estimates)
     if value <= 0 or any(one.low <= 0 for one in estimates):
         return Estimate(value, math.prod(max(one.low, 0.0) for one in estimates), math.prod(one.high for one in estimates))

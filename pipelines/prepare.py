@@ -216,11 +216,6 @@ class DriverAssets:
         return next((Learned(operator, None) for operator in learners if operator.name == name), None)
 
 
-def assets_of(config: PipelineConfig, sources: Sources, digests: Mapping[str, str]) -> Assets:
-    """What operators may ask of this process: the assets that were digested, nothing that is learned yet."""
-    return DriverAssets(config, sources, dict(digests))
-
-
 def _id_column(config: PipelineConfig, options: ReadOptions, schema: pa.Schema) -> tuple[ReadOptions, bool]:
     name = options.id_column
     kind = None if name is None or name not in schema.names else schema.field(name).type

@@ -59,6 +59,9 @@ class Bounds:
     wide_bytes: int = WIDE_BYTES
 
 
+BOUNDS: Final = Bounds()
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """A row group that is read.
@@ -193,13 +196,12 @@ class _Picks:
     mass: Floats
 
 
-def draw(inventory: Inventory, documents: int = DOCUMENTS, seed: int = 0, bounds: Bounds = Bounds(), files: Files | None = None) -> Design:
+def draw(inventory: Inventory, documents: int = DOCUMENTS, seed: int = 0, bounds: Bounds = BOUNDS, files: Files | None = None) -> Design:
     """Draw about so many documents; the same seed and inventory give the same ones.
 
     Fewer come out where the bounds allow no more, all where the input has no more. Files that cannot be read have no rows.
 
-    Args:
-        files: Where the inventory is of a sample of the input's files.
+    `files` tells what they stand for where the inventory is of a sample of the input's files.
     """
     frame = _framed(inventory, files)
     if not len(frame):
@@ -277,7 +279,7 @@ def _affordable(frame: _Frame, documents: int, seed: int, bounds: Bounds, files:
     num_bytes = files.num_bytes if files is not None else _cost(frame, np.arange(len(frame)))
     spent = files.looked_bytes if files is not None else 0
     fraction = min(bounds.max_bytes, int(bounds.max_fraction * num_bytes) - spent)
-    tries = ((_falling(most, least), fraction), (_falling(most, least), bounds.max_bytes), (_rising(most, len(frame)), bounds.max_bytes))
+    tries = ((falling(most, least), fraction), (falling(most, least), bounds.max_bytes), (_rising(most, len(frame)), bounds.max_bytes))
     for counts, allowed in tries:
         for count in counts:
             picks = _picked(frame, count, seed)
@@ -286,11 +288,12 @@ def _affordable(frame: _Frame, documents: int, seed: int, bounds: Bounds, files:
     return _shortened(frame, least, seed, bounds.max_bytes)
 
 
-def _falling(most: int, least: int) -> Iterator[int]:
+def falling(most: int, least: int) -> Iterator[int]:
+    """Numbers from one down to another, both among them, in steps of some per cent."""
     count = most
     while count >= least:
         yield count
-        count = min(count - 1, int(count * 0.97))
+        count = count - 1 if count == least else max(min(count - 1, int(count * 0.97)), least)
 
 
 def _rising(least: int, most: int) -> Iterator[int]:
@@ -348,8 +351,8 @@ def _shortened(frame: _Frame, count: int, seed: int, max_bytes: int) -> tuple[_F
 def _clusters(frame: _Frame, picks: _Picks, documents: int, seed: int) -> tuple[tuple[Cluster, ...], tuple[Stratum, ...]]:
     """The row groups with the number of documents from each, and the strata that they make.
 
-    Row groups that are all read make strata out of which documents are drawn; the others, and the files of a sample of files, make strata of
-    neighbours.
+    Row groups that are all read make strata out of which documents are drawn; the others, and the files of a sample of files, make strata
+    of neighbours.
     """
     random = np.random.Generator(np.random.PCG64([seed & (1 << 64) - 1, 1 << 32]))
     shares = np.minimum(_shares(picks.mass, documents, random), frame.stop[picks.groups])

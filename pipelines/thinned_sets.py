@@ -69,9 +69,9 @@ def sets_per_member(sizes: Int64s, rate: float, inflation: float = 1.0) -> Fract
 class _Fit:
     """The mixture of sizes of sets of which at most ABUNDANT members were seen.
 
-    `weights` are parts of the `members` seen in such sets, by the size of the set. A set of size s shows `mean` of them on average, the cases
-    in which it shows more than ABUNDANT left out. So there are members * w / mean sets of that size, which show k members in B(k; s, f) of
-    the cases; the numbers seen are Poisson.
+    `weights` are parts of the `members` seen in such sets, by the size of the set. A set of size s shows `mean` of them on average, the
+    cases in which it shows more than ABUNDANT left out. So there are members * w / mean sets of that size, which show k members in
+    B(k; s, f) of the cases; the numbers seen are Poisson.
     """
 
     def __init__(self, counts: Floats, rate: float, drop: float) -> None:

@@ -41,6 +41,18 @@ COMPARING = [
 
 
 @pytest.fixture(autouse=True)
+def once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run, which is for the time alone, is left out but where a test asks for it."""
+    if "twice" not in request.fixturenames:
+        monkeypatch.setattr("pipelines.dryrun.MAX_AGAIN_SECONDS", -1.0)
+
+
+@pytest.fixture
+def twice() -> None:
+    """As users have it."""
+
+
+@pytest.fixture(autouse=True)
 def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where dry runs make their folders; each must be empty when they end."""
     folder = tmp_path_factory.mktemp("temporary")
@@ -271,7 +283,7 @@ def test_columns_that_the_tables_have_too(tmp_path):
 # --- nothing is written, nothing is left
 
 
-def test_nothing_is_written_and_nothing_left(tmp_path, temporary):
+def test_nothing_is_written_and_nothing_left(tmp_path, temporary, twice):
     """The output is not touched, nor is anything left in the temporary folder."""
     config = made(tmp_path, [{"type": "exact_dedup"}])
     before = sorted(tmp_path.rglob("*"))
@@ -378,7 +390,7 @@ def test_a_pipeline_that_stops_at_the_first_error(tmp_path):
 # --- the command
 
 
-def test_json_is_one_object(tmp_path, capsys):
+def test_json_is_one_object(tmp_path, capsys, twice):
     """`--json` prints the object of the contract and nothing else on standard output."""
     path = pipeline(
         tmp_path / "p.yaml",
