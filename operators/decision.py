@@ -130,15 +130,14 @@ class Measures:
         return [signal.name for signal in self.signals].index(str(test.signal))
 
 
-def failing(measures: Measures, measured: Measured, limits: Floats | None = None) -> Bools:
-    """Which documents fail which tests, (rows, tests); with `limits`, were these the limits."""
-    limits = measured.limits if limits is None else limits
+def failing(measures: Measures, measured: Measured) -> Bools:
+    """Which documents fail which tests, (rows, tests)."""
     found = np.zeros((len(measured.values), len(measures.tests)), np.bool_)
     for place, test in enumerate(measures.tests):
         if test.signal is None:
             found[:, place] = measured.flags[place]
         else:
-            found[:, place] = test.fails(measured.values[:, measures.place(test)], limits[:, place])
+            found[:, place] = test.fails(measured.values[:, measures.place(test)], measured.limits[:, place])
     return found
 
 

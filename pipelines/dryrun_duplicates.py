@@ -24,6 +24,7 @@ from pipelines.dryrun_pairs import pairs
 from pipelines.dryrun_run import run_sample
 from pipelines.dryrun_texts import Texts
 from pipelines.duplicate_estimate import PASSAGES_NOTE, duplicates_kept, sets_of
+from pipelines.intervals import clopper_pearson, product
 from pipelines.sampling import WIDE_BYTES, Bounds
 from pipelines.study import Estimate, Pair
 
@@ -100,9 +101,14 @@ def _kept(ground: Ground, operator: GroupOperator, position: int, texts: Texts) 
         return Corrected(Estimate(rate, rate, rate), note, is_estimate=not sample.wide_is_census)
     found = removals(texts.ran, len(sample.wide), str(operator.name))
     known = found.kept >= 0
-    sets = sets_of(len(came), _among(came, found.removed[known]), _among(came, found.kept[known]))
-    told = duplicates_kept(sample, sample.wide.cluster[came], sets)
-    return Corrected(told.keep_rate, told.note, is_estimate=told.is_corrected)
+    news = np.setdiff1d(came, found.removed[~known])
+    sets = sets_of(len(news), _among(news, found.removed[known]), _among(news, found.kept[known]))
+    told = duplicates_kept(sample, sample.wide.cluster[news], sets)
+    keeps = told.keep_rate
+    if len(news) < len(came):  # every document is compared with all of earlier runs: of these a sample hides none
+        new = len(news) / len(came)
+        keeps = product([Estimate(new, *clopper_pearson(new, len(came))), keeps])
+    return Corrected(keeps, told.note, is_estimate=told.is_corrected)
 
 
 def _among(came: Ints, rows: Ints) -> Ints:

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from cluster.tasks import InlineExecutor
-from operators.base import Assets
+from operators.base import Assets, GroupOperator
 from pipelines import identity
 from pipelines.config import PipelineConfig
 from pipelines.dryrun_texts import Origins
 from pipelines.errors import StorageError
+from pipelines.exchange_survey import earlier_bytes
 from pipelines.formats import ReadOptions
+from pipelines.history_planning import history_of, with_history
 from pipelines.inventory import Inventory, MapFiles
 from pipelines.ledger import most_allowed
 from pipelines.legible import counted
+from pipelines.legible import size as size_text
 from pipelines.prepare import DriverAssets, Prepared, prepare
 from pipelines.sample import Places, Sample, read_sample
 from pipelines.sample_frame import Frame, take_frame
@@ -31,6 +34,8 @@ from pipelines.storage import Sources, open_store
 from pipelines.tombstones import load_tombstones
 from pipelines.unit import MADE_ID
 
+MAX_HISTORY_BYTES: Final = 64 << 20
+"""Of what earlier runs left, that a sample is compared with."""
 MAX_SECONDS: Final = 20.0
 """How long an output that does not answer is asked again for what a dry run can do without."""
 
@@ -75,13 +80,13 @@ class Ground:
             frames.append(take_frame(sources, patterns, options, map_files=map_files, seed=seed, bounds=bounds))
             return frames[-1].inventory
 
-        prepared = prepare(config, InlineExecutor, take=take)
+        prepared, left_out = _with_little_history(config, prepare(config, InlineExecutor, take=take))
         frame = frames[-1]
         design = frame.draw(documents, seed, bounds)
         cpu, wall = time.process_time(), time.monotonic()
         sample = read_sample(frame.sources, prepared.inventory, prepared.ingredients.options, design)
         reading = Seconds(time.process_time() - cpu, time.monotonic() - wall)
-        return cls(config, prepared, frame, sample, reading, (*sample.notes, *_notes(config, prepared, sample)))
+        return cls(config, prepared, frame, sample, reading, (*sample.notes, *left_out, *_notes(config, prepared, sample)))
 
     @property
     def assets(self) -> Assets:
@@ -108,6 +113,25 @@ class Ground:
         return identity.doc_keys(prefixes, at, places.row)
 
 
+def _with_little_history(config: PipelineConfig, prepared: Prepared) -> tuple[Prepared, tuple[str, ...]]:
+    """The same with what earlier runs left, if that can be read in a moment; and what is told if not.
+
+    Raises:
+        ConfigError: Earlier runs left other keys than this one's operators compare.
+    """
+    known = with_history(config, prepared)
+    history = None if known.ingredients.history is None else history_of(known.ingredients)
+    if history is None:
+        return known, ()
+    compared = [operator for operator in config.operators if isinstance(operator, GroupOperator)]
+    size = sum(sum(earlier_bytes(operator, history).values()) for operator in compared)
+    if size <= MAX_HISTORY_BYTES:
+        return known, ()
+    without = replace(known, ingredients=replace(known.ingredients, history=None))
+    told = f"earlier runs left {size_text(size)} of keys (history): the sample is not compared with them, and the real run removes more"
+    return without, (told,)
+
+
 def _notes(config: PipelineConfig, prepared: Prepared, sample: Sample) -> Iterator[str]:
     damaged = sample.damaged
     if damaged:
@@ -117,8 +141,6 @@ def _notes(config: PipelineConfig, prepared: Prepared, sample: Sample) -> Iterat
     unreadable = len(prepared.inventory.unreadable)
     if unreadable:
         yield f"{counted(unreadable, 'file')} of {prepared.inventory.num_files:,} cannot be read at all; a run lists them and goes on"
-    if config.history is not None:
-        yield "documents of earlier runs (history) are not compared with: the real run removes more, those that they kept already"
     yield from _taken_out(config)
 
 

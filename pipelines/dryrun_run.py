@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,9 +24,12 @@ from pipelines.config import PipelineConfig
 from pipelines.exchange import Limits
 from pipelines.executors import Started, executor_for
 from pipelines.formats import ReadOptions
+from pipelines.history_rows import reading_for
+from pipelines.identity import PREFIX_BYTES
 from pipelines.inventory import take_inventory
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import Silent, Watch
+from pipelines.recall import prefix_words
 from pipelines.run import Run
 from pipelines.settings import InputConfig, OutputConfig
 from pipelines.settings_cluster import InlineCluster
@@ -76,7 +80,7 @@ def run_sample(
 
     Args:
         config: The pipeline.
-        prepared: What was found out for its real run: columns, assets, what earlier runs left.
+        prepared: What was found out for its real run: columns, assets; also what earlier runs left, if it is to be compared with that.
         documents: Has the columns of the inventory, and ids where the input has none.
         group_rows: Rows in a row group of the file that is read.
         observer: Told what operators do.
@@ -88,6 +92,9 @@ def run_sample(
     with tempfile.TemporaryDirectory(prefix="shardmill-dry-run-") as folder, ExitStack() as stack:
         if observer is not None:
             stack.enter_context(observed_by(observer))
+        if prepared.ingredients.history is not None:
+            prefixes = np.frombuffer(prepared.inventory.prefixes(), np.uint8).reshape(-1, PREFIX_BYTES)
+            stack.enter_context(reading_for(prefix_words(prefixes)))
         yield _Sample(config, prepared, Path(folder)).run(documents, group_rows, watch or Silent())
 
 
@@ -114,9 +121,13 @@ class _Sample:
         options = ReadOptions("parquet", source.text_column, source.id_column, ())
         inventory = take_inventory(Sources(), [str(self._file)], options)
         if not inventory.schema.equals(ingredients.schemas[0]) or len(self._config.operators) != len(ingredients.config.operators):
-            return prepare(self._config, executor)
-        options = replace(ingredients.options, format="parquet", path_columns=())
-        return Prepared(inventory, replace(ingredients, config=self._config, options=options, made_id=False, taken_out=None))
+            found = prepare(self._config, executor)
+        else:
+            options = replace(ingredients.options, format="parquet", path_columns=())
+            found = Prepared(inventory, replace(ingredients, options=options, made_id=False, taken_out=None))
+        # The run itself knows no history, so that it leaves nothing there; what it compares with are the ingredients.
+        config = self._config.model_copy(update={"history": None if ingredients.history is None else ingredients.history.uri})
+        return replace(found, ingredients=replace(found.ingredients, config=config, history=ingredients.history))
 
     def _result(self, store: Store, manifest: Mapping[str, Any], wall_seconds: float) -> SampleRun:
         shards = _table(store, f"versions/{manifest['version']}/shards.parquet")["path"].to_pylist()

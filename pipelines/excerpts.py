@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from operators.places import Place
 from pipelines.study import Mark
+
+if TYPE_CHECKING:
+    from operators.places import Place
 
 MAX_CHARS: Final = 600
 BEFORE: Final = 0.25

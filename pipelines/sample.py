@@ -336,7 +336,7 @@ def _sampled(reading: _Reading, told: _Told, spent: tuple[int, int]) -> Sample:
     return Sample(
         design,
         documents,
-        _scheme(design, documents),
+        scheme_of(design, documents.cluster),
         _places(wide, reading.schema),
         wide_limit / (1 << 64),
         wide_is_census=all_read and wide_limit == 1 << 64 and not told.num_too_large,
@@ -361,17 +361,16 @@ def _places(pieces: Sequence[_Piece], schema: pa.Schema) -> Places:
     return Places(table, file[order], row[order], cluster[order])
 
 
-def _scheme(design: Design, documents: Places) -> Scheme:
-    """Of each document the unit that was drawn independently: its row group, or itself where all row groups of its stratum are read."""
-    stratum = np.array([cluster.stratum for cluster in design.clusters], np.int32)[documents.cluster]
-    weight = np.array([cluster.weight for cluster in design.clusters], np.float64)[documents.cluster]
+def scheme_of(design: Design, cluster: Int32s) -> Scheme:
+    """How documents were drawn, from the cluster of each: for those of a design whose strata are all read, one by one."""
+    stratum = np.array([one.stratum for one in design.clusters], np.int32)[cluster]
+    weight = np.array([one.weight for one in design.clusters], np.float64)[cluster]
     certain = np.array([one.is_certain for one in design.strata], np.bool_)[stratum]
-    units = np.array([cluster.unit for cluster in design.clusters], np.int64)
-    own = units.max(initial=0) + 1 + np.arange(len(documents))
-    unit = np.where(certain, own, units[documents.cluster])
+    units = np.array([one.unit for one in design.clusters], np.int64)
+    own = units.max(initial=0) + 1 + np.arange(len(cluster))
     return Scheme(
         stratum,
-        unit,
+        np.where(certain, own, units[cluster]),
         weight,
         picks=np.array([one.picks for one in design.strata], np.int64),
         rate=np.array([one.picks / one.rows if one.is_certain else 0.0 for one in design.strata], np.float64),

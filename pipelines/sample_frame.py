@@ -1,7 +1,7 @@
 """What a sample is drawn from: the inventory, or where that would take long, one of some files that stand for all.
 
 Looking into every file is what an inventory is. It costs a request and 64 KiB for each Parquet file, and all of the bytes of files that
-have no index (JSON lines, WARC). Where that is much, files are drawn first, by the sizes that the listing tells: systematically in its
+have no index (JSON lines, WARC). Where that is much, files are drawn first, by the sizes that the listing tells: all along its
 order, with a probability in proportion to their bytes, the large ones for certain. Of large files without an index only the beginning is
 looked at. What row groups and documents are then drawn from them is for pipelines/sampling.py.
 """
@@ -139,12 +139,14 @@ class _Chosen:
         is_certain: Those that would be there with any seed.
         stand_for: Bytes of the input that each stands for.
         stops: Bytes of each that count: all, or its beginning.
+        looked_bytes: That looking into them reads.
     """
 
     places: Int64s
     is_certain: Mask
     stand_for: npt.NDArray[np.float64]
     stops: Int64s
+    looked_bytes: int
 
 
 def _sampled_frame(
@@ -154,13 +156,11 @@ def _sampled_frame(
     cut = {file.uri: stop for file, stop in zip(files, chosen.stops.tolist(), strict=True) if stop < file.size}
     reading = ClippedSources(sources, cut) if cut else sources
     only: list[Listed] = [replace(file, size=stop) for file, stop in zip(files, chosen.stops.tolist(), strict=True)]
-    before = sources.stats.bytes_read
     inventory = take_inventory(reading, patterns, options, map_files=map_files, only=only)
     rows_for = chosen.stand_for / chosen.stops
     whole_size = np.array([file.size for file in files], np.int64)
     num_bytes = sum(file.size for file in listed)
-    looked = max(sources.stats.bytes_read - before, 0)
-    sampled = Files(num_bytes, looked, rows_for, chosen.is_certain, chosen.stops < whole_size)
+    sampled = Files(num_bytes, chosen.looked_bytes, rows_for, chosen.is_certain, chosen.stops < whole_size)
     rows = round(float((inventory.group_rows * rows_for[inventory.group_file]).sum()))
     groups = round(float((np.diff(inventory.file_first_group) * chosen.stand_for / whole_size).sum()))
     notes = tuple(_notes(len(listed), len(files), len(cut)))
@@ -176,23 +176,25 @@ def _chosen(sizes: Int64s, scanned: Mask, seed: int, bounds: Bounds) -> _Chosen:
         room = max(allowed // least, MIN_CLIPPED_BYTES)
         stops = np.where(scanned, np.minimum(sizes, room), sizes)[with_bytes]
         for count in falling(most, least):
-            certain, stepped, step = steps(sizes[with_bytes], count, seed)
+            certain, stepped, drawn_for = steps(sizes[with_bytes], count, seed)
             places = np.concatenate([certain, stepped])
-            if _looked(stops[places], scanned[with_bytes[places]]) <= allowed:
+            looked = _looked(stops[places], scanned[with_bytes[places]])
+            if looked <= allowed:
                 break
         else:
             continue
         break
     order = np.argsort(places, kind="stable")
-    stand_for = np.concatenate([sizes[with_bytes[certain]].astype(np.float64), np.full(len(stepped), step)])
-    return _Chosen(with_bytes[places[order]], (np.arange(len(places)) < len(certain))[order], stand_for[order], stops[places[order]])
+    stand_for = np.concatenate([sizes[with_bytes[certain]].astype(np.float64), drawn_for])
+    is_certain = np.arange(len(places)) < len(certain)
+    return _Chosen(with_bytes[places[order]], is_certain[order], stand_for[order], stops[places[order]], looked)
 
 
 def _notes(num_files: int, num_chosen: int, num_cut: int) -> Iterator[str]:
     if num_chosen < num_files:
         yield (
-            f"{num_chosen} of {num_files} files were looked into, drawn by their size: numbers of rows and row groups are estimates, and not "
-            "all files that cannot be read are known"
+            f"{num_chosen} of {num_files} files were looked into, drawn by their size: numbers of rows and row groups are estimates, and "
+            "not all files that cannot be read are known"
         )
     if num_cut:
         yield f"of {num_cut} of these files, which have no index, only the beginning was read: what differs further on is not seen"

@@ -2,8 +2,8 @@
 
 Pure: knows the inventory's columns, reads nothing.
 
-The frame is the inventory in its own order, so that every source, dump and folder has its share: row groups are drawn systematically with a
-probability in proportion to their rows (Madow 1949: one random start, equal steps along the running sum of rows), and as many documents
+The frame is the inventory in its own order, so that every source, dump and folder has its share: row groups are drawn with a
+probability in proportion to their rows (one in each of equal steps along the running sum of rows, after Madow 1949), and as many documents
 from each. Every document of the input then has the same chance (the sample weighs itself), whatever the sizes of row groups. A row group
 longer than a step would be drawn for certain: it is a stratum of its own, and its documents are drawn one by one. Where all row groups are
 read, all are of that kind, and the sample is a stratified simple random one of documents.
@@ -40,6 +40,8 @@ WIDE_BYTES: Final = 64 << 20
 """Of documents, in memory, that are looked at for duplicates."""
 ENOUGH: Final = 0.95
 """Of the documents asked for, that a sample of row groups must give for no other to be looked for."""
+MARGIN: Final = 0.05
+"""Of a bound: so much less is planned on average, so much more may come out."""
 TAIL_BYTES: Final = 64 << 10
 """That are read for a footer of a large file."""
 STRATUM_PICKS: Final = 4
@@ -188,7 +190,7 @@ class _Picks:
 
     Attributes:
         is_certain: Those longer than a step.
-        mass: Rows of the input that each stands for: its own where it is certain, else a step.
+        mass: Rows of the input that each stands for: its own where it is certain, else a step or two.
     """
 
     groups: Int64s
@@ -282,10 +284,28 @@ def _affordable(frame: _Frame, documents: int, seed: int, bounds: Bounds, files:
     tries = ((falling(most, least), fraction), (falling(most, least), bounds.max_bytes), (_rising(most, len(frame)), bounds.max_bytes))
     for counts, allowed in tries:
         for count in counts:
-            picks = _picked(frame, count, seed)
-            if _cost(frame, picks.groups) <= allowed and _available(frame, picks, documents) >= ENOUGH * documents:
-                return frame, picks
+            cost, given = _expected(frame, count, documents)
+            if cost <= allowed * (1 - MARGIN) and given >= ENOUGH * documents:
+                picks = _picked(frame, count, seed)
+                if _cost(frame, picks.groups) <= allowed * (1 + MARGIN):
+                    return frame, picks
     return _shortened(frame, least, seed, bounds.max_bytes)
+
+
+def _expected(frame: _Frame, count: int, documents: int) -> tuple[float, float]:
+    """The bytes that so many row groups cost, and the documents that they give, on average over all seeds.
+
+    To look for a seed's own that suit would leave small row groups, and costly ones, without their chance.
+    """
+    is_certain, step = chances(frame.mass, count)
+    chance = np.where(is_certain, 1.0, frame.mass / max(step, 1e-300))
+    share = documents * np.where(is_certain, frame.mass, step) / float(frame.mass.sum())
+    given = float((chance * np.minimum(frame.stop, share)).sum())
+    is_small = frame.cost <= BLOCK_BYTES
+    together = np.bincount(frame.file[is_small], weights=chance[is_small])
+    file_cost = np.zeros(len(together))
+    file_cost[frame.file[is_small]] = frame.cost[is_small]
+    return float((np.minimum(together, 1.0) * file_cost).sum() + (chance * frame.cost)[~is_small].sum()), given
 
 
 def falling(most: int, least: int) -> Iterator[int]:
@@ -306,35 +326,44 @@ def _rising(least: int, most: int) -> Iterator[int]:
 
 def _picked(frame: _Frame, count: int, seed: int) -> _Picks:
     """So many row groups: those longer than a step for certain, the others where the steps fall."""
-    certain, stepped, step = steps(frame.mass, count, seed)
+    certain, stepped, mass = steps(frame.mass, count, seed)
     groups = np.concatenate([certain, stepped])
     order = np.argsort(groups, kind="stable")
-    mass = np.concatenate([frame.mass[certain], np.full(len(stepped), step)])
-    return _Picks(groups[order], (np.arange(len(groups)) < len(certain))[order], mass[order])
+    stands_for = np.concatenate([frame.mass[certain], mass])
+    return _Picks(groups[order], (np.arange(len(groups)) < len(certain))[order], stands_for[order])
 
 
-def steps(sizes: Floats | Int64s, count: int, seed: int) -> tuple[Int64s, Int64s, float]:
-    """So many places out of a list, by size: the certain ones, the drawn ones, and the step that each of these stands for."""
+def steps(sizes: Floats | Int64s, count: int, seed: int) -> tuple[Int64s, Int64s, Floats]:
+    """So many places out of a list, by size: the certain ones, those drawn, and what each of these stands for.
+
+    In each step one place is drawn, at random in it, not at the same distance in all: lists that repeat themselves are not met at the same
+    place each time. A place over which a step ends may be drawn in both; it then stands for two.
+    """
+    is_certain, step = chances(sizes, count)
+    certain: Int64s = np.flatnonzero(is_certain)
+    rest: Int64s = np.flatnonzero(~is_certain)
+    left = count - len(certain)
+    if left <= 0 or not len(rest):
+        return certain, rest[:0], np.zeros(0)
+    random = np.random.Generator(np.random.PCG64([seed & (1 << 64) - 1, count])).random(left)
+    ends = np.cumsum(sizes[rest])
+    at = np.minimum(np.searchsorted(ends, (np.arange(left) + random) * step, side="right"), len(rest) - 1)
+    places, times = np.unique(at, return_counts=True)
+    stands_for: Floats = times.astype(np.float64) * step
+    return certain, rest[places], stands_for
+
+
+def chances(sizes: Floats | Int64s, count: int) -> tuple[Mask, float]:
+    """Which of some sizes are longer than a step, and the step: the others are drawn with a probability of size / step."""
     is_certain = np.zeros(len(sizes), np.bool_)
     step = 0.0
-    while (left := count - int(is_certain.sum())) > 0:
+    while (left := count - int(is_certain.sum())) > 0 and not is_certain.all():
         step = float(sizes[~is_certain].sum()) / left
         longer = ~is_certain & (sizes >= step * (1 - 1e-12))
         if not longer.any():
             break
         is_certain |= longer
-    certain, rest = np.flatnonzero(is_certain), np.flatnonzero(~is_certain)
-    if left <= 0 or not len(rest):
-        return certain, rest[:0], 0.0
-    start = float(np.random.Generator(np.random.PCG64([seed & (1 << 64) - 1, count])).random())
-    ends = np.cumsum(sizes[rest])
-    at = np.minimum(np.searchsorted(ends, (np.arange(left) + start) * step, side="right"), len(rest) - 1)
-    return certain, rest[np.unique(at)], step
-
-
-def _available(frame: _Frame, picks: _Picks, documents: int) -> float:
-    """Documents that such picks give; row groups with fewer rows than their share give what they have."""
-    return float(np.minimum(frame.stop[picks.groups], documents * picks.mass / picks.mass.sum()).sum())
+    return is_certain, step
 
 
 def _shortened(frame: _Frame, count: int, seed: int, max_bytes: int) -> tuple[_Frame, _Picks]:

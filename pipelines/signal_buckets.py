@@ -21,6 +21,7 @@ STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 TAIL: Final = 0.005
 """Share of the documents that may lie beyond the last edge, in the last bucket: one strange document must not press all others into one."""
 WHOLE: Final = 1.0
+LEAST_WIDTH: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def _linear(values: Floats, unit: str, limits: list[float]) -> tuple[float, ...]
     low = 0.0 if 0 <= low <= high / 2 else low
     if high <= low:
         high = low + WHOLE
-    width = _round_width((high - low) / MOST_BUCKETS)
+    width = _round_width(max(LEAST_WIDTH, (high - low) / MOST_BUCKETS))
     first = math.floor(low / width + 1e-9)
     last = max(first + 1, math.ceil(high / width - 1e-9))
     if last - first > MOST_BUCKETS:  # a low that was rounded down takes one more

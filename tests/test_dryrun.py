@@ -466,3 +466,35 @@ def test_one_that_fails_leaves_nothing(tmp_path, temporary):
     with pytest.raises(ShardmillError):
         dry_run(config, documents=20)
     assert not list(temporary.iterdir())
+
+
+# --- what earlier runs left
+
+
+@pytest.mark.parametrize("kind", ["exact_dedup", "minhash_dedup"])
+def test_a_history_is_compared_with_and_left_alone(tmp_path, kind):
+    """Documents that an earlier run kept are duplicates to a dry run, as to the run; nothing is left in the history."""
+    first = config_of(tmp_path / "1.yaml", str(corpus(tmp_path / "one")), tmp_path / "out1", [{"type": kind}], execution=LENIENT)
+    shared = {"history": str(tmp_path / "history")}
+    first = first.model_copy(update=shared)
+    run(first)
+    again = [*documents(160, 1)[:80], *documents(60, 77, "n")]
+    write_parquet(tmp_path / "two" / "in" / "c.parquet", again)
+    second = config_of(tmp_path / "2.yaml", str(tmp_path / "two" / "in"), tmp_path / "out2", [{"type": kind}], execution=LENIENT)
+    second = second.model_copy(update=shared)
+    before = {path: path.read_bytes() for path in sorted((tmp_path / "history").rglob("*")) if path.is_file()}
+    part = dry_run(second, documents=70).operators[0]
+    whole = dry_run(second, documents=10_000)
+    assert {path: path.read_bytes() for path in sorted((tmp_path / "history").rglob("*")) if path.is_file()} == before
+    manifest = run(second).manifest
+    assert funnel(whole) == real_funnel(manifest)
+    truth = manifest["operators"][0]["rows_out"] / manifest["operators"][0]["rows_in"]
+    assert truth < 0.6
+    assert part.keep_rate.low <= truth <= part.keep_rate.high
+    repeated = dry_run(first, documents=10_000)  # its own documents are no duplicates of themselves
+    assert repeated.operators[0].rows_out == run(first).manifest["operators"][0]["rows_out"]
+    third = config_of(
+        tmp_path / "3.yaml", str(tmp_path / "one" / "in" / "b.parquet"), tmp_path / "out3", [{"type": kind}], execution=LENIENT
+    )
+    third = third.model_copy(update=shared)  # one of the files that the first run read: its documents do not count, those of the other do
+    assert funnel(dry_run(third, documents=10_000)) == real_funnel(run(third).manifest)

@@ -82,13 +82,14 @@ def explanation(operator: Operator, reason: str, signals: Mapping[str, float | N
     """
     tests = operator.declared_tests() if isinstance(operator, BatchOperator) else ()
     test = _failed([test for test in tests if test.reason == reason and test.signal is not None], signals)
-    said = FLAGS.get(reason, f"dropped for {reason}") if test is None or test.is_fixed else _of(test, signals.get(str(test.signal)))
+    is_said = test is None or (test.is_fixed and reason in FLAGS)
+    said = FLAGS.get(reason, f"dropped for {reason}") if test is None or is_said else _of(test, signals.get(str(test.signal)))
     return f"{said}: {detail[:MOST_DETAIL_CHARS]}" if detail else said
 
 
 def _failed(tests: list[Test], signals: Mapping[str, float | None]) -> Test | None:
-    """The first test of some that a document's signals fail; one whose limit or signal is not known may be it."""
-    for test in tests:
+    """The first threshold that a document's signals fail, or else the first other test; one that may be it where that is not known."""
+    for test in sorted(tests, key=lambda test: test.is_fixed):
         value = signals.get(str(test.signal))
         if value is not None and test.value is not None and _fails(test, value, test.value):
             return test

@@ -17,7 +17,7 @@ from operators.decontaminate import Decontaminate
 from operators.fineweb import FineWebQuality
 from operators.gopher import GopherQuality, GopherRepetition
 from operators.pii import PiiRedact
-from operators.places import boilerplate, lines, listed, words
+from operators.places import lines, words
 from operators.places.place import Place, looked_at, tidied
 from operators.quality import QualityOperator
 from operators.thresholds import ENGLISH, NO_PROFILE, Profiles
@@ -52,6 +52,8 @@ def open_places(operator: Operator, assets: Assets) -> FindPlaces:
 
 
 def _finder(operator: Operator, assets: Assets) -> Find:
+    from operators.places import listed  # it needs kernels, which a command that only shows something must not load
+
     match operator:
         case GopherRepetition():
             return _repetition(operator, assets)
@@ -143,6 +145,8 @@ def _fineweb(operator: FineWebQuality, reason: str, text: str) -> Iterable[Place
 
 
 def _c4(operator: C4Quality, reason: str, text: str) -> Iterable[Place]:
+    from operators.places import boilerplate
+
     if reason == "too_few_sentences":
         return boilerplate.cut_lines(operator, text)
     return boilerplate.forbidden(operator, text, reason) if reason in ("lorem_ipsum", "curly_bracket") else ()

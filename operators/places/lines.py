@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from operators.places.place import Place
@@ -119,8 +119,3 @@ def end_ellipses(text: str) -> Iterator[Place]:
 def occurrences(text: str, pattern: str, why: str) -> Iterator[Place]:
     """Every place that a pattern matches."""
     return (Place(*match.span(), why) for match in re.finditer(pattern, text))
-
-
-def where(text: str, spans: Iterable[Span], holds: Callable[[str], bool], why: str) -> Iterator[Place]:
-    """Spans whose text is of some kind."""
-    return (Place(*span, why) for span in spans if holds(text[slice(*span)]))
