@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from publications import published
 
 from pipelines import demo
 from pipelines.cli import main
+from pipelines.demo_planted import paragraphs
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 RUN = {page: [block for block in blocks(page) if block.language in SHELLS and "not run" not in block.marks] for page in PAGES}
@@ -22,7 +24,12 @@ NOTHING_NEW = 3
 PIPELINE = """\
 name: quickstart
 input: {uri: input/*.parquet}
-operators: [{type: length_filter, min_chars: 5}]
+operators:
+  - type: language_filter
+  - {type: gopher_quality, keep_signals: true}
+  - type: gopher_repetition
+  - type: length_filter
+  - type: minhash_dedup
 output: {uri: out}
 cluster: {type: inline}
 """
@@ -136,6 +143,7 @@ def sandbox(tmp_path, monkeypatch, quick_hub):
 def test_the_tutorial_ends_with_a_published_dataset(sandbox, monkeypatch):
     """Who follows docs/tutorial.md from an empty folder has a dataset on the Hub that verifies."""
     follow(ROOT / "docs" / "tutorial.md", monkeypatch)
+    assert all(Path(page).stat().st_size for page in ("first-dry-run.html", "report.html"))
     assert Path("first.yaml").read_text().startswith("# yaml-language-server: ")
     assert {"data/v2", "manifest.json"} <= {path.rpartition("/")[0] or path for path in sandbox.repo("org/first").tree()}
 
@@ -151,14 +159,18 @@ def test_pages_about_outputs(sandbox, monkeypatch):
     """What the pages on differences, publishing, taking out and ingestion tell to do works, on one output after the other."""
     write_input(1)
     Path("pipeline.yaml").write_text(PIPELINE)
-    for override in ([], ["--set", "operators.length_filter.min_chars=8"]):
+    for override in ([], ["--set", "operators.length_filter.min_chars=600"]):
         assert main(["run", "pipeline.yaml", "--quiet", *override]) == 0
         published("out", repo_id="org/quickstart")
     assert main(["run", "pipeline.yaml", "--quiet", "--set", "output.uri=other"]) == 0
-    Path("ids.txt").write_text("d1-3\nd1-9\n")
-    pages = ("diff", "publish", "takedown", "ingestion")
+    kept = pq.read_table(next(Path("out/data/v2").glob("*.parquet"))).column("id").to_pylist()
+    Path("ids.txt").write_text("\n".join(kept[:2]))
+    pages = ("dry-run", "dry-run-projection", "diff", "publish", "inspect", "takedown", "ingestion")
+    pages = tuple(page for page in pages if (ROOT / "docs" / f"{page}.md").exists())
     for page in pages:
         if page == "ingestion":
+            shutil.rmtree("out")
+            assert main(["run", "pipeline.yaml", "--quiet"]) == 0
             write_input(2)
         follow(ROOT / "docs" / f"{page}.md", monkeypatch)
     followed = {ROOT / "docs" / f"{page}.md" for page in (*pages, "tutorial", "writing-an-operator", "clusters")}
@@ -176,9 +188,11 @@ def test_what_clusters_would_be_given(sandbox, monkeypatch, capfd):
 
 
 def write_input(number: int) -> None:
-    """A file of twenty documents."""
+    """A file of documents: prose, a copy, repeated lines, and what is no text."""
     Path("input").mkdir(exist_ok=True)
-    rows = [{"id": f"d{number}-{row}", "text": "word " * (row + 1)} for row in range(20)]
+    prose = [str(document.text) for document in paragraphs() if document.lang == "en"]
+    lines = prose[0] + "\n" + "\n".join(["This is a line that the page has again and again, at the end of each of its parts."] * 20)
+    rows = [{"id": f"d{number}-{row}", "text": text} for row, text in enumerate([*prose, prose[3], lines, "Short.", "# " * 30])]
     pq.write_table(pa.Table.from_pylist(rows), f"input/{number}.parquet")
 
 

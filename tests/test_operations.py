@@ -127,12 +127,14 @@ def test_commands_that_the_runbook_names_exist():
     assert named - {"or"} <= set(cli.commands) | {"is", "for"}
 
 
-def test_the_wheel_has_the_runbook():
-    """`pip install` brings no docs folder: the build puts the file beside the module that reads it."""
+def test_the_wheel_has_the_runbook_and_the_recipes():
+    """`pip install` brings no folders docs and configs: the build puts the files beside the modules that read them."""
     import tomllib
 
+    from pipelines import starter
+
     built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert built["force-include"] == {runbook.DOCUMENT: "pipelines/operations.md"}
+    assert built["force-include"] == {runbook.DOCUMENT: "pipelines/operations.md", "configs": f"pipelines/{starter.RECIPES[0].name}"}
 
 
 # --- the driver dies
