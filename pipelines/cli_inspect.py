@@ -99,7 +99,6 @@ def inspect(
 
     if seed is not None and sample is None:
         raise ConfigError("--seed: it is that of a sample; say how many documents: --sample N")
-    from pipelines.verify_manifest import VERSION  # noqa: PLC0415  brings pyarrow with it
 
     if version is not None and VERSION.fullmatch(version) is None:
         raise ConfigError(f"--version: found {version!r}, expected a version, as v1")
