@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.cli_authoring import json_option, pipeline_options
+from pipelines.cli_costs import cost_options
 from pipelines.cli_output import write_json
 from pipelines.cli_run import console_on, watching
 from pipelines.cli_signals import terminable
 from pipelines.errors import StorageError
-from pipelines.projection_prices import cost_options
 
 if TYPE_CHECKING:
     from pipelines.study import DryRun

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Self
+from collections.abc import Sequence
+from typing import Final, Self
 
-import click
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.config_validate import near
@@ -13,7 +12,6 @@ from pipelines.errors import ConfigError, shown
 
 CORES: Final = (1, 8, 64, 512)
 """Numbers of cores that the table shows beside the pipeline's own."""
-MAX_CORES: Final = 10_000_000
 
 
 class Prices(BaseModel):
@@ -96,28 +94,3 @@ def _number(name: str, value: str) -> float:
     if not 0 <= number < float("inf"):
         raise ConfigError(f"--price: {name}: expected a number from 0 on, found {shown(value)!r}; write it as {name}=0.04")
     return number
-
-
-def cost_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a command that reckons what a run takes."""
-    told = "; ".join(f"{field.alias}: {(field.description or '').rstrip('.')}" for field in Prices.model_fields.values())
-    options = [
-        click.option(
-            "--cores",
-            type=click.IntRange(1, MAX_CORES),
-            multiple=True,
-            metavar="N",
-            help="Reckon the time for so many cores; may be repeated. Default: those of the pipeline's cluster, and a few usual numbers.",
-        ),
-        click.option(
-            "--price",
-            "prices",
-            multiple=True,
-            metavar="NAME=NUMBER",
-            help=f"What something costs, as core-hour=0.04; may be repeated. Without prices no cost is told. {told}.",
-        ),
-        click.option("--currency", default="", metavar="CODE", help="Currency of the prices, as EUR; only shown."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command

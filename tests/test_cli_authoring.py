@@ -402,3 +402,14 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "validate" in done.stdout
+
+
+def test_the_help_of_prices_names_what_there_is():
+    """`dry-run --help` tells each price as the one that is reckoned with, though it is told without loading that."""
+    from pipelines.cli_costs import PRICES
+    from pipelines.projection_prices import Prices
+
+    fields = Prices.model_fields.values()
+    assert {field.alias: f"{(field.description or '').lower().rstrip('.')}" for field in fields} == {
+        name: meaning.lower() for name, meaning in PRICES.items()
+    }
