@@ -22,7 +22,7 @@ MAX_CORES = 10_000_000
 CORES_HELP = "Reckon the time for so many cores; may be repeated. Default: those of the pipeline's cluster, and a few usual numbers."
 PRICE_HELP = (
     "What something costs, as core-hour=0.04; may be repeated. Without prices no cost is told. core-hour: a core for an hour, with its "
-    "memory; put-1000, get-1000: 1,000 requests that write, that read; storage-gb-month: a GB kept for a month; egress-gb: a GB that leaves "
+    "memory; put-1000, get-1000: 1,000 requests that write, that read; storage-gb-month: a GB kept for a month; egress-gb: a GB leaving "
     "the input's store."
 )
 

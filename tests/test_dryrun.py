@@ -276,6 +276,19 @@ def test_no_operator_at_all(tmp_path):
     assert (dry.kept.value, dry.kept.high) == (1.0, 1.0)
 
 
+def test_of_very_many_files_some_are_looked_into(tmp_path, monkeypatch):
+    """The rest is told as an estimate, and the projection is for the whole input."""
+    monkeypatch.setattr("pipelines.sample_frame.MAX_FILES", 20)
+    for number in range(200):
+        write_parquet(tmp_path / "in" / f"{number:03}.parquet", documents(30, number, f"f{number}-"))
+    config = config_of(tmp_path / "p.yaml", str(tmp_path / "in"), tmp_path / "out", [{"type": "length_filter", "min_chars": 9}])
+    dry = dry_run(config, documents=100)
+    assert (dry.input["files"], dry.input["is_estimate"]) == (200, True)
+    assert dry.input["rows"] == pytest.approx(6000, rel=0.1)
+    assert dry.projection["output_rows"]["value"] == pytest.approx(dry.kept.value * dry.input["rows"], rel=0.01)
+    assert dry.projection["input_bytes"] == dry.input["bytes"] == sum(path.stat().st_size for path in (tmp_path / "in").iterdir())
+
+
 def test_an_input_without_documents(tmp_path):
     """Of an input without rows nothing can be told, and that is no error, as it is none of a run."""
     write_parquet(tmp_path / "in" / "a.parquet", [])
