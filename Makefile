@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.setup-is-done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos clean
+.PHONY: help setup demo test check bench chaos assets clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -53,6 +53,9 @@ bench: $(STAMP) ## every benchmark, small; the results go to benchmarks/results
 
 chaos: $(STAMP) ## 200 random kills, 15 minutes; the log goes to docs/chaos.md
 	@SHARDMILL_CHAOS_LOG=docs/chaos.md $(BIN)/python -m pytest -m chaos
+
+assets: ## build anew what the report draws its charts with, from npm (node, the network)
+	@pipelines/report_assets/build.sh
 
 clean: ## remove the demo and the caches; .venv stays
 	rm -rf demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from operators.decision import Measures, Test
 from operators.kernels.buffers import check_offsets
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -167,6 +168,23 @@ class BatchOperator(Operator):
         Raises:
             OperatorError: A needed column, file or library is missing.
         """
+
+    def declared_tests(self) -> tuple[Test, ...]:
+        """What it tests of a document, in its order, from the settings alone; a threshold that is not set is no test.
+
+        An operator that declares tests opens measures of the same ones. Both serve to tell what thresholds do; nothing is decided by them.
+        """
+        return ()
+
+    def open_measures(self, assets: Assets) -> Measures | None:  # noqa: ARG002  one that measures nothing
+        """Load what measures the signals of these tests; None if it makes none.
+
+        What is measured is the document as it reaches the operator, before any edit of its own.
+
+        Raises:
+            OperatorError: As `open` does.
+        """
+        return None
 
 
 class GroupOperator(Operator):

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from operators.base import Assets, BatchFn, BatchOperator, Result, null_text_errors, text_of
+from operators.decision import Measured, Measures, Signal, Test, fixed_limits
 from operators.kernels.buffers import text_array, text_buffers
-from operators.quality import Judge, Judged, Preset, QualityOperator, Signal
+from operators.quality import Judge, Judged, Preset, QualityOperator, declared, is_made
 from operators.thresholds import Profiles
 
 if TYPE_CHECKING:
@@ -110,6 +111,18 @@ class C4Quality(QualityOperator):
         del values
         return ()
 
+    def tests_of(self, values: Mapping[str, Any]) -> tuple[Test, ...]:
+        """Phrases and brackets, which of them comes first in the text deciding, then sentences.
+
+        Settings that say which lines are cut out are no tests of documents: another one would change what is counted.
+        """
+        sentences = values["min_num_sentences"]
+        return (
+            _forbidden("lorem_ipsum", "lines_lorem_ipsum", values),
+            _forbidden("curly_bracket", "lines_curly_bracket", values),
+            declared("too_few_sentences", "sentences", "min_num_sentences", "below", sentences, is_whole=True, low=-1),
+        )
+
     def judge(self, profiles: Profiles) -> Judge:
         """Load characters, words and sentences."""
         from operators.kernels.sentence_starts import lexicon
@@ -139,6 +152,11 @@ class C4Quality(QualityOperator):
         )
 
 
+def _forbidden(reason: str, signal: str, values: Mapping[str, Any]) -> Test:
+    value = 0 if values[f"filter_{reason}"] else None
+    return declared(reason, signal, f"filter_{reason}", "above", value, is_fixed=True)
+
+
 def _limit(value: int | None) -> int:
     return -1 if value is None else value
 
@@ -161,6 +179,9 @@ def _judged(text: pa.LargeStringArray, modes: npt.NDArray[np.int8], known: Lexic
     return Judged(codes, signals if all_signals else None, text_array(out_offsets, out, text) if is_edited else None)
 
 
+LONG_LINES = Signal("long_lines", "lines", "Lines (between line feeds) of at least `min_paragraph_len` characters.", TFDS)
+
+
 class C4Paragraph(BatchOperator):
     """Keep documents that have at least `min_paragraphs` lines of at least `min_paragraph_len` characters, as mC4 does.
 
@@ -175,14 +196,35 @@ class C4Paragraph(BatchOperator):
     min_paragraphs: int = Field(default=3, ge=0, description="Fewest lines that must be long. [mC4]")
     min_paragraph_len: int = Field(default=200, ge=0, description="Fewest characters (code points) of a long line. [mC4]")
 
+    def declared_tests(self) -> tuple[Test, ...]:
+        """How many long lines there are."""
+        test = declared("too_few_paragraphs", "long_lines", "min_paragraphs", "below", self.min_paragraphs, is_whole=True)
+        return (test,) if is_made(test) else ()
+
+    def open_measures(self, assets: Assets) -> Measures:
+        """Count long lines; no file is loaded."""
+        tests = self.declared_tests()
+
+        def measure(batch: pa.RecordBatch) -> Measured:
+            text = text_of(batch, assets.text_column)
+            found = np.where(text.is_valid().to_numpy(zero_copy_only=False), self._num_long(text), np.nan)
+            return Measured(found[:, None], fixed_limits(tests, len(text)))
+
+        return Measures((LONG_LINES,), tests, measure)
+
+    def _num_long(self, text: pa.LargeStringArray) -> npt.NDArray[np.int64]:
+        from operators.kernels.c4 import count_long_lines
+
+        num_long = np.zeros(len(text), np.int64)
+        count_long_lines(*text_buffers(text), self.min_paragraph_len, num_long)
+        return num_long
+
     def open(self, assets: Assets) -> BatchFn:
         """Return the function that counts and judges; no file is loaded."""
-        from operators.kernels.c4 import count_long_lines
 
         def judge(batch: pa.RecordBatch) -> Result:
             text = text_of(batch, assets.text_column)
-            num_long = np.zeros(len(text), np.int64)
-            count_long_lines(*text_buffers(text), self.min_paragraph_len, num_long)
+            num_long = self._num_long(text)
             is_short = pc.less(pa.array(num_long), pa.scalar(self.min_paragraphs, pa.int64()))
             reasons = pc.if_else(is_short, pa.scalar("too_few_paragraphs"), pa.scalar(None, pa.string()))
             return Result(batch, reasons, null_text_errors(text))

@@ -16,8 +16,9 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from operators import BY_TYPE
 from operators.base import GroupOperator, LearningOperator, Operator, OperatorError
+from operators.decision import Signal
 from operators.minhash import Curve, MinhashDedup
-from operators.quality import Preset, QualityOperator, Signal
+from operators.quality import Preset, QualityOperator
 
 SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 """Where a curve is shown."""

@@ -25,6 +25,7 @@ from operators.base import (
     utf8_errors,
     with_column,
 )
+from operators.decision import Measured, Measures, Signal, Test, fixed_limits
 
 if TYPE_CHECKING:
     from operators.fasttext_model import FastTextModel
@@ -127,6 +128,45 @@ class Classifier(BatchOperator):
     def asset_uris(self) -> tuple[str, ...]:
         """The model."""
         return (self.model,)
+
+    def declared_tests(self) -> tuple[Test, ...]:
+        """Whether the likeliest label is one to keep, then the score."""
+        if self.annotate:
+            return ()
+        tests = [] if self.keep_labels is None else [Test("label", None, "keep_labels")]
+        least, most = (-math.inf, math.inf) if self.expected else (0.0, math.inf if len(self.labels or ()) > 1 else 1.0)
+        low, high = self.min_score, self.max_score
+        if low is not None:
+            tests.append(Test("low_score", "score", "min_score", "below", low, low=least, high=most if high is None else high))
+        if high is not None:
+            tests.append(Test("high_score", "score", "max_score", "above", high, low=least if low is None else low, high=most))
+        return tuple(tests)
+
+    def open_measures(self, assets: Assets) -> Measures:
+        """Load the model.
+
+        Raises:
+            OperatorError: As `open` does.
+        """
+        unit, doc = ("mean", "Expected value of the label.") if self.expected else ("fraction", "Probability of what the score is of.")
+        tests, annotate = self.declared_tests(), self.model_copy(update={"annotate": True}).open(assets)
+        is_likeliest = not (self.expected or self.label or self.labels)
+        column = f"{self._column()}_score" if is_likeliest else self._column()
+
+        def measure(batch: pa.RecordBatch) -> Measured:
+            found = annotate(batch).batch
+            scores = pc.cast(found.column(column), pa.float64()).to_numpy(zero_copy_only=False)
+            flags = {place: self._goes_by_label(found, scores) for place, test in enumerate(tests) if test.signal is None}
+            return Measured(scores[:, None], fixed_limits(tests, batch.num_rows), flags)
+
+        return Measures((Signal("score", unit, doc, "the model"),), tests, measure)
+
+    def _goes_by_label(self, found: pa.RecordBatch, scores: npt.NDArray[np.float64]) -> Bools:
+        from operators.fasttext_model import PREFIX
+
+        kept = pa.array([label.removeprefix(PREFIX) for label in self.keep_labels or ()], pa.string())
+        is_kept = pc.is_in(found.column(self._column()), kept).to_numpy(zero_copy_only=False)
+        return np.asarray(~is_kept & ~np.isnan(scores), np.bool_)
 
     def open(self, assets: Assets) -> BatchFn:
         """Load the model.

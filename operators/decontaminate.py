@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, null_text_errors, text_of, with_column
+from operators.decision import Measured, Measures, Signal, Test, fixed_limits
 
 if TYPE_CHECKING:
-    from operators.kernels.overlap import Index
+    from operators.kernels.overlap import Hits, Index
 
 I64 = npt.NDArray[np.int64]
 
@@ -27,6 +28,7 @@ REASON = "contaminated"
 COLUMN = "contamination"
 MAX_NAMED = 3
 """Items named in the details of a drop; the others are counted."""
+OVERLAP = Signal("overlap", "fraction", "Largest share of an item's runs that is in the document; 1 for a whole short text.", "GPT-3")
 MATCHES = pa.list_(
     pa.struct([("eval", pa.string()), ("item", pa.string()), ("ngrams_found", pa.int32()), ("ngrams", pa.int32())]),
 )
@@ -92,23 +94,56 @@ class Decontaminate(BatchOperator):
         """The sets' files."""
         return tuple(dict.fromkeys(self.sets().values()))
 
+    def declared_tests(self) -> tuple[Test, ...]:
+        """How much of an item is in the document; a document that has nothing of any has no such share."""
+        test = Test(REASON, OVERLAP.name, "min_overlap", "above", self.min_overlap, is_inclusive=True, high=1)
+        return () if self.annotate else (test,)
+
+    def open_measures(self, assets: Assets) -> Measures:
+        """Read the sets and index their runs of words.
+
+        Raises:
+            OperatorError: As `open` does.
+        """
+        tests, sought = self.declared_tests(), self._sought(self.items(assets))
+        find = self._finder(sought)
+
+        def measure(batch: pa.RecordBatch) -> Measured:
+            hits = find(text_of(batch, assets.text_column))
+            some, whole = (sought.found(hits.rows, hits.entries, least) for least in (0.0, 1.0))
+            values = np.zeros(batch.num_rows)
+            np.maximum.at(values, some.rows, some.counts / sought.totals[some.items])
+            values[whole.rows] = 1  # a short item is there by one run
+            return Measured(np.where(values == 0, np.nan, values)[:, None], fixed_limits(tests, batch.num_rows))
+
+        return Measures((OVERLAP,), tests, measure)
+
+    def _finder(self, sought: Sought) -> Callable[[pa.LargeStringArray], Hits]:
+        """The function that finds runs in texts."""
+        from operators.kernels.buffers import text_buffers
+        from operators.kernels.overlap import find_runs, folding
+
+        shortest, folds = min(self.min_words, self.n), folding()
+
+        def find(text: pa.LargeStringArray) -> Hits:
+            return find_runs(*text_buffers(pc.fill_null(text, "") if text.null_count else text), self.n, shortest, folds, sought.runs)
+
+        return find
+
     def open(self, assets: Assets) -> BatchFn:
         """Read the sets and index their runs of words.
 
         Raises:
             OperatorError: A set cannot be read, or nothing in it can be looked for.
         """
-        from operators.kernels.buffers import text_buffers
-        from operators.kernels.overlap import find_runs, folding
-
-        shortest, folds = min(self.min_words, self.n), folding()
-        items = self._items(assets)
+        items = self.items(assets)
         sought = self._sought(items)
+        find = self._finder(sought)
 
         def judge(batch: pa.RecordBatch) -> Result:
             text = text_of(batch, assets.text_column)
             errors = null_text_errors(text)
-            hits = find_runs(*text_buffers(pc.fill_null(text, "") if errors else text), self.n, shortest, folds, sought.runs)
+            hits = find(text)
             found = sought.found(hits.rows, hits.entries, self.min_overlap)
             if self.annotate:
                 return Result(with_column(batch, COLUMN, _matches(found, sought, items, batch.num_rows)), None, errors)
@@ -119,7 +154,12 @@ class Decontaminate(BatchOperator):
 
         return judge
 
-    def _items(self, assets: Assets) -> Items:
+    def items(self, assets: Assets) -> Items:
+        """The items of all sets.
+
+        Raises:
+            OperatorError: A set cannot be read, or holds no text.
+        """
         names: list[str] = []
         ids: list[str] = []
         wholes: list[str] = []

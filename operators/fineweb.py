@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
+from operators.decision import Signal, Test
 from operators.kernels.buffers import text_buffers
 from operators.kernels.marks import TERMINAL_PUNCTUATION
-from operators.quality import ByLanguage, Fraction, Judge, Judged, Limit, Preset, QualityOperator, Signal, threshold
+from operators.quality import ByLanguage, Fraction, Judge, Judged, Limit, Preset, QualityOperator, declared, threshold
 from operators.thresholds import Profiles
 
 PAPER = "Penedo et al., The FineWeb Datasets, arXiv:2406.17557, section 3.6"
@@ -41,7 +42,7 @@ class FineWebQuality(QualityOperator):
 
     Lines lie between line feeds; blank ones don't count.
 
-    Drop reasons: `empty`, `line_punct_ratio`, `short_line_ratio`, `char_dup_ratio`, `list_ratio`.
+    Drop reasons: `empty`, `line_punct_ratio`, `short_line_ratio`, `char_dup_ratio`, `list_ratio`, `no_thresholds`.
     """
 
     sources: ClassVar[str] = f"{PAPER}; {DATATROVE}"
@@ -99,6 +100,18 @@ class FineWebQuality(QualityOperator):
         """Thresholds in the order of the kernel's columns."""
         names = ("line_punct_thr", "short_line_thr", "char_duplicates_ratio", "new_line_ratio")
         return tuple(threshold(values[name]) for name in names)
+
+    def tests_of(self, values: Mapping[str, Any]) -> tuple[Test, ...]:
+        """Whether there is any line, then the shares."""
+        spares, marked, short = bool(values["line_punct_exclude_zero"]), values["line_punct_thr"], values["short_line_thr"]
+        repeated, feeds = values["char_duplicates_ratio"], values["new_line_ratio"]
+        return (
+            Test("empty", "lines", "", "below", 1, is_fixed=True),
+            declared("line_punct_ratio", "line_punct_ratio", "line_punct_thr", "below", marked, high=1, spares_zero=spares),
+            declared("short_line_ratio", "short_line_ratio", "short_line_thr", "above", short),
+            declared("char_dup_ratio", "char_dup_ratio", "char_duplicates_ratio", "above", repeated, high=1),
+            declared("list_ratio", "list_ratio", "new_line_ratio", "above", feeds),
+        )
 
     def judge(self, profiles: Profiles) -> Judge:
         """Load characters and words."""

@@ -5,14 +5,17 @@ Owns the two operators, their presets and what their signals mean; what is done 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from operators.decision import Bools, Side, Signal, Test
 from operators.kernels.buffers import text_buffers
 from operators.quality import (
     ByLanguage,
@@ -21,9 +24,10 @@ from operators.quality import (
     Preset,
     QualityOperator,
     Share,
-    Signal,
     Threshold,
     at_most_one,
+    bound,
+    declared,
     no_truth_value,
     not_negative,
     threshold,
@@ -64,6 +68,9 @@ Runs = dict[int, float | None]
 """Thresholds by the number of words in a run."""
 
 PresetName = Literal["datatrove@0.10", "fineweb2@by-language", "fineweb@v1", "gopher@paper"]
+
+LEAST = ("min_doc_words", "min_avg_word_length", "max_non_alpha_words_ratio", "min_stop_words")
+"""Settings below which documents go; they go above the others."""
 
 TOP_SIZES = (2, 3, 4)
 DUP_SIZES = (5, 6, 7, 8, 9, 10)
@@ -183,6 +190,20 @@ class GopherRepetition(QualityOperator):
             map(threshold, [*plain, *(tops.get(n) for n in TOP_SIZES), *(dups.get(n) for n in DUP_SIZES)]),
         )
 
+    def tests_of(self, values: Mapping[str, Any]) -> tuple[Test, ...]:
+        """Whether there is any text, then the shares."""
+        plain = ("dup_para_frac", "dup_para_char_frac", "dup_line_frac", "dup_line_char_frac")
+        shares = [(name, name, values[name] or None) for name in plain]
+        for setting, reason, sizes in (("top_n_grams", "top_{}_gram", TOP_SIZES), ("dup_n_grams", "duplicated_{}_n_grams", DUP_SIZES)):
+            runs = values[setting] or {}
+            shares += [(reason.format(n), f"{setting}[{n}]", runs if isinstance(runs, str) else runs.get(n)) for n in sizes]
+        return (Test("empty", None), *(declared(name, name, setting, "above", value, high=1) for name, setting, value in shares))
+
+    def flagged(self, reason: str, text: pa.LargeStringArray) -> Bools:  # noqa: ARG002  there is one
+        """Texts without a character."""
+        found: Bools = pc.fill_null(pc.equal(text, ""), False).to_numpy(zero_copy_only=False)
+        return found
+
     def judge(self, profiles: Profiles) -> Judge:
         """Load what words are."""
         from operators.kernels import gopher as kernels
@@ -299,6 +320,30 @@ class GopherQuality(QualityOperator):
             "min_stop_words",
         )
         return tuple(threshold(values[name] or None) for name in names)
+
+    def tests_of(self, values: Mapping[str, Any]) -> tuple[Test, ...]:
+        """Words, symbols, lines, letters and stop words; the largest number of symbols is tested of hashes, then of ellipses."""
+
+        def test(reason: str, signal: str, setting: str, **more: Any) -> Test:
+            side: Side = "below" if setting in LEAST else "above"
+            return declared(f"gopher_{reason}", signal, setting, side, values[setting] or None, **more)
+
+        words, length, symbols = values["max_doc_words"], values["max_avg_word_length"], "max_symbol_word_ratio"
+        stop_words = values["stop_words"]
+        most_stop_words = float(len(set(stop_words))) if isinstance(stop_words, list) else math.inf
+        return (
+            Test("gopher_short_doc", "num_words", "", "below", 1, is_fixed=True),
+            test("short_doc", "num_non_symbol_words", "min_doc_words", is_whole=True, high=bound(words, math.inf)),
+            test("long_doc", "num_non_symbol_words", "max_doc_words", is_whole=True, low=bound(values["min_doc_words"], 0)),
+            test("below_avg_threshold", "mean_word_length", "min_avg_word_length", high=bound(length, math.inf)),
+            test("above_avg_threshold", "mean_word_length", "max_avg_word_length", low=bound(values["min_avg_word_length"], 0)),
+            test("too_many_hashes", "hash_ratio", symbols),
+            test("too_many_ellipsis", "ellipsis_ratio", symbols),
+            test("too_many_bullets", "bullet_line_frac", "max_bullet_lines_ratio", high=1),
+            test("too_many_end_ellipsis", "ellipsis_line_frac", "max_ellipsis_lines_ratio", high=1),
+            test("below_alpha_threshold", "alpha_word_frac", "max_non_alpha_words_ratio", high=1),
+            test("enough_stop_words", "num_stop_words", "min_stop_words", is_whole=True, high=most_stop_words),
+        )
 
     def judge(self, profiles: Profiles) -> Judge:
         """Load what words are, and make the tables of stop words."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from operators.base import Assets, BatchFn, BatchOperator, OperatorError, Result, null_text_errors, text_of, with_column
+from operators.decision import Floats, Measured, Measures, Signal, Test
 from operators.language_scores import Labels, least_scores, score_table
 
 Ints = npt.NDArray[np.int32]
@@ -19,6 +21,13 @@ Verdicts = tuple[Ints, npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 """By document: the likeliest label, -1 for none; its score; whether a wanted label's score is high enough."""
 Judge = Callable[[pa.LargeStringArray, Ints], Verdicts]
 
+
+SCORE = Signal(
+    "language_score",
+    "fraction",
+    "Probability of the likeliest language; with a fastText model and `languages`, of the one of these that is closest to its threshold.",
+    "the model",
+)
 
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -71,6 +80,62 @@ class LanguageFilter(BatchOperator):
     def asset_uris(self) -> tuple[str, ...]:
         """The fastText model and the table, if they are named."""
         return tuple(uri for uri in (self.model, self.thresholds) if uri is not None)
+
+    def declared_tests(self) -> tuple[Test, ...]:
+        """Whether the language is a requested one, then its score. With a fastText model any requested one may pass: both are scores."""
+        if self.annotate:
+            return ()
+        value = None if self.min_scores or self.thresholds is not None else self.min_score
+        score = Test("language_score", SCORE.name, "min_score", "below", value, is_inclusive=True, high=1)
+        if self.languages is None:
+            return (score,)
+        return (Test("language", None, "languages") if self.model is None else replace(score, reason="language"), score)
+
+    def open_measures(self, assets: Assets) -> Measures:
+        """Load the model.
+
+        Raises:
+            OperatorError: As `open` does.
+        """
+        known, judge = self._open_model(assets)
+        requested, least = self._requested(known), self._least(known, assets)
+        find_kinds = _script_finder() if known.by_script else _one_kind
+        closest = None if self.model is None or self.languages is None else self._closest(assets, self.model, least)
+        tests = self.declared_tests()
+
+        def measure(batch: pa.RecordBatch) -> Measured:
+            text = text_of(batch, assets.text_column)
+            kinds, absent = find_kinds(text), text.is_null().to_numpy(zero_copy_only=False)
+            best, scores, _ = judge(text, kinds)
+            is_requested = requested[kinds, np.maximum(best, 0)] & (best >= 0)
+            found, limits = scores.astype(np.float64), least[kinds, np.maximum(best, 0)]
+            if closest is not None:
+                found, limits = closest(text, kinds)
+            # Of a language that is not requested no score is asked, except where another one of the same text may pass.
+            made = {"language_score": is_requested | (self.languages is None), "language": ~is_requested}
+            columns = [np.where(made[test.reason] & (test.signal is not None), limits, np.nan) for test in tests]
+            flags = {place: ~is_requested & ~absent for place, test in enumerate(tests) if test.signal is None}
+            of_rows = np.column_stack(columns) if columns else np.zeros((len(text), 0))
+            return Measured(np.where(absent, np.nan, found)[:, None], of_rows, flags)
+
+        return Measures((SCORE,), tests, measure)
+
+    def _closest(self, assets: Assets, model: str, least: Floats) -> Callable[[pa.LargeStringArray, Ints], tuple[Floats, Floats]]:
+        """What gives of each text the score of the requested language that has most of its threshold, and that threshold."""
+        from operators.fasttext_model import load_fasttext
+
+        classifier = load_fasttext(assets.path(model), model)
+        wanted = np.flatnonzero(np.isfinite(least).any(axis=0))
+
+        def measure(text: pa.LargeStringArray, kinds: Ints) -> tuple[Floats, Floats]:
+            scores = classifier.score(text, wanted=wanted.tolist()).chosen.astype(np.float64)
+            limits = least[kinds][:, wanted]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                shares = np.where(scores > 0, scores / limits, 0.0)
+            rows, places = np.arange(len(text)), shares.argmax(axis=1)
+            return scores[rows, places], limits[rows, places]
+
+        return measure
 
     def open(self, assets: Assets) -> BatchFn:
         """Load the model.

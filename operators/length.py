@@ -9,6 +9,9 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from operators.base import Assets, BatchFn, BatchOperator, Result, null_text_errors, text_of
+from operators.decision import Measured, Measures, Signal, Test, fixed_limits
+
+CHARS = Signal("num_chars", "characters", "Characters of the text, Unicode code points.", "Python's `len`")
 
 
 class LengthFilter(BatchOperator):
@@ -28,6 +31,26 @@ class LengthFilter(BatchOperator):
         if self.max_chars is not None and self.max_chars < self.min_chars:
             raise ValueError(f"max_chars ({self.max_chars}) is below min_chars ({self.min_chars}); no document could pass")
         return self
+
+    def declared_tests(self) -> tuple[Test, ...]:
+        """Too few characters, then too many."""
+        most = float("inf") if self.max_chars is None else self.max_chars
+        tests = []
+        if self.min_chars > 0:
+            tests.append(Test("too_short", CHARS.name, "min_chars", "below", self.min_chars, is_whole=True, high=most))
+        if self.max_chars is not None:
+            tests.append(Test("too_long", CHARS.name, "max_chars", "above", self.max_chars, is_whole=True, low=self.min_chars))
+        return tuple(tests)
+
+    def open_measures(self, assets: Assets) -> Measures:
+        """Count characters; nothing is loaded."""
+        tests = self.declared_tests()
+
+        def measure(batch: pa.RecordBatch) -> Measured:
+            num_chars = pc.cast(pc.utf8_length(text_of(batch, assets.text_column)), pa.float64()).to_numpy(zero_copy_only=False)
+            return Measured(num_chars[:, None], fixed_limits(tests, batch.num_rows))
+
+        return Measures((CHARS,), tests, measure)
 
     def open(self, assets: Assets) -> BatchFn:
         """Return the function that measures and judges; nothing is loaded."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from operators.base import Assets, BatchFn, BatchOperator, Result, RowError, null_text_errors, text_of, with_column
+from operators.decision import Bools, Floats, Measured, Measures, Side, Signal, Test
 from operators.thresholds import FROM_TABLE, NO_PROFILE, Profiles
 
 T = TypeVar("T")
 
-Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int8]
 
 
@@ -63,28 +63,6 @@ NO_THRESHOLDS = "no_thresholds"
 MOST_BYTES = (1 << 30) - 1
 """Of a text: kernels keep places in it as 32-bit numbers."""
 NOT_THRESHOLDS = frozenset({"type", "name", "preset", "words", "language_column", "thresholds"})
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """One measurement of a document.
-
-    Attributes:
-        name: Field of the struct column.
-        unit: `fraction`, `characters`, `words`, `lines`, `sentences`, `count` …
-        doc: What is measured, exactly.
-        source: The paper or code that it comes from.
-    """
-
-    name: str
-    unit: str
-    doc: str
-    source: str
-
-    @property
-    def type(self) -> pa.DataType:
-        """Fractions and means are float64, what is counted int64."""
-        return pa.float64() if self.unit in ("fraction", "ratio", "mean") else pa.int64()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +159,68 @@ class QualityOperator(BatchOperator):
     def profile_values(self, values: Mapping[str, Any]) -> tuple[float, ...]:
         """Thresholds in the kernel's order, nan for a test that is not made, of settings without any that is by_language."""
 
+    @abstractmethod
+    def tests_of(self, values: Mapping[str, Any]) -> tuple[Test, ...]:
+        """Its tests in their order, by some settings; with the value nan those that these don't ask for, None where it is by_language."""
+
+    def declared_tests(self) -> tuple[Test, ...]:
+        """What it tests, in its order; first whether there are thresholds for the document's language, where they depend on it."""
+        if self.annotate:
+            return ()
+        tests = self.tests_of({name: getattr(self, name) for name in type(self).model_fields})
+        language = [Test(NO_THRESHOLDS, None)] if self.by_language() else []
+        return (*language, *(test for test in tests if is_made(test)))
+
+    def flagged(self, reason: str, text: pa.LargeStringArray) -> Bools:
+        """Texts that go for a reason that no signal tells."""
+        raise NotImplementedError(f"{self.type} has no flag {reason}; one that declares one tells which texts have it")  # pragma: no cover
+
+    def open_measures(self, assets: Assets) -> Measures:
+        """Load thresholds and kernels; all signals are measured, as `annotate` has them.
+
+        Raises:
+            OperatorError: The table of thresholds has no such language or key.
+        """
+        name, tests, profiles = self.name or self.type, self.declared_tests(), Profiles.of(self, assets)
+        annotate = self.model_copy(update={"annotate": True}).open(assets)
+        limits = self._limits(tests, profiles)
+        tests = self._bounded(tests, profiles)
+
+        def measure(batch: pa.RecordBatch) -> Measured:
+            found = annotate(batch).batch.column(name)
+            columns = [pc.cast(found.field(place), pa.float64()).to_numpy(zero_copy_only=False) for place in range(len(self.SIGNALS))]
+            profile = profiles.of_rows(batch)
+            of_rows = np.where((profile == NO_PROFILE)[:, None], np.nan, limits[np.maximum(profile, 0)])
+            return Measured(np.column_stack(columns), of_rows, dict(self._flags(tests, text_of(batch, assets.text_column), profile)))
+
+        return Measures(self.SIGNALS, tests, measure)
+
+    def _limits(self, tests: tuple[Test, ...], profiles: Profiles) -> Floats:
+        """Limits by line of the thresholds and test; nan for flags and tests that are not made."""
+        found = np.full((len(profiles.settings), len(tests)), np.nan)
+        for line, settings in enumerate(profiles.settings):
+            values = {(test.reason, test.setting): test.value for test in self.tests_of(settings)}
+            for place, test in enumerate(tests):
+                value = values.get((test.reason, test.setting))
+                found[line, place] = np.nan if value is None else value
+        return found
+
+    def _bounded(self, tests: tuple[Test, ...], profiles: Profiles) -> tuple[Test, ...]:
+        """The tests, their limits bound by what every language's line allows: no other value would be taken for the setting."""
+        found = []
+        lines = [{(test.reason, test.setting): test for test in self.tests_of(settings)} for settings in profiles.settings]
+        for test in tests:
+            same = [line[test.reason, test.setting] for line in lines if (test.reason, test.setting) in line]
+            low, high = max((each.low for each in same), default=test.low), min((each.high for each in same), default=test.high)
+            found.append(replace(test, low=low, high=high))
+        return tuple(found)
+
+    def _flags(self, tests: tuple[Test, ...], text: pa.LargeStringArray, profile: npt.NDArray[np.int32]) -> Iterator[tuple[int, Bools]]:
+        for place, test in enumerate(tests):
+            if test.signal is None:
+                found = profile == NO_PROFILE if test.reason == NO_THRESHOLDS else self.flagged(test.reason, text)
+                yield place, found & text.is_valid().to_numpy(zero_copy_only=False)
+
     def open(self, assets: Assets) -> BatchFn:
         """Load thresholds and kernels.
 
@@ -244,3 +284,20 @@ def signals_array(signals: tuple[Signal, ...], values: Floats) -> pa.StructArray
 def threshold(value: Any) -> float:
     """A threshold as kernels take it: nan where the test is not made."""
     return float("nan") if value is None else float(value)
+
+
+def declared(reason: str, signal: str, setting: str, side: Side, value: Any, **more: Any) -> Test:
+    """A test by a setting's value: null makes none, and by_language leaves it to the document."""
+    return Test(reason, signal, setting, side, None if value == "by_language" else threshold(value), **more)
+
+
+def is_made(test: Test) -> bool:
+    """Whether some document can fail it: nothing that is counted or measured here is below 0."""
+    if test.value is None:
+        return True
+    return not math.isnan(test.value) and not (test.side == "below" and test.value <= 0)
+
+
+def bound(value: Any, otherwise: float) -> float:
+    """How far a limit may be moved beside another one; `otherwise` if that one is not set."""
+    return float(value) if isinstance(value, int | float) and value > 0 else otherwise

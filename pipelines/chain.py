@@ -7,9 +7,11 @@ many as it was given, and the chain does the dropping.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -90,6 +92,29 @@ def _check_text_is_left(taken: pa.Schema, given: pa.Schema, name: str) -> None:
         raise OperatorError(f"it would replace the text in column {name!r} by {shown(after)}; give the operator another `name` or `column`")
 
 
+class Observer(Protocol):
+    """Sees what operators are given and what they answer: a dry run, in this very process. It changes nothing."""
+
+    def before(self, operator: OpenedOperator, rows: Rows) -> None:
+        """Called before an operator is applied; it does not count as the operator's time."""
+
+    def applied(self, operator: OpenedOperator, rows: Rows, result: Result, errors: Mapping[int, RowError]) -> None:
+        """Called with what came to an operator, and its answer for those of the rows that have no error."""
+
+
+_OBSERVER: Final[ContextVar[Observer | None]] = ContextVar("observer", default=None)
+
+
+@contextmanager
+def observed_by(observer: Observer) -> Iterator[None]:
+    """Chains that are made in this thread meanwhile tell the observer what they do."""
+    token = _OBSERVER.set(observer)
+    try:
+        yield
+    finally:
+        _OBSERVER.reset(token)
+
+
 class Chain:
     """Opened operators, applied to the batches of one unit."""
 
@@ -98,6 +123,7 @@ class Chain:
         self._files = files
         self._on_error: OnError = on_error
         self._drop_table = drop_table
+        self._observer = _OBSERVER.get()
 
     def process(self, rows: Rows, ledger: Ledger) -> tuple[Rows, Gone]:
         """Send documents through every operator. Returns those that stay, and side-table rows of the others; counts both in the ledger.
@@ -115,7 +141,9 @@ class Chain:
     def _step(self, operator: OpenedOperator, rows: Rows, source: Rows, ledger: Ledger, gone: Gone) -> Rows:
         count = ledger.operator(operator.name)
         count.rows_in += len(rows)
-        started = time.thread_time()
+        if self._observer is not None:
+            self._observer.before(operator, rows)
+        given, started = rows, time.thread_time()
         result, errors = self._apply(operator, rows)
         if errors:
             gone.quarantined.append(self._quarantine(operator, rows, errors))
@@ -134,6 +162,8 @@ class Chain:
             kept = kept.filter(~goes)
         count.rows_out += len(kept)
         count.seconds += time.thread_time() - started
+        if self._observer is not None:
+            self._observer.applied(operator, given, result, errors)
         return kept
 
     def _apply(self, operator: OpenedOperator, rows: Rows) -> tuple[Result, dict[int, RowError]]:

@@ -17,6 +17,7 @@ import click
 from pipelines.cli_authoring import COMMANDS as AUTHORING
 from pipelines.cli_classifier import COMMANDS as TRAINING
 from pipelines.cli_difference import COMMANDS as COMPARING
+from pipelines.cli_dryrun import COMMANDS as TRYING
 from pipelines.cli_history import COMMANDS as HISTORY
 from pipelines.cli_ingest import COMMANDS as INGESTING
 from pipelines.cli_later import COMMANDS as LATER
@@ -79,6 +80,7 @@ def cli() -> None:
 for _command in (
     *AUTHORING,
     *TRAINING,
+    *TRYING,
     *RUNNING,
     *INGESTING,
     *SCHEDULING,

@@ -10,7 +10,6 @@ import click
 from pipelines.errors import NotYet
 
 INSTEAD = {
-    "dry-run": "`shardmill run FILE --limit N` runs the pipeline on its first N documents; `shardmill plan FILE` says what a run would do",
     "inspect": "read documents with `pipelines.open_dataset(URI)` or `datasets.load_dataset(URI)`",
 }
 

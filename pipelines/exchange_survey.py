@@ -70,13 +70,13 @@ def exchanges(groups: Iterable[tuple[int, OperatorSpec]], corpus: Corpus, histor
     for stage, spec in groups:
         operator = spec.load()
         assert isinstance(operator, GroupOperator)
-        before = corpus if history is None else replace(corpus, earlier_bytes=_earlier(operator, history))
+        before = corpus if history is None else replace(corpus, earlier_bytes=earlier_bytes(operator, history))
         steps = Exchange(operator, before, Limits(), Shares()).steps()
         made.append(ExchangeSurvey(spec.name, stage, corpus.documents, steps, Total.of(steps)))
     return made
 
 
-def _earlier(operator: GroupOperator, history: History) -> dict[str, int]:
+def earlier_bytes(operator: GroupOperator, history: History) -> dict[str, int]:
     """Bytes that earlier runs left for an operator, by what they are for."""
     roles = ("keys", "heads", "features", "counts")
     return {role: sum(one.source.bytes for one in history.remembered(operator, role)) for role in roles}

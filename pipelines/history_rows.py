@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,9 @@ import pyarrow as pa
 from pipelines.frames import FrameRef, read_frames
 from pipelines.inventory_prefixes import file_prefixes
 from pipelines.partitioning import ROW_BITS
-from pipelines.recall import ROW_MASK, Recall, prefix_words
+from pipelines.recall import ROW_MASK, Recall, Words, prefix_words
 
+_OWN: ContextVar[Words | None] = ContextVar("own", default=None)
 _RECALLS: dict[tuple[str, str, str], Recall] = {}
 """Of one run, kept between the tasks of a process."""
 
@@ -36,7 +39,23 @@ def recalled(worker: Any, frames: Sequence[FrameRef], generation: int) -> Iterat
         yield pa.RecordBatch.from_pydict(columns).filter(pa.array(np.asarray(counts)))
 
 
+@contextmanager
+def reading_for(own: Words) -> Iterator[None]:
+    """Runs of this thread read for one of other files meanwhile: a dry run has its documents in a file of its own.
+
+    Args:
+        own: Prefixes of the files that the other run reads.
+    """
+    token = _OWN.set(own)
+    try:
+        yield
+    finally:
+        _OWN.reset(token)
+
+
 def _recall(worker: Any) -> Recall:
+    if (taken_for := _OWN.get()) is not None:
+        return Recall.of(worker.history, worker.place.history, taken_for)
     key = (worker.place.history.uri, worker.place.history.digest, worker.place.inventory_path)
     if key not in _RECALLS:
         own = prefix_words(file_prefixes(worker.store, worker.place.inventory_path))

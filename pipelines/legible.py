@@ -16,7 +16,8 @@ def legible(text: object, max_chars: int = MAX_CHARS) -> str:
     """Text on one line, bounded, with what cannot be printed written as its code; letters of every script stay."""
     # Cut first: a message may be megabytes long, and one character may become ten.
     raw = str(text)
-    shown = "".join(_character(character) for character in raw[:max_chars])
+    cut = raw[:max_chars]
+    shown = cut if cut.isprintable() else "".join(map(_character, cut))
     return shown if len(shown) <= max_chars and len(raw) <= max_chars else shown[: max_chars - 1] + "…"
 
 

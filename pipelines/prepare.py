@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 
 from cluster.tasks import Executor, InlineExecutor
-from operators.base import BatchOperator, Learned, LearningOperator, OperatorError
+from operators.base import Assets, BatchOperator, Learned, LearningOperator, OperatorError
 from pipelines.assets import asset_digest, asset_tables, local_asset
 from pipelines.chain import bounded, open_chain
 from pipelines.config import PipelineConfig
@@ -207,6 +207,11 @@ class _Driver:
     def learned(self, name: str) -> Learned | None:
         learners = (operator for operator in self._config.operators if isinstance(operator, LearningOperator))
         return next((Learned(operator, None) for operator in learners if operator.name == name), None)
+
+
+def assets_of(config: PipelineConfig, sources: Sources, digests: Mapping[str, str]) -> Assets:
+    """What operators may ask of this process: the assets that were digested, nothing that is learned yet."""
+    return _Driver(config, sources, dict(digests))
 
 
 def _id_column(config: PipelineConfig, options: ReadOptions, schema: pa.Schema) -> tuple[ReadOptions, bool]:

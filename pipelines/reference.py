@@ -9,7 +9,10 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
+from operators import BY_TYPE
+from operators.base import BatchOperator
 from operators.catalogue import Description, curve_rows, describe_all
+from operators.decision import Test
 
 HEAD = """# Operators
 
@@ -36,12 +39,30 @@ def _section(about: Description) -> Iterator[str]:
         yield ""
         signals = [(f"`{signal.name}`", signal.unit, signal.doc, signal.source) for signal in about.signals]
         yield from _table(("signal", "unit", "meaning", "source"), signals)
+    if about.signals:
+        yield from _tests(about)
     if about.presets:
         yield from _presets(about)
     if about.curves:
         yield from _curves(about)
     if about.sources:
         yield from ("", f"Sources: {about.sources}.")
+
+
+def _tests(about: Description) -> Iterator[str]:
+    """What a quality filter tests with its defaults, in its order."""
+    operator = BY_TYPE[about.type].model_validate({})
+    assert isinstance(operator, BatchOperator)
+    rows = [(f"`{test.reason}`", f"`{test.signal}`" if test.signal else "", _dropped(test)) for test in operator.declared_tests()]
+    yield ""
+    yield from _table(("drop reason", "signal", "dropped with the defaults, in this order"), rows)
+
+
+def _dropped(test: Test) -> str:
+    if test.signal is None:
+        return "if it is so"
+    setting = f" (`{test.setting}`)" if test.setting else ""
+    return f"{test.side} {test.value:,g}{setting}"
 
 
 def _presets(about: Description) -> Iterator[str]:

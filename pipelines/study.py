@@ -68,12 +68,18 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A threshold on a signal: documents on `side` of `value` are dropped for `reason`; `setting` is its name in the pipeline file."""
+    """A threshold on a signal: documents on `side` of `value` are dropped for `reason`; `setting` is its name in the pipeline file.
+
+    Attributes:
+        low: Where it depends on the document's language, the least of the values, `high` the greatest and `value` their median; else None.
+    """
 
     setting: str
     reason: str
     side: Side
     value: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +157,7 @@ class OperatorEstimate:
         keep_rate: Over the whole input. That of an operator that removes duplicates is corrected: a sample holds few of their pairs.
         is_corrected: True if `keep_rate` is not just rows_out / rows_in.
         cpu_seconds: On the sample.
+        quarantined: Documents of the sample that it could not process, by error.
     """
 
     name: str
@@ -162,6 +169,7 @@ class OperatorEstimate:
     is_corrected: bool = False
     note: str = ""
     cpu_seconds: float = 0.0
+    quarantined: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As the contract has it."""
@@ -177,6 +185,7 @@ class OperatorEstimate:
             "is_corrected": self.is_corrected,
             "note": self.note,
             "cpu_seconds": round(self.cpu_seconds, 4),
+            "quarantined": dict(self.quarantined),
         }
 
 
