@@ -12,6 +12,7 @@ Pure arithmetic over arrays.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from pipelines.intervals import product
 from pipelines.sample import Sample
 from pipelines.study import Estimate
-from pipelines.thinned_sets import sets_per_member
+from pipelines.thinned_sets import Z, sets_per_member
 
 Ints = npt.NDArray[np.integer[Any]]
 Int64s = npt.NDArray[np.int64]
@@ -94,11 +95,26 @@ def duplicates_kept(sample: Sample, cluster: Ints, sets: Ints) -> Kept:
 
 def _in_two_steps(cluster: Ints, sets: Ints, drawn: float, looked_at: float) -> Estimate:
     """First within row groups, then over them. A set of a row group that is read is seen there as often as the first step tells."""
-    pairs = np.unique(np.stack([sets, cluster]), axis=1, return_counts=True)
-    within = sets_per_member(pairs[1], looked_at, INFLATION)
-    visible = min(len(pairs[1]) * looked_at / (within.value * len(sets)), 1.0)
-    across = sets_per_member(_sizes(pairs[0][0]), drawn * visible, INFLATION)
-    return product([Estimate(one.value, one.low, one.high) for one in (within, across)])
+    pairs, counts = np.unique(np.stack([sets, cluster]), axis=1, return_counts=True)
+    within = sets_per_member(counts.astype(np.int64), looked_at, INFLATION)
+    spread = Z * _spread(cluster, pairs[1]) * within.value
+    low = within.value - math.hypot(within.value - within.low, spread)
+    high = within.value + math.hypot(within.high - within.value, spread)
+    visible = min(len(counts) * looked_at / (within.value * len(sets)), 1.0)
+    across = sets_per_member(_sizes(pairs[0]), drawn * visible, INFLATION)
+    return product([Estimate(within.value, max(low, 0.0), high), Estimate(across.value, across.low, across.high)])
+
+
+def _spread(cluster: Ints, of_sets: Ints) -> float:
+    """Relative standard error of the sets that row groups hold for each of their documents: row groups differ in that."""
+    documents = np.bincount(cluster)
+    sets = np.bincount(of_sets, minlength=len(documents))[documents > 0]
+    documents = documents[documents > 0]
+    if len(documents) < 2:
+        return 0.0
+    rate = float(sets.sum() / documents.sum())
+    squares = float(((sets - rate * documents) ** 2).sum()) * len(documents) / (len(documents) - 1)
+    return math.sqrt(squares) / float(sets.sum())
 
 
 def _sizes(sets: Ints) -> Int64s:

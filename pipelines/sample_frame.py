@@ -172,10 +172,10 @@ def _chosen(sizes: Int64s, scanned: Mask, seed: int, bounds: Bounds) -> _Chosen:
     with_bytes = np.flatnonzero(sizes > 0)
     most, least = min(len(with_bytes), bounds.max_clusters), min(len(with_bytes), bounds.min_clusters)
     fraction = min(bounds.max_bytes, int(bounds.max_fraction * sizes.sum())) // 2
-    for allowed in (fraction, bounds.max_bytes // 2):
+    for allowed, first in ((fraction, most), (bounds.max_bytes // 2, least)):
         room = max(allowed // least, MIN_CLIPPED_BYTES)
         stops = np.where(scanned, np.minimum(sizes, room), sizes)[with_bytes]
-        for count in falling(most, least):
+        for count in falling(first, least):
             certain, stepped, drawn_for = steps(sizes[with_bytes], count, seed)
             places = np.concatenate([certain, stepped])
             looked = _looked(stops[places], scanned[with_bytes[places]])

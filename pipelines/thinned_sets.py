@@ -23,7 +23,10 @@ Z: Final = 1.96
 DROP: Final = 1.92
 """Of the log-likelihood, half the 95 % quantile of chi-squared with one degree of freedom (Wilks 1938)."""
 GRID_FACTOR: Final = 1.25
-NUM_ROUNDS: Final = 400
+CLOSE: Final = 0.003
+"""Of the log-likelihood: nearer to the maximum is not worth another step, beside a drop of two."""
+MAX_STEPS: Final = 30
+MAX_HALVINGS: Final = 30
 NUM_BISECTIONS: Final = 14
 
 
@@ -86,7 +89,7 @@ class _Fit:
         self._cost = self._expected.sum(axis=0)
         only_single = not counts[1:].any()
         even = np.full(len(self.sizes), 1.0 / len(self.sizes))
-        self._best = np.eye(len(self.sizes))[0] if only_single else self._climbed(even, 0.0, NUM_ROUNDS * 4)
+        self._best = np.eye(len(self.sizes))[0] if only_single else self._climbed(even, 0.0)
         self._top = self._likelihood(self._best)
         self.value = 1.0 if only_single else float((self._best * self._per_member).sum())
 
@@ -100,7 +103,7 @@ class _Fit:
         weights, value = self._best, self.value
         for _ in range(NUM_BISECTIONS):
             pull = (low + high) / 2
-            tried = self._climbed(0.5 * weights + 0.5 / len(weights), sign * math.exp(pull), NUM_ROUNDS)
+            tried = self._climbed(0.5 * weights + 0.5 / len(weights), sign * math.exp(pull))
             if self._top - self._likelihood(tried) <= self._drop:
                 low = pull
                 value = float((tried * self._per_member).sum())
@@ -113,33 +116,47 @@ class _Fit:
         seen = self._counts > 0
         return float((self._counts[seen] * np.log(np.maximum(expected[seen], 1e-300))).sum() - expected.sum())
 
-    def _climbed(self, weights: Floats, pull: float, rounds: int) -> Floats:
-        """Weights that maximize the likelihood plus `pull` times the sets per member.
+    def _climbed(self, weights: Floats, pull: float) -> Floats:
+        """Weights that maximize the likelihood plus `pull` times the sets per member, from any that are all positive.
 
-        The multiplicative steps of expectation maximization for Poisson counts; a number on the diagonal keeps the weights' sum at one.
+        A barrier keeps them positive, and is lowered until it is worth less than CLOSE (Boyd and Vandenberghe, Convex Optimization, 2004, 11.3).
         """
-        cost = self._cost - pull * self._per_member
-        for _ in range(rounds):
-            gain = (self._counts / np.maximum(self._expected @ weights, 1e-300)) @ self._expected
-            weights = _on_simplex(weights * gain, cost)
+        barrier = 1.0
+        while True:
+            for _ in range(MAX_STEPS):
+                step, gain = self._newton(weights, pull, barrier)
+                weights = self._along(weights, step, gain, pull, barrier)
+                if gain < CLOSE:
+                    break
+            if barrier * len(weights) < CLOSE:
+                return weights
+            barrier /= 8
+
+    def _value(self, weights: Floats, pull: float, barrier: float) -> float:
+        return self._likelihood(weights) + pull * float(weights @ self._per_member) + barrier * float(np.log(weights).sum())
+
+    def _newton(self, weights: Floats, pull: float, barrier: float) -> tuple[Floats, float]:
+        """Newton's step along the simplex, relative to the weights, and what it would gain if the value were a parabola, twice."""
+        expected = np.maximum(self._expected @ weights, 1e-300)
+        slope = weights * ((self._counts / expected) @ self._expected - self._cost + pull * self._per_member) + barrier
+        rows = self._expected * weights * (np.sqrt(self._counts) / expected)[:, None]
+        curvature = rows.T @ rows
+        curvature[np.diag_indices(len(weights))] += barrier
+        solved = np.linalg.solve(curvature, np.stack([slope, weights], axis=1))
+        step = solved[:, 0] - solved[:, 1] * float(weights @ solved[:, 0]) / float(weights @ solved[:, 1])
+        return step, float(slope @ step)
+
+    def _along(self, weights: Floats, step: Floats, gain: float, pull: float, barrier: float) -> Floats:
+        """As far along a step as the value grows."""
+        length = min(1.0, 0.95 / max(-float(step.min()), 1e-300))
+        before = self._value(weights, pull, barrier)
+        for _ in range(MAX_HALVINGS):
+            tried = weights * (1.0 + length * step)
+            tried /= tried.sum()
+            if self._value(tried, pull, barrier) >= before + 0.1 * length * gain - 1e-9 * abs(before):
+                return tried
+            length /= 2
         return weights
-
-
-def _on_simplex(gains: Floats, cost: Floats) -> Floats:
-    """Of gains / (cost + x) those that sum up to one: x by Newton's steps from the left, where the sum is convex and falls."""
-    counts = gains > 1e-13 * gains.sum()  # below that it would be lost in the sums anyway
-    some, at = gains[counts], cost[counts]
-    x = float((some - at).max())  # one of the terms is 1 there, and none is negative
-    for _ in range(60):
-        terms = some / (at + x)
-        excess = float(terms.sum()) - 1.0
-        if abs(excess) < 1e-10:
-            break
-        x += excess / float((terms / (at + x)).sum())
-    weights = np.zeros(len(gains))
-    weights[counts] = some / (at + x)
-    weights /= weights.sum()
-    return weights
 
 
 @lru_cache(maxsize=8)

@@ -133,7 +133,7 @@ def test_ten_thousand_files_on_s3(tmp_path, monkeypatch):
     folder = tmp_path / "bucket" / "data"
     folder.mkdir(parents=True)
     pq.write_table(table_of(0, 200), folder / "f00000.parquet", row_group_size=200)
-    for number in range(1, 3000):
+    for number in range(1, 5000):
         (folder / f"f{number:05d}.parquet").hardlink_to(folder / "f00000.parquet")
     with RangeServer(tmp_path) as server:
         sources = Sources(server.options)
@@ -142,8 +142,8 @@ def test_ten_thousand_files_on_s3(tmp_path, monkeypatch):
         found = read_sample(frame.sources, frame.inventory, OPTIONS, design)
         assert server.counts["bytes"] < 0.03 * frame.num_bytes
     assert not frame.is_whole
-    assert frame.files == 3000
-    assert frame.rows == pytest.approx(600_000, rel=0.01) == design.rows
+    assert frame.files == 5000
+    assert frame.rows == pytest.approx(1_000_000, rel=0.01) == design.rows
     assert len(found.documents) == 2000
     assert found.scheme.weight.sum() == pytest.approx(design.rows)
     assert len(np.unique(found.documents.file)) > 25
@@ -151,7 +151,9 @@ def test_ten_thousand_files_on_s3(tmp_path, monkeypatch):
 
 
 def jsonl(folder, name, start, number, compress=False):
-    lines = "".join(json.dumps({"id": f"d{row}", "text": f"text {row} " + "x" * 300}) + "\n" for row in range(start, start + number)).encode()
+    lines = "".join(
+        json.dumps({"id": f"d{row}", "text": f"text {row} " + "x" * 300}) + "\n" for row in range(start, start + number)
+    ).encode()
     folder.mkdir(exist_ok=True)
     (folder / name).write_bytes(gzip.compress(lines, 1) if compress else lines)
 
