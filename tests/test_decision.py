@@ -154,7 +154,7 @@ def test_signals_tell_the_reason_on_real_documents(number, small_fasttext):  # n
     operators = cases(small_fasttext)
     if number >= len(operators):
         pytest.skip(f"the model is absent: {LID}")
-    batch = batch_of([*TEXTS, *real_documents(*REAL, limit=40).column("text").to_pylist()])
+    batch = batch_of([*TEXTS, *real_documents(*REAL, limit=25).column("text").to_pylist()])
     said, reasons = told(operators[number], batch)
     assert said == reasons
     assert len(set(reasons)) > 1
@@ -231,7 +231,7 @@ def with_setting(operator, test, value):
 @pytest.mark.parametrize("direction", ["looser", "tighter"])
 def test_a_moved_threshold_drops_what_the_moved_setting_drops(direction, small_fasttext):  # noqa: F811
     """What is told from signals alone is what the operator does when its setting is moved."""
-    batch = batch_of([*TEXTS, *real_documents(*REAL, limit=12).column("text").to_pylist()])
+    batch = batch_of([*TEXTS, *real_documents(*REAL, limit=6).column("text").to_pylist()])
     compared = 0
     for operator in cases(small_fasttext):
         study = study_of(operator, operator.type, assets(), [(batch, operator.open(assets())(batch).reasons)])
@@ -252,7 +252,7 @@ def test_thresholds_of_a_table_move_for_every_language():
     """Moved by a tenth, each language's own number is: as if the table said so."""
     row = TABLE["deu_Latn"]
     operator = GopherQuality(preset="fineweb2@by-language", thresholds="table", min_doc_words=None, min_stop_words=None)
-    texts = real_documents("multi-00001", limit=200).column("text").to_pylist()
+    texts = real_documents("multi-00001", limit=80).column("text").to_pylist()
     batch = pa.record_batch({"text": pa.array(texts, pa.large_string()), "language": ["deu_Latn", "srp_Cyrl"] * (len(texts) // 2)})
     study = study_of(operator, "quality", assets(), [(batch, operator.open(assets())(batch).reasons)])
     told_ = next(each for each in study.thresholds() if each.limit.setting == "max_non_alpha_words_ratio")

@@ -69,7 +69,7 @@ OPERATORS = [
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.type)
 def test_every_real_document_shows_the_place_for_which_it_goes(operator):
     """At least one place for each reason that has any; all of them in order inside the text, and each explained in a sentence."""
-    batch = real_documents(*REAL, limit=60)
+    batch = real_documents(*REAL, limit=35)
     result, find = operator.open(ASSETS)(batch), open_places(operator, ASSETS)
     details = [None] * batch.num_rows if result.details is None else result.details.to_pylist()
     found = 0
@@ -90,7 +90,7 @@ def test_contaminated_documents_show_the_words_that_they_share():
     if not folder.is_dir():
         pytest.skip(f"evaluation sets are absent: {folder}")
     operator = Decontaminate(evals=[str(path) for path in sorted(folder.glob("*.jsonl"))])
-    batch = real_documents("synthetic-00000", limit=2000)
+    batch = real_documents("synthetic-00000", limit=600)
     result, find = operator.open(ASSETS)(batch), open_places(operator, ASSETS)
     rows = [row for row, reason in enumerate(result.reasons.to_pylist()) if reason]
     for row in rows[:40]:
@@ -99,7 +99,7 @@ def test_contaminated_documents_show_the_words_that_they_share():
         well_formed(places, text)
         assert places
         assert all(len(folded_words(text[place.start : place.stop])) >= 8 for place in places)
-    assert len(rows) > 20
+    assert len(rows) > 8
 
 
 def test_personal_data_shows_what_would_be_redacted():
