@@ -89,13 +89,15 @@ def run_sample(
     Raises:
         ShardmillError: What would stop the real run, too, but for limits on what is quarantined or removed.
     """
-    with tempfile.TemporaryDirectory(prefix="shardmill-dry-run-") as folder, ExitStack() as stack:
-        if observer is not None:
-            stack.enter_context(observed_by(observer))
-        if prepared.ingredients.history is not None:
-            prefixes = np.frombuffer(prepared.inventory.prefixes(), np.uint8).reshape(-1, PREFIX_BYTES)
-            stack.enter_context(reading_for(prefix_words(prefixes)))
-        yield _Sample(config, prepared, Path(folder)).run(documents, group_rows, watch or Silent())
+    with tempfile.TemporaryDirectory(prefix="shardmill-dry-run-") as folder:
+        with ExitStack() as stack:
+            if observer is not None:
+                stack.enter_context(observed_by(observer))
+            if prepared.ingredients.history is not None:
+                prefixes = np.frombuffer(prepared.inventory.prefixes(), np.uint8).reshape(-1, PREFIX_BYTES)
+                stack.enter_context(reading_for(prefix_words(prefixes)))
+            made = _Sample(config, prepared, Path(folder)).run(documents, group_rows, watch or Silent())
+        yield made  # whoever observed this run must not observe others meanwhile
 
 
 class _Sample:

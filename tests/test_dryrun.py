@@ -17,11 +17,13 @@ from corpora import SHARED_TEXT, config_of, custom, documents, hive_corpus, pipe
 
 from pipelines import chain
 from pipelines.cli import main
+from pipelines.cli_dryrun import PRICE_HELP
 from pipelines.config import PipelineConfig
 from pipelines.dryrun import dry_run
 from pipelines.dryrun_observer import Seen
 from pipelines.dryrun_text import dry_json
 from pipelines.errors import ConfigError, InputError, ShardmillError, UnitError
+from pipelines.projection_prices import names
 from pipelines.run import run
 from pipelines.study import DryRun
 
@@ -193,6 +195,15 @@ def test_signals_are_measured_of_what_reaches_an_operator(tmp_path):
     assert short.document.signals["gopher_quality.num_words"] < 12
 
 
+def test_the_second_run_counts_for_its_time_alone(tmp_path, twice):
+    """What is measured and shown is of one run, whether there is another or not."""
+    config = made(tmp_path, [{"type": "gopher_quality", "min_doc_words": 12}, {"type": "exact_dedup"}])
+    dry = dry_run(config, documents=10_000)
+    assert {one.rows_in for one in dry.thresholds} == {240}
+    assert all(sum(one.counts) + one.absent == 240 for one in dry.histograms)
+    assert len({(one.document.uri, one.document.row) for one in dry.examples}) == len(dry.examples)
+
+
 def test_pairs_show_what_was_removed_for_what(tmp_path):
     """Duplicates stand beside the document that stays, each where it is in the input."""
     dry = dry_run(made(tmp_path, [{"type": "exact_dedup"}]), documents=10_000)
@@ -263,6 +274,29 @@ def test_no_operator_at_all(tmp_path):
     dry = dry_run(made(tmp_path, []), documents=20)
     assert dry.operators == ()
     assert (dry.kept.value, dry.kept.high) == (1.0, 1.0)
+
+
+def test_of_very_many_files_some_are_looked_into(tmp_path, monkeypatch):
+    """The rest is told as an estimate, and the projection is for the whole input."""
+    monkeypatch.setattr("pipelines.sample_frame.MAX_FILES", 20)
+    for number in range(200):
+        write_parquet(tmp_path / "in" / f"{number:03}.parquet", documents(30, number, f"f{number}-"))
+    config = config_of(tmp_path / "p.yaml", str(tmp_path / "in"), tmp_path / "out", [{"type": "length_filter", "min_chars": 9}])
+    dry = dry_run(config, documents=100)
+    assert (dry.input["files"], dry.input["is_estimate"]) == (200, True)
+    assert dry.input["rows"] == pytest.approx(6000, rel=0.1)
+    assert dry.projection["output_rows"]["value"] == pytest.approx(dry.kept.value * dry.input["rows"], rel=0.01)
+    assert dry.projection["input_bytes"] == dry.input["bytes"] == sum(path.stat().st_size for path in (tmp_path / "in").iterdir())
+
+
+def test_an_input_without_documents(tmp_path):
+    """Of an input without rows nothing can be told, and that is no error, as it is none of a run."""
+    write_parquet(tmp_path / "in" / "a.parquet", [])
+    operators = [{"type": "length_filter"}, {"type": "exact_dedup"}, {"type": "minhash_dedup"}]
+    config = config_of(tmp_path / "p.yaml", str(tmp_path / "in"), tmp_path / "out", operators)
+    dry = dry_run(config)
+    assert [(one.rows_in, one.rows_out) for one in dry.operators] == [(0, 0)] * 3
+    json.dumps(dry_json(dry), allow_nan=False)
 
 
 def test_an_output_without_the_text(tmp_path):
@@ -437,6 +471,11 @@ def test_wrong_words(tmp_path, words, capsys):
     path = pipeline(tmp_path / "p.yaml", tmp_path / "nothing" / "*.parquet", tmp_path / "out", [{"type": "length_filter"}])
     assert main(["dry-run", str(path), *words]) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_every_price_is_explained():
+    """`--help` names each price that can be given."""
+    assert all(name in PRICE_HELP for name in names())
 
 
 def test_an_override_counts(tmp_path, capsys):
