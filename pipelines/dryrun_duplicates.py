@@ -102,13 +102,37 @@ def _kept(ground: Ground, operator: GroupOperator, position: int, texts: Texts) 
     found = removals(texts.ran, len(sample.wide), str(operator.name))
     known = found.kept >= 0
     news = np.setdiff1d(came, found.removed[~known])
-    sets = sets_of(len(news), _among(news, found.removed[known]), _among(news, found.kept[known]))
-    told = duplicates_kept(sample, sample.wide.cluster[news], sets)
+    earlier = _earlier(ground, position, texts, news)
+    every = np.union1d(news, earlier[0])
+    copies, originals = _among(every, earlier[0]), _among(every, earlier[1])
+    removed, kept = _among(every, found.removed[known]), _among(every, found.kept[known])
+    sets = sets_of(len(every), np.concatenate([copies, removed]), np.concatenate([originals, kept]))
+    before = sets_of(len(every), copies, originals) if len(copies) else None
+    told = duplicates_kept(sample, sample.wide.cluster[every], sets, before)
     keeps = told.keep_rate
     if len(news) < len(came):  # every document is compared with all of earlier runs: of these a sample hides none
         new = len(news) / len(came)
         keeps = product([Estimate(new, *clopper_pearson(new, len(came))), keeps])
     return Corrected(keeps, told.note, is_estimate=told.is_corrected)
+
+
+def _earlier(ground: Ground, position: int, texts: Texts, news: Ints) -> tuple[Ints, Ints]:
+    """Documents that operators before one removed as duplicates of what came to it, and of which: whatever removed them in between."""
+    kept_for: dict[int, int] = {}
+    for operator in ground.config.operators[:position]:
+        if isinstance(operator, GroupOperator) and not isinstance(operator, PassageOperator):
+            found = removals(texts.ran, len(ground.sample.wide), str(operator.name))
+            pairs_found = zip(found.removed.tolist(), found.kept.tolist(), strict=True)
+            kept_for |= {removed: kept for removed, kept in pairs_found if kept >= 0}
+    came = set(news.tolist())
+    ends = {}
+    for removed in kept_for:
+        end = removed
+        while end in kept_for:
+            end = kept_for[end]
+        if end in came and removed not in came:
+            ends[removed] = end
+    return np.array(list(ends), np.int64), np.array(list(ends.values()), np.int64)
 
 
 def _among(came: Ints, rows: Ints) -> Ints:

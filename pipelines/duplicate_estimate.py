@@ -19,16 +19,19 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.intervals import product
+from pipelines.intervals import clopper_pearson, product
 from pipelines.sample import Sample
 from pipelines.study import Estimate
 from pipelines.thinned_sets import Z, sets_per_member
 
 Ints = npt.NDArray[np.integer[Any]]
 Int64s = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 INFLATION: Final = 2.0
 """Of the variance against independent sets: those of one row group come, or stay away, together."""
+CENSUS_NOTE: Final = "every document of the input was compared"
+NONE_NOTE: Final = "no document of the sample reached it"
 PASSAGES_NOTE: Final = (
     "lines and paragraphs that the sample has once may be repeated in the rest of the input: more text than this is cut, and documents of "
     "which too little is left after that are not foreseen"
@@ -69,28 +72,68 @@ def _root(parent: Int64s, at: int) -> int:
     return at
 
 
-def duplicates_kept(sample: Sample, cluster: Ints, sets: Ints) -> Kept:
+def duplicates_kept(sample: Sample, cluster: Ints, sets: Ints, before: Ints | None = None) -> Kept:
     """The keep rate over the whole input of an operator that leaves one document of each set of duplicates.
+
+    Where another such operator came before, copies that it would remove from the whole input come to this one in a sample, as their originals
+    are not there. So the documents are looked at as they came to the first: the rate is that of both together, divided by the first one's.
 
     Args:
         sample: Whose wide documents were looked at.
-        cluster: Of each wide document that reached the operator: its place among the design's clusters.
-        sets: Of each of them: a number, the same for documents of one set.
+        cluster: Of each wide document that reached the operator, or was removed before as a duplicate of one that did: its place among the
+            design's clusters.
+        sets: Of each of them: a number, the same for documents of one set, by all these operators together.
+        before: The same by those before alone; None: there were none.
     """
-    design = sample.design
     if not len(sets):
-        return Kept(Estimate(1.0, 0.0, 1.0), not sample.wide_is_census, 1.0, "no document of the sample reached it")
-    seen = len(np.unique(sets)) / len(sets)
+        return Kept(Estimate(1.0, 0.0, 1.0), not sample.wide_is_census, 1.0, NONE_NOTE)
+    first = len(sets) if before is None else len(np.unique(before))
+    seen = len(np.unique(sets)) / first
     if sample.wide_is_census:
-        return Kept(Estimate(seen, seen, seen), is_corrected=False, seen=seen, note="every document of the input was compared")
-    drawn = min(design.rows_read / max(design.rows, 1), 1.0)
-    if design.rows_read >= design.rows:
-        told = sets_per_member(_sizes(sets), sample.wide_rate, INFLATION)
-        estimate = Estimate(told.value, told.low, told.high)
-    else:
-        estimate = _in_two_steps(cluster, sets, drawn, sample.wide_rate)
-    bounded = Estimate(estimate.value, max(estimate.low, 0.0), min(estimate.high, 1.0))
+        return Kept(Estimate(seen, seen, seen), is_corrected=False, seen=seen, note=CENSUS_NOTE)
+    drawn = min(sample.design.rows_read / max(sample.design.rows, 1), 1.0)
+    told = _of_all(sample, cluster, sets, drawn)
+    if before is not None:
+        told = _divided(told, _of_all(sample, cluster, before, drawn))
+    bounded = Estimate(min(told.value, 1.0), max(told.low, 0.0), min(told.high, 1.0))
     return Kept(bounded, is_corrected=True, seen=seen, note=_note(len(sets), drawn * sample.wide_rate, seen))
+
+
+def _of_all(sample: Sample, cluster: Ints, sets: Ints, drawn: float) -> Estimate:
+    """Sets for each document of the input."""
+    if drawn < 1.0:
+        return _in_two_steps(cluster, sets, drawn, sample.wide_rate)
+    told = sets_per_member(_sizes(sets), sample.wide_rate, INFLATION)
+    return Estimate(told.value, told.low, told.high)
+
+
+def _divided(whole: Estimate, part: Estimate) -> Estimate:
+    """A ratio, as if the two erred by themselves: as they are told from the same documents, they err alike, and less."""
+    if part.low <= 0:
+        return Estimate(whole.value / max(part.value, 1e-9), 0.0, 1.0)
+    return product([whole, Estimate(1 / part.value, 1 / part.high, 1 / part.low)])
+
+
+def passages_kept(sample: Sample, cluster: Ints, passed: Mask) -> Kept:
+    """The keep rate of an operator that cuts repeated passages out of documents and drops those of which too little is left.
+
+    The rate seen is about the most that stays: what is repeated elsewhere in the input is cut too.
+
+    Args:
+        sample: Whose wide documents were looked at.
+        cluster: Of each wide document that reached the operator.
+        passed: Which of them it kept.
+    """
+    seen = float(passed.mean()) if len(passed) else 1.0
+    if sample.wide_is_census or not len(passed):
+        low, high = (seen, seen) if len(passed) else (0.0, 1.0)
+        return Kept(Estimate(seen, low, high), is_corrected=False, seen=seen, note=CENSUS_NOTE if len(passed) else NONE_NOTE)
+    rate = min(sample.design.rows_read / max(sample.design.rows, 1), 1.0) * sample.wide_rate
+    spread = Z * _spread(cluster, cluster[passed]) * seen if passed.any() else 0.0
+    high = max(min(seen + spread, 1.0), clopper_pearson(seen, len(passed))[1])
+    # Each document dropped here shares its passages with others that were seen; of as many more as are not seen, as many may go.
+    low = max(1.0 - min((1.0 - seen) / max(rate, 1e-9), 1.0), 0.0) if seen < 1 else clopper_pearson(seen, len(passed) * rate)[0]
+    return Kept(Estimate(seen, min(low, seen), high), is_corrected=False, seen=seen, note=PASSAGES_NOTE)
 
 
 def _in_two_steps(cluster: Ints, sets: Ints, drawn: float, looked_at: float) -> Estimate:

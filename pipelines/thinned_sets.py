@@ -119,8 +119,8 @@ class _Fit:
     def _climbed(self, weights: Floats, pull: float) -> Floats:
         """Weights that maximize the likelihood plus `pull` times the sets per member, from any that are all positive.
 
-        A barrier keeps them positive, and is lowered until it is worth less than CLOSE (Boyd and Vandenberghe, Convex
-        Optimization, 2004, 11.3).
+        A barrier keeps them positive, and is lowered until it is worth less than CLOSE (Boyd and Vandenberghe, Convex Optimization, 2004,
+        11.3).
         """
         barrier = 1.0
         while True:

@@ -20,7 +20,7 @@ from pipelines.errors import InputChanged, InputError
 from pipelines.inventory import take_inventory
 from pipelines.sample import read_sample
 from pipelines.sample_frame import take_frame
-from pipelines.sampling import Bounds, draw
+from pipelines.sampling import BOUNDS, Bounds, draw
 from pipelines.storage import Sources
 
 OPTIONS = ReadOptions(None, "text", "id", ())
@@ -45,7 +45,7 @@ def write(folder, files, rows=60, group_rows=20, words=40):
     return folder
 
 
-def sampled(folder, documents=100, seed=0, bounds=Bounds(), options=OPTIONS, **settings):
+def sampled(folder, documents=100, seed=0, bounds=BOUNDS, options=OPTIONS, **settings):
     sources = Sources()
     inventory = take_inventory(sources, [f"{folder}/"], options)
     return inventory, read_sample(sources, inventory, options, draw(inventory, documents, seed, bounds), **settings)
@@ -55,7 +55,7 @@ TIGHT = Bounds(max_bytes=200_000, min_clusters=8, max_clusters=20)
 
 
 def test_documents_are_those_of_their_places(tmp_path):
-    """Every document stands at the file and row that are told of it, in the inventory's order, drawn once, from a row group of the design."""
+    """Every document stands at the file and row that are told of it, in the inventory's order, once, in a row group of the design."""
     inventory, found = sampled(write(tmp_path, 30), documents=200, bounds=TIGHT)
     for places in (found.documents, found.wide):
         rows = places.table["row"].to_numpy()
