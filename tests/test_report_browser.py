@@ -160,6 +160,10 @@ def test_search_works_by_keyboard_alone(full):
     full.keyboard.type("BEST price")
     full.wait_for_selector("html[data-found='2']", state="attached")
     assert count.text_content() == "2 of 8 documents"
+    shown = [article for article in full.locator("article.sample").all() if article.is_visible()]
+    assert len(shown) == 2
+    assert all("Best price" in article.text_content() for article in shown)
+    assert not full.locator("article.sample:not([hidden])", has_text="Page not found").count()
     assert full.eval_on_selector_all(".group:not([hidden])", "all => all.every(one => one.open)")
     assert full.evaluate("CSS.highlights.get('found').size") == 9
     full.keyboard.press("Enter")
