@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 
 from cluster.tasks import Executor, InlineExecutor
-from operators.base import Assets, BatchOperator, Learned, LearningOperator, OperatorError
+from operators.base import BatchOperator, Learned, LearningOperator, OperatorError
 from pipelines.assets import asset_digest, asset_tables, local_asset
 from pipelines.chain import bounded, open_chain
 from pipelines.config import PipelineConfig
