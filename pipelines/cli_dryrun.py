@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from pipelines.study import DryRun
 
 PAGE = "{name}-dry-run.html"
-MAX_CORES = 10_000_000
-CORES_HELP = "Reckon the time for so many cores; may be repeated. Default: those of the pipeline's cluster, and a few usual numbers."
-PRICE_HELP = (
-    "What something costs, as core-hour=0.04; may be repeated. Without prices no cost is told. core-hour: a core for an hour, with its "
-    "memory; put-1000, get-1000: 1,000 requests that write, that read; storage-gb-month: a GB kept for a month; egress-gb: a GB leaving "
-    "the input's store."
-)
 
 
 @click.command("dry-run")
@@ -35,9 +28,7 @@ PRICE_HELP = (
 @click.option("--examples", type=click.IntRange(min=0), default=3, show_default=True, metavar="N", help="Documents printed for a reason.")
 @click.option("--report", "target", type=click.Path(path_type=Path), help="Where to write the page; default: NAME-dry-run.html, here.")
 @click.option("--no-report", is_flag=True, help="Write no page.")
-@click.option("--cores", type=click.IntRange(1, MAX_CORES), multiple=True, metavar="N", help=CORES_HELP)
-@click.option("--price", "prices", multiple=True, metavar="NAME=NUMBER", help=PRICE_HELP)
-@click.option("--currency", default="", metavar="CODE", help="Currency of the prices, as EUR; only shown.")
+@cost_options
 @json_option
 @click.option("--quiet", is_flag=True, help="No progress.")
 def dry_run(

@@ -114,7 +114,7 @@ class _Sample:
         started = time.monotonic()
         store = open_store(self._config.output.uri, self._config.output.storage_options)
         with executor_for(self._config) as executor:
-            made = Run(self._config, store, executor, watch, Limits()).finish(self._ready(executor))
+            made = Run(self._config, store, executor, watch, Limits(), shows_documents=False).finish(self._ready(executor))
         return self._result(store, made.manifest, time.monotonic() - started)
 
     def _ready(self, executor: Started) -> Prepared:

@@ -154,7 +154,9 @@ class _Collection:
         here = {row.doc_key for row in carried}
         if shown.is_too_much([key for key in (*_keys(wide), *_keys(twins)) if key not in here]):
             wide, twins = self._worth_showing(dropped, dropped.near, duplicating), removed.near
-            self.notes.append("the documents shown are of a few stretches of the input, since its row groups are large")
+            self.notes.append(
+                "the documents shown are the first ones of a few files: chosen from all over the input they would take too long to read"
+            )
         shown.gather(wide, twins, carried)
         examples = dropped_examples(shown, wide)
         pairs = pairs_of(shown, twins, self._reasons(), shards, self.origin.earlier)

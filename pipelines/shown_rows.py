@@ -27,8 +27,7 @@ MAX_FILES: Final = 8
 SMALL_BYTES: Final = 4 << 20
 """Files up to this size are read whole: one request, and no threads that read ahead."""
 BATCH_ROWS: Final = 1 << 16
-BLOCK_ROWS: Final = 4096
-"""Neighbours in a file, which most often are in the same few row groups."""
+LOW: Final = np.uint64(0xFFFFFFFF)
 
 Words = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
@@ -55,7 +54,7 @@ class Chosen:
 
     Attributes:
         spread: From everywhere.
-        near: From few blocks of neighbouring rows, where reading texts of all over the input would cost too much.
+        near: The first ones of few files, where reading texts of all over the input would cost too much.
         seen: Rows that were looked at, of `rows`.
     """
 
@@ -137,13 +136,14 @@ def _groups(batch: pa.RecordBatch, names: Sequence[str]) -> Iterator[tuple[tuple
 
 
 def hashed(keys: pa.FixedSizeBinaryArray) -> tuple[Words, Words]:
-    """Hashes of doc_keys, and hashes that are alike for neighbouring rows: the upper half is that of their block."""
+    """Hashes of doc_keys, and numbers that order them by the hash of their file, then by row: first rows are cheap to read again."""
     raw = np.frombuffer(keys.cast(DOC_KEY).buffers()[1], np.uint8)[keys.offset * 16 : (keys.offset + len(keys)) * 16].reshape(-1, 16)
     words = np.ascontiguousarray(raw).view(">u8").astype(np.uint64).reshape(-1, 2)
     whole = mixed(mixed(words[:, 0]) ^ words[:, 1])
-    block = mixed(mixed(words[:, 0]) ^ (words[:, 1] // np.uint64(BLOCK_ROWS)))
-    half = np.uint64(32)
-    return whole, (block >> half << half) | (whole >> half)
+    in_low, bits = np.uint64(48), np.uint64(32)  # a key is 80 bits of the file, then 48 of the row
+    file = mixed(mixed(words[:, 0]) ^ (words[:, 1] >> in_low))
+    row = words[:, 1] & np.uint64((1 << 48) - 1)
+    return whole, (file >> bits << bits) | np.minimum(row, LOW)
 
 
 def mixed(words: Words) -> Words:

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pipelines import formats
 from pipelines.documents import ReadOptions, Reads
 from pipelines.errors import ShardmillError, shown
+from pipelines.formats_parquet import GIANT_BYTES
 from pipelines.identity import DOC_KEY, doc_keys, hexadecimal, uri_prefix
 from pipelines.inventory import Inventory
 from pipelines.redaction import redact_uri
@@ -205,8 +206,9 @@ class InputTexts:
         return np.cumsum(self.inventory.group_rows)
 
     def _bytes(self, group: int, rows: Sequence[int]) -> int:
-        """What reading a row group up to its last wanted row costs."""
+        """What reading a row group up to its last wanted row costs: a large one is read just so far, of a small one everything."""
         file = int(self.inventory.group_file[group])
         number = group - int(self.inventory.file_first_group[file])
         found = self.inventory.file(file, number, number + 1).row_groups[number]
-        return max(found.length, found.num_bytes * (max(rows) - found.first_row + 1) // max(found.rows, 1))
+        decoded = found.num_bytes * (max(rows) - found.first_row + 1) // max(found.rows, 1)
+        return max(min(found.length, GIANT_BYTES), decoded)

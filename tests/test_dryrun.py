@@ -17,13 +17,11 @@ from corpora import SHARED_TEXT, config_of, custom, documents, hive_corpus, pipe
 
 from pipelines import chain
 from pipelines.cli import main
-from pipelines.cli_dryrun import PRICE_HELP
 from pipelines.config import PipelineConfig
 from pipelines.dryrun import dry_run
 from pipelines.dryrun_observer import Seen
 from pipelines.dryrun_text import dry_json
 from pipelines.errors import ConfigError, InputError, ShardmillError, UnitError
-from pipelines.projection_prices import names
 from pipelines.run import run
 from pipelines.study import DryRun
 
@@ -471,11 +469,6 @@ def test_wrong_words(tmp_path, words, capsys):
     path = pipeline(tmp_path / "p.yaml", tmp_path / "nothing" / "*.parquet", tmp_path / "out", [{"type": "length_filter"}])
     assert main(["dry-run", str(path), *words]) == 2
     assert capsys.readouterr().out == ""
-
-
-def test_every_price_is_explained():
-    """`--help` names each price that can be given."""
-    assert all(name in PRICE_HELP for name in names())
 
 
 def test_an_override_counts(tmp_path, capsys):
