@@ -21,7 +21,7 @@ from pipelines.shown_kept import Shards
 from pipelines.shown_pairs import pairs_of
 from pipelines.shown_rows import Chosen, Row, choose, some_batches
 from pipelines.shown_signals import Signals, declares_tests, study_signals
-from pipelines.shown_texts import Budget, InputTexts
+from pipelines.shown_texts import Budget, InputTexts, told_of
 from pipelines.storage import Sources, Store
 from pipelines.study import Example, Pair, QuarantinedRow, ReportData
 from pipelines.tombstones import TAKEDOWN
@@ -121,9 +121,8 @@ class _Collection:
         try:
             return collect()
         except Exception as error:  # noqa: BLE001  whatever it is: the version is made, and a person reads the note
-            note = redact_uri(f"{what} are not shown: {type(error).__name__}: {bounded(error)}")
-            self.notes.append(note)
-            self.tell(f"the report: {note}")
+            self.notes.append(f"{what} are not shown: {told_of(error)}")
+            self.tell(f"the report: {what} are not shown: {type(error).__name__}: {bounded(error)}")
             return None
 
     # --- documents
