@@ -34,7 +34,7 @@ from pipelines.storage import LocalStore, open_store
 from pipelines.wrapping import Piece, cells, wrapped
 
 HOSTILE = (
-    "red \x1b[31mtext\x1b]0;title\x07 \u202eesrever\u202c zero\u200bwidth\x00 back\rspace\x08 line\u2028end "
+    "red \x1b[31mtext \x9b2J\x1b]0;title\x07 \u202eesrever\u202c zero\u200bwidth\x00 back\rspace\x08 line\u2028end "
     "\U000e0041 <script>alert(1)</script>"
 )
 WORDS = [f"word{number}" for number in range(200)]
@@ -463,7 +463,9 @@ def test_no_document_writes_to_the_terminal(shm_path: Path, no_fsync: None, shel
         text = shell(output, *words)
         assert _is_harmless(text), words
         assert "\\x1b[31m" in text
-    assert documents(shell, output, "--limit", 1)[0]["text"].startswith("red \x1b[31m")  # JSON has its own escapes
+    written = shell(output, "--limit", 1, "--json")
+    assert _is_harmless(written)  # JSON has escapes of its own
+    assert json.loads(written)["documents"][0]["text"].startswith(HOSTILE)
 
 
 @pytest.mark.parametrize("width", [20, 40, 79])
