@@ -22,7 +22,7 @@ UNSEEN = re.compile(
 
 
 def write_json(data: Mapping[str, Any]) -> None:
-    """Write one JSON object. Letters of every script stay; what could steer a terminal or turn the direction of writing is `\\uXXXX`."""
+    """Write one JSON object. Letters of every script stay; what could steer a terminal or turn the direction of writing is a code."""
     click.echo(UNSEEN.sub(_escaped, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)))
 
 

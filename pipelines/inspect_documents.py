@@ -53,6 +53,7 @@ class Document:
         why: In a sentence what was measured and what was wanted, with the detail.
         text: All of it; None where it cannot be read, or there is no such column.
         problem: Why it cannot be read.
+        note: How the text is another one than was judged; None if it is not.
         columns: Other columns, in order.
         marks: Places in the text.
         similarity: To the one that was kept instead.
@@ -70,6 +71,7 @@ class Document:
     why: str | None = None
     text: str | None = None
     problem: str | None = None
+    note: str | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
     marks: tuple[Mark, ...] = ()
     similarity: float | None = None
@@ -239,7 +241,7 @@ def lost_documents(finished: Finished, table: Lost, request: Request, which: Seq
     for (part, texts, files), schema, sample in zip(parts, schemas, samples, strict=True):
         carried = carried_text(schema, table, texts.text_column)
         wanted = Wanted(tests, None, sample, request.seed, **({} if carried else {"batch_rows": LOST_ROWS}))
-        reasons = Reasons(part.manifest, texts.text_column)
+        reasons = Reasons(part.manifest, texts.text_column, is_seen=carried is not None)
         streams.append(_lost_of(table, picked(files, wanted), texts, carried, request.columns, reasons))
     return (document for stream in streams for document in stream)
 
@@ -294,6 +296,7 @@ def _lost_of(
                 why=reasons.sentence(*why) if table == "dropped" else told[DETAIL[table]],
                 text=text.text,
                 problem=text.problem,
+                note=reasons.note(told["operator"]) if table == "dropped" and text.text is not None else None,
                 columns=at,
                 marks=reasons.marks(*why, at.get("language")) if table == "dropped" else (),
             )

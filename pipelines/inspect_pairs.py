@@ -27,10 +27,12 @@ from pipelines.inspect_documents import (
 )
 from pipelines.inspect_rows import Condition, Files, Wanted, check, picked, schema_of
 from pipelines.inspect_values import text_of
+from pipelines.text_edits import Entries, read_sentence
 from pipelines.verify_manifest import Finished
 
 PAIRS: Final = 64
 """Rows of the table of duplicates that are looked at together."""
+AS_IT_WENT_OUT: Final = "as it went out: operators may have changed it"
 
 
 def duplicate_documents(finished: Finished, request: Request, which: Sequence[Condition] = ()) -> Iterator[Document]:
@@ -49,7 +51,7 @@ def duplicate_documents(finished: Finished, request: Request, which: Sequence[Co
     texts = [reader for _, reader in versions]
     streams = []
     for (part, reader), one, sample in zip(versions, files, samples, strict=True):
-        pairs = _Pairs(reader, texts, _Dropped.of(part, reader), _Shards(finished))
+        pairs = _Pairs(part.manifest["operators"], reader, texts, _Dropped.of(part, reader), _Shards(finished))
         found = picked(one, Wanted(tests, None, sample, request.seed, PAIRS))
         streams.append(document for some in found for document in pairs.documents(some.batch))
     return (document for stream in streams for document in stream)
@@ -73,10 +75,12 @@ class _Pairs:
     """Makes documents of rows of the table of duplicates.
 
     Attributes:
+        operators: Of the manifest.
         own: Reads the input of the run that removed them.
         runs: Read those of all runs: a kept document may be an earlier one's.
     """
 
+    operators: Entries
     own: DroppedTexts
     runs: Sequence[DroppedTexts]
     dropped: _Dropped
@@ -90,6 +94,7 @@ class _Pairs:
         for row, place in zip(rows, places, strict=True):
             found = InputText(None, "the inventory has no such row, or cannot be read") if place is None else next(read)
             text = found if found.text is not None else self.dropped.text(row["doc_key"].hex()) or found
+            kept = self._kept(row["kept_doc_key"], row["kept_id"], row["operator"])
             yield Document(
                 state="dropped",
                 id=row["id"],
@@ -99,12 +104,13 @@ class _Pairs:
                 operator=row["operator"],
                 text=text.text,
                 problem=text.problem,
+                note=read_sentence(self.operators, row["operator"]) if text is found and text.text is not None else None,
                 columns={"num_duplicates": row["num_duplicates"]},
                 similarity=row["similarity"],
-                kept=self._kept(row["kept_doc_key"], row["kept_id"]),
+                kept=kept,
             )
 
-    def _kept(self, key: bytes | None, name: str | None) -> Document:
+    def _kept(self, key: bytes | None, name: str | None, operator: str) -> Document:
         kept = Document(state="kept", id=name, doc_key=None if key is None else key.hex(), path=None, row=None)
         reader, place = self._place(key)
         if reader is None or place is None:
@@ -112,9 +118,10 @@ class _Pairs:
         else:
             found = next(reader.texts([place]))
             kept = replace(kept, path=place[0], row=place[1])
-        if found.text is None:
-            found = self.shards.text(name) or found
-        return replace(kept, text=found.text, problem=found.problem)
+        if found.text is not None:
+            return replace(kept, text=found.text, note=read_sentence(self.operators, operator))
+        found = self.shards.text(name) or found
+        return replace(kept, text=found.text, problem=found.problem, note=None if found.text is None else AS_IT_WENT_OUT)
 
     def _place(self, key: bytes | None) -> tuple[DroppedTexts | None, Place | None]:
         keys = [] if key is None else [key]

@@ -260,6 +260,29 @@ def test_duplicates_stand_beside_what_was_kept(made: Path, shell: Shell) -> None
     assert ids(shell, made, "--duplicates", "--id", "d3") == ["copy"]
 
 
+def test_where_an_operator_before_changed_the_text_that_is_said(shm_path: Path, no_fsync: None, shell: Shell) -> None:
+    """An exact duplicate that differs as it was read comes with the reason, and nothing is measured on a text that was not judged."""
+    line = "This line ends as a sentence should, and is long enough to stay."
+    rows = [{"id": "a", "text": line}, {"id": "b", "text": f"menu\n{line}"}, {"id": "c", "text": "One two. " + "menu\n" * 60}]
+    write_parquet(shm_path / "in" / "a.parquet", rows)
+    c4, exact = {"type": "c4_quality", "min_num_sentences": 1}, {"type": "exact_dedup"}
+    quality = {"type": "gopher_quality", "min_doc_words": 5, "min_stop_words": 0}
+    rows[2]["text"] = "One two three. Four.\n" + "menu\n" * 60
+    write_parquet(shm_path / "in" / "a.parquet", rows)
+    for carried in (False, True):
+        output = shm_path / f"out{carried}"
+        run(config_of(shm_path / "p.yaml", f"{shm_path}/in/*", output, [c4, exact, quality], output={"dropped": carried}))
+        (pair,) = documents(shell, output, "--duplicates")
+        assert (pair["text"], pair["kept"]["text"]) == (rows[1]["text"], line)
+        sentence = "as it was read: c4_quality may have changed it before exact_dedup saw it"
+        assert pair["note"] == pair["kept"]["note"] == sentence
+        assert shell(output, "--duplicates").count(f"[{sentence}]") == 2
+        (short,) = documents(shell, output, "--dropped", "gopher_quality")
+        assert short["text"] == ("One two three. Four." if carried else rows[2]["text"])
+        assert short["note"] == (None if carried else sentence.replace("exact_dedup", "gopher_quality"))
+        assert short["why"] == ("4 words, at least 5 wanted" if carried else "at least 5 wanted (num_non_symbol_words)")
+
+
 @pytest.mark.parametrize("how", ["changed", "gone"])
 def test_an_input_that_is_another_one_is_told_beside_the_document(shm_path: Path, no_fsync: None, shell: Shell, how: str) -> None:
     """Documents are listed as before, without their text and with the reason; kept ones of pairs come from the shards."""

@@ -213,6 +213,23 @@ def test_nothing_that_goes_wrong_with_the_report_fails_the_run(tmp_path, monkeyp
         run(config_of(tmp_path / "r.yaml", tmp_path / "in" / "*.parquet", tmp_path / "third", OPERATORS, execution=QUARANTINE))
 
 
+def test_how_texts_are_shown_is_said_where_operators_change_them(tmp_path, collected):
+    """Above removed duplicates stands whether they are as the operator saw them; without its operators they are as they were read."""
+    line = "This line ends as a sentence should, and is long enough to stay."
+    write_parquet(
+        tmp_path / "in" / "a.parquet", [{"id": "a", "text": line}, {"id": "b", "text": f"menu\n{line}"}, {"id": "c", "text": "x"}]
+    )
+    operators = [{"type": "length_filter", "min_chars": 3}, {"type": "c4_quality", "min_num_sentences": 1}, {"type": "exact_dedup"}]
+    page = page_of(finished(config_of(tmp_path / "p.yaml", tmp_path / "in" / "*.parquet", tmp_path / "out", operators)))
+    (data,) = collected
+    assert data.edits == {"exact_dedup": "Texts as exact_dedup saw them, behind c4_quality."}
+    assert data.edits["exact_dedup"] in page
+    assert [(pair.removed.text, pair.kept.text) for pair in data.pairs] == [(line, line)]
+    data = again(tmp_path / "out", tmp_path / "in")
+    assert data.edits == {"exact_dedup": "exact_dedup may have seen other texts than these: c4_quality may change them before."}
+    assert [(pair.removed.text, pair.kept.text) for pair in data.pairs] == [(f"menu\n{line}", line)]
+
+
 @pytest.mark.parametrize("place", ["operators.length.LengthFilter.open", "pipelines.formats.read"])
 def test_no_note_quotes_a_document(tmp_path, monkeypatch, place):
     """What a library says of a value that it stumbled over stays out of the page: notes are in published copies, too."""
