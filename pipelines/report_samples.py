@@ -112,7 +112,7 @@ def _controls(groups: Sequence[tuple[Key, Sequence[Shown]]]) -> str:
         if len(of) > 1 or (kind == "dropped" and of[0][1][2] is not None):
             options += [f'<option value="{number}">\u2003{escape(legible(key[2], MAX_OPTION_CHARS))}</option>' for number, key in of]
     return (
-        '<form class="search" role="search" hidden><p><label for="find">Search</label>'
+        '<form class="search" role="search" aria-label="Documents" hidden><p><label for="find">Search</label>'
         '<input id="find" type="search" autocomplete="off" spellcheck="false" aria-describedby="find-keys" enterkeyhint="search"></p>'
         f'<p><label for="only">Show</label><select id="only">{"".join(options)}</select></p>'
         '<p class="quiet" id="find-keys"><kbd>/</kbd> searches, <kbd>Enter</kbd> goes to the first, <kbd>Esc</kbd> clears</p>'
