@@ -140,7 +140,7 @@ def test_charts_are_read_by_keyboard_alone(full):
 
 @needs_chromium
 def test_a_screen_reader_hears_charts_as_what_they_are(full):
-    """Each chart is an application, so that arrow keys reach it, with its title as the name, and its marks stand in it without other noise."""
+    """Each chart is an application, so that arrow keys reach it, under its title, and holds its marks without other noise."""
     nodes = full.context.new_cdp_session(full).send("Accessibility.getFullAXTree")["nodes"]
     heard = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node.get("ignored")]
     charts = full.locator("figure.chart")

@@ -390,6 +390,15 @@ def test_a_takedown_shows_nothing_of_what_went(shm_path):
     assert f"{SECRET}-as5." not in page
 
 
+def test_a_takedown_does_not_fail_for_its_report(shm_path, monkeypatch):
+    """Documents must go: where the page cannot be made of what was collected, it says what the manifest does, and that."""
+    taken_from(shm_path)
+    monkeypatch.setattr("pipelines.takedown.report_data", lambda *_, **__: 1 / 0)
+    take(shm_path, ["a6"])
+    (page,) = shm_path.glob("*/versions/v2/report.html")
+    assert "could not be shown: ZeroDivisionError" in page.read_text()
+
+
 def test_a_run_after_a_takedown_shows_nothing_of_what_went(shm_path, collected):
     """The documents that it leaves out are counted as dropped, and their texts, which the input still has, are not read."""
     before = taken_from(shm_path)
