@@ -136,8 +136,9 @@ def from_s3(folder: Path, source: Path, documents: int) -> dict[str, Any]:
         config = pipeline(folder, "s3://bucket/data/", "s3", json.dumps({"endpoint_url": endpoint, "anon": True}))
         started = time.monotonic()
         told = dry_run(config, documents, 0)
+        seconds = time.monotonic() - started
     size = sum(path.stat().st_size for path in (folder / "bucket").rglob("*.parquet"))
-    return {"seconds": time.monotonic() - started, "files": told.input["files"], "bytes": size, "input": dict(told.input)}
+    return {"seconds": seconds, "files": told.input["files"], "bytes": size, "input": dict(told.input)}
 
 
 def main() -> None:
