@@ -137,7 +137,7 @@ class Threshold:
 
 
 def of_one_setting(thresholds: Iterable[Threshold]) -> frozenset[tuple[str, str]]:
-    """Operator and setting of the thresholds that are told apart only by their reasons: one setting, on the same side, decides two tests."""
+    """Operator and setting of the thresholds that only their reasons tell apart: one setting, on one side, decides several tests."""
     number = Counter((one.operator, one.limit.setting, one.limit.side) for one in thresholds)
     return frozenset((operator, setting) for (operator, setting, _), times in number.items() if times > 1)
 
