@@ -29,6 +29,7 @@ from pipelines.inspect_rows import Condition, Files, Wanted, check, picked, sche
 from pipelines.inspect_values import text_of
 from pipelines.text_edits import Entries, read_sentence
 from pipelines.verify_manifest import Finished
+from pipelines.withheld_texts import WITHHELD, Withheld
 
 PAIRS: Final = 64
 """Rows of the table of duplicates that are looked at together."""
@@ -48,10 +49,10 @@ def duplicate_documents(finished: Finished, request: Request, which: Sequence[Co
         check(tests, schema_of(one))
     tests = (*tests, *which, *(() if request.id is None else (_of_either(request.id),)))
     samples = shared([sum(one.rows) for one in files], request.sample)
-    texts = [reader for _, reader in versions]
+    texts, withheld = [reader for _, reader in versions], Withheld.of(finished.store)
     streams = []
     for (part, reader), one, sample in zip(versions, files, samples, strict=True):
-        pairs = _Pairs(part.manifest["operators"], reader, texts, _Dropped.of(part, reader), _Shards(finished))
+        pairs = _Pairs(part.manifest["operators"], withheld, reader, texts, _Dropped.of(part, reader), _Shards(finished))
         found = picked(one, Wanted(tests, None, sample, request.seed, PAIRS))
         streams.append(document for some in found for document in pairs.documents(some.batch))
     return (document for stream in streams for document in stream)
@@ -76,11 +77,13 @@ class _Pairs:
 
     Attributes:
         operators: Of the manifest.
+        withheld: Documents whose texts are not shown.
         own: Reads the input of the run that removed them.
         runs: Read those of all runs: a kept document may be an earlier one's.
     """
 
     operators: Entries
+    withheld: Withheld
     own: DroppedTexts
     runs: Sequence[DroppedTexts]
     dropped: _Dropped
@@ -93,7 +96,9 @@ class _Pairs:
         read = self.own.texts([place for place in places if place is not None])
         for row, place in zip(rows, places, strict=True):
             found = InputText(None, "the inventory has no such row, or cannot be read") if place is None else next(read)
-            text = found if found.text is not None else self.dropped.text(row["doc_key"].hex()) or found
+            if self.withheld.has(row["doc_key"]):
+                found = WITHHELD
+            text = found if found.text is not None or found is WITHHELD else self.dropped.text(row["doc_key"].hex()) or found
             kept = self._kept(row["kept_doc_key"], row["kept_id"], row["operator"])
             yield Document(
                 state="dropped",
@@ -112,6 +117,8 @@ class _Pairs:
 
     def _kept(self, key: bytes | None, name: str | None, operator: str) -> Document:
         kept = Document(state="kept", id=name, doc_key=None if key is None else key.hex(), path=None, row=None)
+        if self.withheld.has(key):
+            return replace(kept, problem=WITHHELD.problem)
         reader, place = self._place(key)
         if reader is None or place is None:
             found = InputText(None, "it was kept by another run, or the inventory cannot be read")

@@ -11,6 +11,7 @@ from typing import Any
 
 from operators.base import GroupOperator
 from pipelines.config_operators import built_in
+from pipelines.tombstones import TAKEDOWN
 
 Entries = Sequence[Mapping[str, Any]]
 """`operators` of a manifest."""
@@ -46,4 +47,4 @@ def seen_sentence(operators: Entries, name: str, *, is_replayed: bool) -> str | 
 
 def _may_edit(kind: str) -> bool:
     found = built_in().get(kind)
-    return found is None or found.may_edit_text
+    return kind != TAKEDOWN if found is None else found.may_edit_text

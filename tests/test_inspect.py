@@ -25,6 +25,8 @@ from hub_server import Hub
 from made import Output
 from published_made import URI, publish, second_version
 from servers import S3Server
+from takedowns import made as taken_from
+from takedowns import take
 
 from pipelines.cli import main
 from pipelines.inspect_rows import Condition, Files, Wanted, picked
@@ -329,6 +331,22 @@ def test_documents_of_all_ingestions_are_shown(shm_path: Path, no_fsync: None, s
 
 
 # --- elsewhere
+
+
+def test_what_was_taken_out_is_not_read_back(shm_path: Path, shell: Shell) -> None:
+    """The input may still have a document that had to go, dropped or kept: it is listed, on either side of a pair, and never shown."""
+    taken_from(shm_path)
+    output = shm_path / "out"
+    asked: tuple[list[str], ...] = ([], ["--duplicates"], ["--dropped", "length_filter"])
+    gone = {shown["id"] for words in asked for shown in documents(shell, output, *words, "--limit", 2)}
+    gone |= {documents(shell, output, "--duplicates")[-1]["kept"]["id"]}
+    take(shm_path, gone)
+    told = [shown for words in ("--dropped", "--duplicates") for shown in documents(shell, output, words, "--limit", 999)]
+    assert gone <= {shown["id"] for shown in told}
+    for shown in (*told, *(one["kept"] for one in told if "kept" in one)):
+        assert (shown["text"] is None) == (shown["id"] in gone), shown
+        assert shown["text"] is not None or "it was taken out" in shown["problem"]
+        assert shown["note"] is None
 
 
 def test_an_output_in_a_bucket_reads_the_same(shm_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, shell: Shell) -> None:
