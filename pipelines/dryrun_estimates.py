@@ -21,7 +21,7 @@ class Corrected:
     """The keep rate of an operator that compares documents, over the whole input, and how it was told.
 
     Attributes:
-        rate: Without an interval of its own (`low` is `high`) where all that is known is what the documents that were looked at show.
+        rate: Without width (`low` is `high`) where every document of the input was compared.
         is_estimate: False if every document of the input was compared.
     """
 
