@@ -13,18 +13,21 @@ from pipelines.cli_costs import cost_options
 from pipelines.cli_output import write_json
 from pipelines.cli_run import console_on, watching
 from pipelines.cli_signals import terminable
-from pipelines.errors import StorageError
+from pipelines.errors import StorageError, shown
 
 if TYPE_CHECKING:
     from pipelines.study import DryRun
 
 PAGE = "{name}-dry-run.html"
+MAX_SEED = (1 << 63) - 1
 
 
 @click.command("dry-run")
 @pipeline_options
 @click.option("--docs", type=click.IntRange(min=1), default=2000, show_default=True, metavar="N", help="Documents of the sample.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draws the sample; another one, another sample.")
+@click.option(
+    "--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True, help="Draws the sample; another one, another sample."
+)
 @click.option("--examples", type=click.IntRange(min=0), default=3, show_default=True, metavar="N", help="Documents printed for a reason.")
 @click.option("--report", "target", type=click.Path(path_type=Path), help="Where to write the page; default: NAME-dry-run.html, here.")
 @click.option("--no-report", is_flag=True, help="Write no page.")
@@ -54,6 +57,8 @@ def dry_run(
 
     if no_report and target is not None:
         raise click.UsageError("--report and --no-report exclude each other; give one of them")
+    if target is not None:
+        _refuse_folders(target)
     costs = Costs.of(cores, prices, currency)
     config = load(file, overrides)
     with terminable(), watching(quiet=quiet) as watch:
@@ -64,6 +69,19 @@ def dry_run(
         render_dry_run(found, projection_lines(found.projection), console_on(sys.stdout), examples=examples)
     if not no_report:
         _write_page(found, target or Path(PAGE.format(name=config.name)))
+
+
+def _refuse_folders(path: Path) -> None:
+    """Tell what is wrong with the page's path before the sample is read, not after.
+
+    Raises:
+        click.UsageError: It is a folder, or in none.
+    """
+    remedy = "give the path of a file in a folder that is there, or --no-report"
+    if path.is_dir():
+        raise click.UsageError(f"--report: {shown(str(path))} is a folder; {remedy}")
+    if not path.parent.is_dir():
+        raise click.UsageError(f"--report: there is no folder {shown(str(path.parent))}; {remedy}")
 
 
 def _write_page(found: DryRun, path: Path) -> None:

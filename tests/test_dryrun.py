@@ -166,6 +166,27 @@ def test_duplicates_are_corrected(tmp_path):
     assert dedup.note
 
 
+@pytest.fixture
+def little_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Duplicates are looked for in a part of what is read, as of inputs that are larger than a test's."""
+    monkeypatch.setattr("pipelines.dryrun_duplicates.WIDE_BYTES", 20_000)
+
+
+def test_lines_that_the_sample_has_once_are_not_foreseen(tmp_path, little_wide):
+    """Of an operator that cuts repeated lines the interval reaches down to what the whole input makes of it, where a sample shows less."""
+    rows = [
+        {**one, "text": f"a line that some have, and of these it is number {position % 150}"}
+        for position, one in enumerate(documents(1500))
+    ]
+    write_parquet(tmp_path / "in" / "a.parquet", rows)
+    config = config_of(tmp_path / "p.yaml", str(tmp_path / "in"), tmp_path / "out", [{"type": "line_dedup", "min_documents": 3}])
+    told = dry_run(config, documents=60).operators[0]
+    truth = real_funnel(run(config).manifest)[0]
+    assert told.is_corrected
+    assert told.keep_rate.low <= truth[2] / truth[1] <= told.keep_rate.high
+    assert told.keep_rate.value > truth[2] / truth[1]
+
+
 def test_without_ids_documents_have_those_of_the_real_run(tmp_path):
     """Where the input has no ids, a dry run shows the ones that the output will have."""
     rows = [{"text": f"text number {position} of them"} for position in range(40)]
@@ -456,13 +477,21 @@ def test_the_page_is_written_where_it_is_asked_for(tmp_path, capsys, monkeypatch
     assert "Wrote made-dry-run.html." in capsys.readouterr().err
     assert main(["dry-run", str(path), "--docs", "20", "--report", str(tmp_path / "mine.html"), "--quiet"]) == 0
     assert (tmp_path / "mine.html").read_text().startswith("<!DOCTYPE html>")
-    assert main(["dry-run", str(path), "--docs", "20", "--report", str(tmp_path / "no" / "mine.html")]) == 1
+    assert main(["dry-run", str(path), "--docs", "20", "--report", "/proc/self/mine.html"]) == 1
     assert "cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "words",
-    [["--docs", "0"], ["--report", "x", "--no-report"], ["--price", "gold=3"], ["--set", "operators.nobody.x=1"]],
+    [
+        ["--docs", "0"],
+        ["--seed", str(1 << 200)],
+        ["--report", "x", "--no-report"],
+        ["--report", "/proc"],
+        ["--report", "/proc/nowhere/page.html"],
+        ["--price", "gold=3"],
+        ["--set", "operators.nobody.x=1"],
+    ],
 )
 def test_wrong_words(tmp_path, words, capsys):
     """What is wrong with the command's words is told before anything is read, with exit status 2."""
