@@ -346,7 +346,7 @@ def _sampled(reading: _Reading, told: _Told, spent: tuple[int, int]) -> Sample:
 
 
 def _cut_short(design: Design, cluster: Int32s) -> Design:
-    """The design with no more documents than those in these clusters: no census, and fewer in strata out of which they were drawn one by one."""
+    """The design with the documents in these clusters alone: no census, and fewer of them in strata out of which they were drawn singly."""
     stratum = np.array([one.stratum for one in design.clusters], np.int64)[cluster]
     held = np.bincount(stratum, minlength=len(design.strata)).tolist()
     strata = tuple(replace(one, picks=number) if one.is_certain else one for one, number in zip(design.strata, held, strict=True))
