@@ -128,16 +128,17 @@ def from_s3(folder: Path, source: Path, documents: int) -> dict[str, Any]:
     """A dry run of many small files behind a server."""
     table = pq.read_table(source).slice(0, 50_000)
     for number in range(FILES):
-        path = folder / "bucket" / f"{number % 100:02d}" / f"part-{number:05d}.parquet"
+        path = folder / "bucket" / "data" / f"{number % 100:02d}" / f"part-{number:05d}.parquet"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(table.slice(number * FILE_ROWS % (len(table) - FILE_ROWS), FILE_ROWS), path, compression="zstd")
     with served(folder) as endpoint:
-        config = pipeline(folder, "s3://bucket/", "s3", json.dumps({"endpoint_url": endpoint, "anon": True}))
+        config = pipeline(folder, "s3://bucket/data/", "s3", json.dumps({"endpoint_url": endpoint, "anon": True}))
         started = time.monotonic()
         told = dry_run(config, documents, 0)
+        seconds = time.monotonic() - started
     size = sum(path.stat().st_size for path in (folder / "bucket").rglob("*.parquet"))
-    return {"seconds": time.monotonic() - started, "files": told.input["files"], "bytes": size, "input": dict(told.input)}
+    return {"seconds": seconds, "files": told.input["files"], "bytes": size, "input": dict(told.input)}
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import click
 
 from pipelines.cli_authoring import json_option, pipeline_options
 from pipelines.cli_output import write_json
-from pipelines.cli_run import console_on, watching
+from pipelines.cli_run import console_on, seen_in, watching
 from pipelines.cli_signals import terminable
 from pipelines.errors import ConfigError
 from pipelines.legible import count, counted
@@ -88,6 +88,7 @@ def _tell(config: PipelineConfig, result: IngestResult, *, as_json: bool) -> Non
         size = f"{counted(manifest['output']['rows'], 'document')} of {counted(lineage['files'], 'file')}"
         click.echo(f"{manifest['version']} is in {config.output.uri}, {of}{size}; ", nl=False)
         click.echo(f"check it with: shardmill verify {config.output.uri}")
+        click.echo(seen_in(config.output.uri, manifest))
 
 
 def _described(found: Arrivals) -> list[str]:

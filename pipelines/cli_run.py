@@ -6,7 +6,7 @@ Owns what they print: progress and messages on standard error, results on standa
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,14 @@ def _tell(config: PipelineConfig, result: RunResult, *, as_json: bool) -> None:
     if result.was_finished:
         click.echo(f"{config.name}: {DONE}")
     render_funnel(result.manifest, console_on(sys.stdout))
-    click.echo(f"{result.manifest['version']} is in {config.output.uri}; check it with: shardmill verify {config.output.uri}")
+    uri = config.output.uri
+    click.echo(f"{result.manifest['version']} is in {uri}; check it with: shardmill verify {uri}")
+    click.echo(seen_in(uri, result.manifest))
+
+
+def seen_in(uri: str, manifest: Mapping[str, Any]) -> str:
+    """Where a finished version's report is, and how to read its documents."""
+    return f"its report: {uri.rstrip('/')}/versions/{manifest['version']}/report.html; read its documents with: shardmill inspect {uri}"
 
 
 @click.command()

@@ -23,7 +23,7 @@ from pipelines.dryrun_ground import Ground
 from pipelines.dryrun_pairs import pairs
 from pipelines.dryrun_run import run_sample
 from pipelines.dryrun_texts import Texts
-from pipelines.duplicate_estimate import CENSUS_NOTE, NONE_NOTE, duplicates_kept, passages_kept, sets_of
+from pipelines.duplicate_estimate import duplicates_kept, passages_kept, sets_of
 from pipelines.intervals import clopper_pearson, product
 from pipelines.sampling import WIDE_BYTES, Bounds
 from pipelines.study import Estimate, Pair
@@ -94,14 +94,9 @@ def find_duplicates(ground: Ground, seed: int, most: int) -> Duplicates:
 def _kept(ground: Ground, operator: GroupOperator, position: int, texts: Texts) -> Corrected:
     fates, sample = texts.fates, ground.sample
     came = np.flatnonzero(fates.came(position))
-    if isinstance(operator, PassageOperator):
-        told = passages_kept(sample, sample.wide.cluster[came], fates.passed(position)[came])
-        return Corrected(told.keep_rate, told.note, is_estimate=not sample.wide_is_census)
-    if not len(came):
-        return Corrected(Estimate(1.0, 0.0, 1.0), NONE_NOTE, is_estimate=not sample.wide_is_census)
-    if sample.wide_is_census:
-        rate = int(fates.passed(position).sum()) / len(came)
-        return Corrected(Estimate(rate, rate, rate), CENSUS_NOTE, is_estimate=False)
+    if sample.wide_is_census or isinstance(operator, PassageOperator):
+        cut = passages_kept(sample, sample.wide.cluster[came], fates.passed(position)[came])
+        return Corrected(cut.keep_rate, cut.note, is_estimate=not sample.wide_is_census)
     found = removals(texts.ran, len(sample.wide), str(operator.name))
     known = found.kept >= 0
     news = np.setdiff1d(came, found.removed[~known])

@@ -75,9 +75,8 @@ def _root(parent: Int64s, at: int) -> int:
 def duplicates_kept(sample: Sample, cluster: Ints, sets: Ints, before: Ints | None = None) -> Kept:
     """The keep rate over the whole input of an operator that leaves one document of each set of duplicates.
 
-    Where another such operator came before, copies that it would remove from the whole input come to this one in a sample, as their
-    originals are not there. So the documents are looked at as they came to the first: the rate is that of both together, divided by the
-    first one's.
+    Where another such operator came before, copies that it would remove from the whole input come to this one in a sample: their originals
+    are not there. So the documents are looked at as they came to the first: the rate is that of both together, divided by the first one's.
 
     Args:
         sample: Whose wide documents were looked at.

@@ -85,7 +85,11 @@ def test_a_user_goes_from_plan_to_verify(shell, file, tmp_path):
     funnel, progress = shell("run", file)
     manifest = output_of(out).manifest
     assert all(entry["name"] in funnel for entry in manifest["operators"])
-    assert funnel.splitlines()[-1] == f"v1 is in {out}; check it with: shardmill verify {out}"
+    assert funnel.splitlines()[-2:] == [
+        f"v1 is in {out}; check it with: shardmill verify {out}",
+        f"its report: {out}/versions/v1/report.html; read its documents with: shardmill inspect {out}",
+    ]
+    assert (out / "versions" / "v1" / "report.html").is_file()
     assert "stage 1 of 2, units" in progress
     again, _ = shell("run", file)
     assert again.splitlines()[0] == "made: this output is finished: the same input, pipeline and code made it; there is nothing to do"

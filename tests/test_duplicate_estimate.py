@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.duplicate_estimate import duplicates_kept, sets_of
+from pipelines.duplicate_estimate import duplicates_kept, passages_kept, sets_of
 from pipelines.thinned_sets import sets_per_member
 
 
@@ -138,3 +138,39 @@ def test_chains_of_removals_are_one_set(number, links):
         for place in joined:
             sets[place] = joined
     assert all(set(np.flatnonzero(found == found[place]).tolist()) == sets[place] for place in range(number))
+
+
+def test_the_second_operator_is_told_with_the_first():
+    """Copies whose originals a sample has not come to the second operator in it: told alone its rate would be too low."""
+    random = np.random.default_rng(11)
+    exact, near = np.arange(60_000), np.arange(60_000)
+    copies = random.permutation(60_000)[:12_000]
+    exact[copies] = random.integers(0, 60_000, 12_000)
+    exact = sets_of(60_000, np.arange(60_000), exact)
+    changed = random.permutation(60_000)[:6_000]
+    near[changed] = random.integers(0, 60_000, 6_000)
+    both = sets_of(60_000, np.tile(np.arange(60_000), 2), np.concatenate([exact, near]))
+    truth = len(np.unique(both)) / len(np.unique(exact))
+    groups = np.repeat(np.arange(600), 100)
+    held = 0
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        chosen = np.isin(groups, random.permutation(600)[:120])
+        sample = SimpleNamespace(design=SimpleNamespace(rows=60_000, rows_read=12_000), wide_is_census=False, wide_rate=1.0)
+        found = duplicates_kept(sample, groups[chosen], both[chosen], exact[chosen])
+        held += found.keep_rate.low <= truth <= found.keep_rate.high
+        assert found.keep_rate.high - found.keep_rate.low < 0.2
+    assert held >= 3
+
+
+def test_passages_are_cut_at_least_where_they_are_seen():
+    """The rate seen is within its bounds, all of it in a census, and its lower bound tells that most repetitions are not seen."""
+    passed = np.arange(1000) % 50 > 0
+    cluster = np.arange(1000) // 50
+    part = SimpleNamespace(design=SimpleNamespace(rows=10_000, rows_read=1000), wide_is_census=False, wide_rate=1.0)
+    found = passages_kept(part, cluster, passed)
+    assert found.keep_rate.value == passed.mean()
+    assert found.keep_rate.low < 0.9 < passed.mean() < found.keep_rate.high < 1
+    whole = SimpleNamespace(design=SimpleNamespace(rows=1000, rows_read=1000), wide_is_census=True, wide_rate=1.0)
+    assert passages_kept(whole, cluster, passed).keep_rate.low == passed.mean() == passages_kept(whole, cluster, passed).keep_rate.high
+    assert passages_kept(part, cluster[:0], passed[:0]).keep_rate.low == 0.0
