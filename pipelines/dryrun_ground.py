@@ -27,6 +27,7 @@ from pipelines.ledger import most_allowed
 from pipelines.legible import counted
 from pipelines.legible import size as size_text
 from pipelines.prepare import DriverAssets, Prepared, prepare
+from pipelines.redaction import redact_uri
 from pipelines.sample import Places, Sample, read_sample
 from pipelines.sample_frame import Frame, take_frame
 from pipelines.sampling import Bounds
@@ -151,7 +152,7 @@ def _taken_out(config: PipelineConfig) -> Iterator[str]:
     try:
         number = len(load_tombstones(store))
     except StorageError as error:
-        yield f"whether documents were taken out of the output before could not be seen: {error.message}"
+        yield f"whether documents were taken out of the output before could not be seen: {redact_uri(error.message)}"
         return
     if number:
         yield f"{counted(number, 'document')} taken out of this output: a run leaves them out, the dry run does not"

@@ -22,6 +22,7 @@ from pipelines.dryrun import dry_run
 from pipelines.dryrun_observer import Seen
 from pipelines.dryrun_text import dry_json
 from pipelines.errors import ConfigError, InputError, ShardmillError, UnitError
+from pipelines.report import dry_run_page
 from pipelines.run import run
 from pipelines.study import DryRun
 
@@ -349,6 +350,17 @@ def test_an_output_that_may_not_be_written(tmp_path):
     """Nobody needs rights to the output to see what a pipeline would do."""
     config = made(tmp_path, [{"type": "length_filter"}], output={"uri": "/proc/nowhere/out"})
     assert dry_run(config, documents=40).input["documents"] == 40
+
+
+def test_secrets_stay_where_they_are(tmp_path, monkeypatch):
+    """An output that does not answer is told, without the password in its address."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "secretive")
+    monkeypatch.setattr("pipelines.dryrun_ground.MAX_SECONDS", 0.0)
+    output = {"uri": "s3://nowhere/out", "storage_options": {"endpoint_url": "http://user:secretive@127.0.0.1:9"}}
+    dry = dry_run(made(tmp_path, [{"type": "length_filter"}], output=output), documents=20)
+    assert any("could not be seen" in note for note in dry.notes)
+    assert "secretive" not in json.dumps(dry_json(dry)) + dry_run_page(dry)
 
 
 def test_what_a_finished_output_holds_stays_as_it_is(tmp_path):
