@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import takedowns
 import warcs
 from corpora import SHARED_TEXT, config_of, custom, documents, hive_corpus, pipeline, write_jsonl, write_parquet
 
@@ -322,7 +323,9 @@ def test_an_input_without_documents(tmp_path):
 def test_an_output_without_the_text(tmp_path):
     """Where the output holds other columns, what stays is shown as it came."""
     dry = dry_run(made(tmp_path, [{"type": "length_filter"}], output={"columns": ["id"], "partition_by": ["id"]}), documents=20)
-    assert any(one.document.text == SHARED_TEXT for one in dry.examples)
+    shown = [one.document for one in dry.examples]
+    assert shown
+    assert all(pq.read_table(one.uri)["text"][one.row].as_py() == one.text for one in shown)
 
 
 def test_columns_that_the_tables_have_too(tmp_path):
@@ -361,6 +364,28 @@ def test_secrets_stay_where_they_are(tmp_path, monkeypatch):
     dry = dry_run(made(tmp_path, [{"type": "length_filter"}], output=output), documents=20)
     assert any("could not be seen" in note for note in dry.notes)
     assert "secretive" not in json.dumps(dry_json(dry)) + dry_run_page(dry)
+
+
+@pytest.mark.parametrize("docs", [50, 10_000])
+def test_documents_that_were_taken_out(shm_path, docs):
+    """What was taken out of the output is not shown, though the input still has it, and does not count: as in the run that follows."""
+    before = takedowns.made(shm_path)
+    names = ["a6", "b30", "a0"]
+    gone = [row["text"][:40] for row in before.rows() if row["id"] in names]
+    takedowns.take(shm_path, names)
+    config = takedowns.config(shm_path, [{"type": "length_filter", "min_chars": 30}, {"type": "exact_dedup"}])
+    dry = dry_run(config, documents=docs)
+    assert any("taken out of this output" in note for note in dry.notes)
+    assert gone
+    assert not any(text in dry_run_page(dry) for text in gone)
+    assert not any(one.document.id in names for one in dry.examples)
+    manifest = run(config).manifest
+    truth = manifest["output"]["rows"] / manifest["input"]["rows"]
+    if docs == 50:
+        assert dry.kept.low <= truth <= dry.kept.high
+    else:
+        assert funnel(dry) == [one for one in real_funnel(manifest) if one[0] != "takedown"]
+        assert dry.kept.low == dry.kept.value == dry.kept.high == pytest.approx(truth)
 
 
 def test_what_a_finished_output_holds_stays_as_it_is(tmp_path):
