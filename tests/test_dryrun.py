@@ -225,6 +225,14 @@ def test_the_second_run_counts_for_its_time_alone(tmp_path, twice):
     assert len({(one.document.uri, one.document.row) for one in dry.examples}) == len(dry.examples)
 
 
+def test_thresholds_of_some_documents_are_said_to_be(tmp_path, monkeypatch):
+    """Of more documents than signals are kept of, thresholds are told of the first ones, and a note says so."""
+    monkeypatch.setattr("pipelines.threshold_study.MOST_DOCUMENTS", 30)
+    dry = dry_run(made(tmp_path, [{"type": "length_filter", "min_chars": 6}]), documents=50)
+    assert {one.rows_in for one in dry.thresholds} == {30}
+    assert any("of the first 30 documents" in note and "the 20 after them" in note for note in dry.notes)
+
+
 def test_pairs_show_what_was_removed_for_what(tmp_path):
     """Duplicates stand beside the document that stays, each where it is in the input."""
     dry = dry_run(made(tmp_path, [{"type": "exact_dedup"}]), documents=10_000)
