@@ -25,6 +25,7 @@ from pipelines.dryrun_text import dry_json
 from pipelines.errors import ConfigError, InputError, ShardmillError, UnitError
 from pipelines.report import dry_run_page
 from pipelines.run import run
+from pipelines.sampling import Bounds
 from pipelines.study import DryRun
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -166,6 +167,23 @@ def test_duplicates_are_corrected(tmp_path):
     assert dedup.keep_rate.low <= 1 / 3 + 1e-9
     assert dedup.keep_rate.value < 0.5
     assert dedup.note
+
+
+def test_damage_that_stands_together(tmp_path, monkeypatch):
+    """Where a part of the row groups is read, what is kept is told with the error of how many of them are damaged."""
+    rows = [{**one, "text": None if position // 25 % 5 == 0 else one["text"]} for position, one in enumerate(documents(3000))]
+    write_parquet(tmp_path / "in" / "a.parquet", rows)
+    config = config_of(tmp_path / "p.yaml", str(tmp_path / "in"), tmp_path / "out", [], execution=LENIENT)
+    monkeypatch.setattr("pipelines.dryrun.bounds_for", lambda _config: Bounds(min_clusters=15, max_clusters=15))
+    monkeypatch.setattr("pipelines.sampling.BLOCK_BYTES", 1)  # so that the file's row groups are read one by one
+    monkeypatch.setattr("pipelines.sampling.TAIL_BYTES", 0)
+    held = 0
+    for seed in range(8):
+        dry = dry_run(config, documents=120, seed=seed)
+        assert dry.input["row_groups"] <= 15
+        held += dry.kept.low <= 0.8 <= dry.kept.high
+        assert dry.kept.low < dry.kept.value
+    assert held >= 7
 
 
 @pytest.fixture
