@@ -16,7 +16,7 @@ import click
 from operators.catalogue import Description, describe_all
 from pipelines import errors
 from pipelines.cli import cli
-from pipelines.config_schema import json_schema
+from pipelines.config_schema import TEXT, json_schema
 from pipelines.config_sizes import PATTERN
 from pipelines.errors import ShardmillError
 
@@ -132,7 +132,8 @@ def _name(each: Mapping[str, Any]) -> str:
         values = each.get("additionalProperties")
         return f"mapping of names to {_kind(values)}" if isinstance(values, dict) else "mapping"
     ranges = [text.format(each[bound]) for bound, text in BOUNDS.items() if bound in each]
-    return ", ".join([SCALARS.get(str(each.get("type")), "any value"), *ranges])
+    kind = "string" if each.get("type") == TEXT else str(each.get("type"))
+    return ", ".join([SCALARS.get(kind, "any value"), *ranges])
 
 
 # Operators, reasons, signals
