@@ -171,7 +171,7 @@ def _commands() -> Iterator[str]:
         yield from (f"### shardmill {name}", "", f"`{_usage(name, command)}`", "", _one_line(command.help), "")
         options = [option for option in command.params if isinstance(option, click.Option) and "--debug" not in option.opts]
         if options:
-            rows = [(_spelling(option), _option_default(option), _one_line(option.help)) for option in options if not option.hidden]
+            rows = [(_spelling(option), _option_default(option), _option_meaning(option)) for option in options if not option.hidden]
             yield from _table(("option", "default", "meaning"), rows)
             yield ""
 
@@ -184,15 +184,27 @@ def _usage(name: str, command: click.Command) -> str:
 def _spelling(option: click.Option) -> str:
     context = click.Context(click.Command("none"))
     spelt = " / ".join([", ".join(option.opts), *option.secondary_opts])
-    return f"`{spelt}`" if option.is_flag else f"`{spelt} {option.make_metavar(context)}`"
+    return f"`{spelt}`" if option.is_flag else f"`{spelt} {option.make_metavar(context).removesuffix(' RANGE')}`"
 
 
 def _option_default(option: click.Option) -> str:
+    if option.required:
+        return "required"
     default = option.to_info_dict()["default"]
-    shown = option.required and "required"
-    if shown:
-        return shown
-    return "" if default is None or default is False or default == () or "UNSET" in repr(default) else f"`{default}`"
+    if option.is_flag and default is True:
+        return f"`{option.opts[0]}`"
+    is_shown = isinstance(default, int | float | str) and default is not False and default != ""
+    return f"`{default}`" if is_shown else ""
+
+
+def _option_meaning(option: click.Option) -> str:
+    """What an option is for, with the range of its numbers."""
+    kind = option.type
+    if not isinstance(kind, click.IntRange | click.FloatRange):
+        return _one_line(option.help)
+    lowest = [] if kind.min is None else [f"{'>' if kind.min_open else '≥'} {kind.min:,}"]
+    highest = [] if kind.max is None or kind.max >= 2**62 else [f"{'<' if kind.max_open else '≤'} {kind.max:,}"]
+    return f"{_one_line(option.help)} ({', '.join(lowest + highest)})"
 
 
 def _exits() -> Iterator[str]:
