@@ -97,9 +97,8 @@ def schema(file: Path | None, output: Path | None) -> None:
 @click.argument("name", required=False)
 @json_option
 def operators(name: str | None, as_json: bool) -> None:
-    """List the operators, or show one with its settings and sources."""
-    from operators.catalogue import describe, describe_all  # noqa: PLC0415
-    from pipelines.config_operators import check_built_in  # noqa: PLC0415
+    """List the operators, or show one with its settings and sources: one of those, or `module:Class` of this folder."""
+    from operators.catalogue import describe_all  # noqa: PLC0415
 
     if name is None:
         listed = describe_all()
@@ -108,11 +107,21 @@ def operators(name: str | None, as_json: bool) -> None:
         else:
             write_table(("operator", "what it does"), [(about.type, about.promise) for about in listed])
         return
-    check_built_in(name)
+    about = _described(name)
     if as_json:
-        write_json(asdict(describe(name)))
+        write_json(asdict(about))
     else:
-        _write_operator(describe(name))
+        _write_operator(about)
+
+
+def _described(name: str) -> Description:
+    from operators.catalogue import describe_class  # noqa: PLC0415
+    from pipelines.config_operators import operator_class  # noqa: PLC0415
+
+    try:
+        return describe_class(name, operator_class(name, Path.cwd()))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _custom_operators(file: Path) -> list[type[Operator]]:
