@@ -5,7 +5,7 @@ What documents hold is made harmless here. On a terminal the offending place of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import groupby
 from typing import Any, Final
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from pipelines.funnel import NAME_CHARS, PLAIN_WIDTH, by_count, few
 from pipelines.legible import NOTHING, count, counted, legible, seconds, share, size
-from pipelines.study import DryRun, Estimate, Example, Excerpt, Moved, OperatorEstimate, Pair, Threshold
+from pipelines.study import DryRun, Estimate, Example, Excerpt, Moved, OperatorEstimate, Pair, Threshold, of_one_setting
 
 MIN_WIDTH: Final = 30
 MAX_EXCERPT_CHARS: Final = 240
@@ -143,7 +143,8 @@ def _thresholds(thresholds: Sequence[Threshold], width: int) -> Iterator[Text]:
     yield from (Text(line, "bold") for line in _folded(words, width, "", "  "))
     if told:
         heads = ("setting", "drops", "now", "looser", "tighter")
-        rows = [(_setting(one), _side(one), *(_moved(one, moved) for moved in (one.now, one.looser, one.tighter))) for one in told]
+        shared = of_one_setting(told)
+        rows = [(_setting(one, shared), _side(one), *(_moved(one, moved) for moved in (one.now, one.looser, one.tighter))) for one in told]
         table = _fitted([heads, *rows], width, gives_way=(1, 3, 4))
         yield Text(table[0], "dim")
         yield from map(Text, table[1:])
@@ -154,8 +155,9 @@ def _thresholds(thresholds: Sequence[Threshold], width: int) -> Iterator[Text]:
         yield from (Text(line, "dim") for line in _folded(words, width, "", "  "))
 
 
-def _setting(one: Threshold) -> str:
-    return legible(f"{one.operator}.{one.limit.setting}", 60)
+def _setting(one: Threshold, shared: Collection[tuple[str, str]]) -> str:
+    reason = f" ({one.limit.reason})" if (one.operator, one.limit.setting) in shared else ""
+    return legible(f"{one.operator}.{one.limit.setting}{reason}", 80)
 
 
 def _side(one: Threshold) -> str:

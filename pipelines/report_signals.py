@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby, pairwise
@@ -12,7 +12,7 @@ from typing import Final
 from pipelines.legible import NOTHING, count, counted, legible, share
 from pipelines.report_charts import GONE, KEPT, MAX_LINES, Chart, Column, Line, Piece, columns, with_numbers
 from pipelines.report_html import code, json_block, section, table, text
-from pipelines.study import Histogram, Limit, Moved, Threshold
+from pipelines.study import Histogram, Limit, Moved, Threshold, of_one_setting
 
 MAX_BYTES: Final = 750_000
 """Of HTML and JSON for all histograms together; a usual one takes 15 KB."""
@@ -77,16 +77,22 @@ def _thresholds(found: Sequence[Threshold]) -> Iterator[str]:
         '<p class="quiet">Alone: what this test would drop if it were the only one of its operator. In all: what the operator drops. '
         "Looser and tighter: the threshold moved by 10 %.</p>"
     )
+    shared = of_one_setting(found)
     lines = [
         [
             f'{code(one.limit.setting)} <span class="quiet">{text(one.operator)}</span>',
-            f"{text(one.signal)} {one.limit.side} {number(one.limit.value)}",
+            f"{text(one.signal)} {one.limit.side} {number(one.limit.value)}{_reason(one, shared)}",
             *(_moved(moved, one) for moved in (one.looser, one.now, one.tighter)),
         ]
         for one in found[:MAX_THRESHOLDS]
     ]
     heads = ("setting", "drops", "looser", "as it is set", "tighter")
     yield from table("Thresholds, and what moving them does", heads, lines, len(found) - len(lines), numbers_from=2)
+
+
+def _reason(one: Threshold, shared: Collection[tuple[str, str]]) -> str:
+    """Which of several tests of one setting this is."""
+    return f": {code(one.limit.reason)}" if (one.operator, one.limit.setting) in shared else ""
 
 
 def _moved(moved: Moved, of: Threshold) -> str:

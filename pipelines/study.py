@@ -5,7 +5,8 @@ Plain values that the dry run and the report exchange with whoever makes and sho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -133,6 +134,12 @@ class Threshold:
     now: Moved
     looser: Moved
     tighter: Moved
+
+
+def of_one_setting(thresholds: Iterable[Threshold]) -> frozenset[tuple[str, str]]:
+    """Operator and setting of the thresholds that only their reasons tell apart: one setting, on one side, decides several tests."""
+    number = Counter((one.operator, one.limit.setting, one.limit.side) for one in thresholds)
+    return frozenset((operator, setting) for (operator, setting, _), times in number.items() if times > 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from pipelines.dryrun_text import dry_json, dry_run_lines, render_dry_run
+from pipelines.report import dry_run_page
 from pipelines.study import DryRun, Estimate, Example, Excerpt, Limit, Mark, Moved, OperatorEstimate, Pair, Threshold
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \u202eright to left\u202c \x00 [bold]markup[/bold] <script>alert(1)</script>\r\nnew\u2028line \x9b1m"
@@ -145,6 +147,17 @@ def test_thresholds_that_drop_nothing_are_only_counted():
     still = threshold(now=Moved(50, 0, 5), looser=Moved(45, 0, 5), tighter=Moved(55, 0, 5))
     assert "1 other threshold: none of these" in printed(made(thresholds=(threshold(), still)))
     assert "2 thresholds: none of these" in printed(made(thresholds=(still, still)))
+
+
+def test_tests_of_one_setting_are_told_apart():
+    """Where one setting decides two tests, each line says its reason, on the terminal and in the page; a setting of one test says none."""
+    two = replace(threshold(), limit=Limit("min_doc_words", "other", "below", 50))
+    alone, both = made(thresholds=(threshold(),)), made(thresholds=(threshold(), two))
+    assert "min_doc_words (gopher_short_doc)" in printed(both)
+    assert "min_doc_words (other)" in printed(both)
+    assert "min_doc_words (" not in printed(alone)
+    assert "below 50: <code><bdi>other</bdi></code>" in dry_run_page(both)
+    assert "below 50:" not in dry_run_page(alone)
 
 
 def test_no_examples():
