@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,14 +57,17 @@ def dry_run(
         raise click.UsageError("--report and --no-report exclude each other; give one of them")
     costs = Costs.of(cores, prices, currency)
     config = load(file, overrides)
+    page = None if no_report else target or Path(PAGE.format(name=config.name))
+    if page is not None and (page.is_dir() or not os.access(page.parent, os.W_OK)):
+        raise _unwritable(page, "it is a folder" if page.is_dir() else "no such folder, or no right to write there")
     with terminable(), watching(quiet=quiet) as watch:
         found = run_dry(config, docs, seed, costs=costs, watch=watch)
     if as_json:
         write_json(dry_json(found))
     else:
         render_dry_run(found, projection_lines(found.projection), console_on(sys.stdout), examples=examples)
-    if not no_report:
-        _write_page(found, target or Path(PAGE.format(name=config.name)))
+    if page is not None:
+        _write_page(found, page)
 
 
 def _write_page(found: DryRun, path: Path) -> None:
@@ -77,9 +81,13 @@ def _write_page(found: DryRun, path: Path) -> None:
     try:
         path.write_bytes(dry_run_page(found).encode())
     except OSError as error:
-        remedy = "give a path in a folder that you may write to (--report PATH), or none (--no-report)"
-        raise StorageError(f"{path}: the page cannot be written ({error.strerror}); {remedy}") from error
+        raise _unwritable(path, str(error.strerror)) from error
     click.echo(f"Wrote {path}.", err=True)
+
+
+def _unwritable(path: Path, why: str) -> StorageError:
+    remedy = "give a path in a folder that you may write to (--report PATH), or none (--no-report)"
+    return StorageError(f"{path}: the page cannot be written ({why}); {remedy}")
 
 
 COMMANDS: list[click.Command] = [dry_run]

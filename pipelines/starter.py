@@ -55,7 +55,7 @@ operators:                          # in this order; `shardmill operators` lists
   #   tokenizer: openai-community/gpt2  # a tokenizer.json, or the id of a model on the Hub
 
 output:
-  uri: out/{name}                   # a path, or s3://bucket/folder
+  uri: {output:<28} # a path, or s3://bucket/folder
   # target_shard_bytes: 512MiB      # size of a shard, uncompressed
   # columns: [id, text, language]   # default: all
   # partition_by: [language]        # folders data/v1/language=en/…
@@ -87,7 +87,7 @@ def write_starter(name: str, folder: Path, *, recipe: str | None = None, source:
             f"{shown(name)!r} cannot name a pipeline; expected 1 to 64 letters, digits, '_', '.' or '-' (use --path for a folder)"
         )
     path = folder / f"{name}.yaml"
-    text = TEMPLATE.format(name=name, file=path) if recipe is None else _from_recipe(recipe, path)
+    text = TEMPLATE.format(name=name, file=path, output=f"out/{name}") if recipe is None else _from_recipe(recipe, path)
     own = _own_places(text, name, source, target, asked=recipe is None)
     _write_new(path, f"{EDITOR_LINE}{SCHEMA.as_posix()}\n{own}")
     write_schema(folder / SCHEMA)

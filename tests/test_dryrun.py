@@ -456,8 +456,12 @@ def test_the_page_is_written_where_it_is_asked_for(tmp_path, capsys, monkeypatch
     assert "Wrote made-dry-run.html." in capsys.readouterr().err
     assert main(["dry-run", str(path), "--docs", "20", "--report", str(tmp_path / "mine.html"), "--quiet"]) == 0
     assert (tmp_path / "mine.html").read_text().startswith("<!DOCTYPE html>")
-    assert main(["dry-run", str(path), "--docs", "20", "--report", str(tmp_path / "no" / "mine.html")]) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    capsys.readouterr()
+    for place, why in ((tmp_path / "no" / "mine.html", "no such folder"), (here, "it is a folder")):
+        assert main(["dry-run", str(path), "--docs", "20", "--report", str(place)]) == 1
+        out, err = capsys.readouterr()
+        assert f"{place}: the page cannot be written ({why}" in err
+        assert (out, "listing" in err) == ("", False), "told before anything is read"
 
 
 @pytest.mark.parametrize(
