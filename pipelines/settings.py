@@ -55,7 +55,7 @@ ShardBytes = Annotated[int, _size_of_at_least(MIN_SHARD_BYTES), WithJsonSchema(_
 UnitBytes = Annotated[
     int | Literal["auto"],
     BeforeValidator(_unit_bytes),
-    WithJsonSchema({"anyOf": [{"const": "auto"}, *_size_schema(MIN_BATCH_BYTES)["anyOf"]], "examples": ["auto", "256MiB"]}),
+    WithJsonSchema({"anyOf": [*_size_schema(MIN_BATCH_BYTES)["anyOf"], {"const": "auto"}], "examples": ["auto", "256MiB"]}),
 ]
 ColumnName = Annotated[str, Field(min_length=1)]
 PipelineName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
