@@ -123,6 +123,7 @@ class Operator(BaseModel, ABC):
     name: str | None = Field(
         default=None,
         description="Name under which the operator is counted; default: its type, the second of a type is `type-2`.",
+        json_schema_extra={"anyOf": [{"type": "string", "pattern": f"^{OPERATOR_NAME.pattern}$"}, {"type": "null"}]},
     )
 
     @field_validator("name")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pipelines.config import PipelineConfig
 from pipelines.dryrun_duplicates import Duplicates, bounds_for, find_duplicates
-from pipelines.dryrun_estimates import kept_of_all, operator_estimates
+from pipelines.dryrun_estimates import kept_of_all, operator_estimates, readable
 from pipelines.dryrun_examples import Examples, Marking, ranks
 from pipelines.dryrun_fates import Fates
 from pipelines.dryrun_ground import Ground, budget_notes
@@ -22,6 +22,7 @@ from pipelines.dryrun_run import SampleRun, run_sample
 from pipelines.dryrun_signals import Signals
 from pipelines.dryrun_texts import Texts
 from pipelines.guards import sentences
+from pipelines.intervals import product
 from pipelines.operator_warnings import warning_lines
 from pipelines.progress import Silent, Watch
 from pipelines.projection import project
@@ -160,10 +161,8 @@ class _DryRun:
         }
 
     def _readable(self) -> Estimate:
-        """The part of the rows that can be read as documents."""
-        sample = self._ground.sample
-        rate = 1 - sum(sample.damaged.values()) / max(sample.rows_read, 1)
-        return Estimate(rate, rate, rate)
+        """The part of the rows that come to the first operator: can be read as documents, and were not taken out of the output."""
+        return product([readable(self._ground.sample), self._ground.left])
 
     def _notes(self, ran: SampleRun, fates: Fates) -> tuple[str, ...]:
         quarantined = int(fates.is_quarantined.sum()) + sum(sum(one.drawn.values()) for one in self._ground.sample.damage)

@@ -13,6 +13,7 @@ import numpy as np
 from operators.base import Operator
 from pipelines.dryrun_fates import Fates
 from pipelines.intervals import Scheme, product, proportion
+from pipelines.sample import Sample, scheme_of
 from pipelines.study import Estimate, OperatorEstimate
 
 
@@ -21,7 +22,7 @@ class Corrected:
     """The keep rate of an operator that compares documents, over the whole input, and how it was told.
 
     Attributes:
-        rate: Without an interval of its own (`low` is `high`) where all that is known is what the documents that were looked at show.
+        rate: Without width (`low` is `high`) where every document of the input was compared.
         is_estimate: False if every document of the input was compared.
     """
 
@@ -54,6 +55,18 @@ def operator_estimates(
             )
         )
     return tuple(made)
+
+
+def readable(sample: Sample) -> Estimate:
+    """The part of all rows that can be read as documents; damage stands together, so where not all was read its error is of row groups."""
+    rate = 1 - sum(sample.damaged.values()) / max(sample.rows_read, 1)
+    if rate >= 1 or sample.rows_read >= sample.design.rows:
+        return Estimate(rate, rate, rate)
+    lost = [np.full(sum(one.drawn.values()), one.cluster, np.int32) for one in sample.damage]
+    cluster = np.concatenate([sample.documents.cluster, *lost])
+    is_there = np.arange(len(cluster)) < len(sample.documents)
+    found = proportion(scheme_of(sample.design, cluster), np.ones(len(cluster), np.bool_), is_there)
+    return Estimate(rate, min(found.low, rate), max(found.high, rate))
 
 
 def kept_of_all(

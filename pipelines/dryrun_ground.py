@@ -17,6 +17,7 @@ from cluster.tasks import InlineExecutor
 from operators.base import Assets, GroupOperator
 from pipelines import identity
 from pipelines.config import PipelineConfig
+from pipelines.dryrun_taken_out import without_taken_out
 from pipelines.dryrun_texts import Origins
 from pipelines.errors import StorageError
 from pipelines.exchange_survey import earlier_bytes
@@ -27,11 +28,13 @@ from pipelines.ledger import most_allowed
 from pipelines.legible import counted
 from pipelines.legible import size as size_text
 from pipelines.prepare import DriverAssets, Prepared, prepare
+from pipelines.redaction import redact_uri
 from pipelines.sample import Places, Sample, read_sample
 from pipelines.sample_frame import Frame, take_frame
 from pipelines.sampling import Bounds
 from pipelines.storage import Sources, open_store
-from pipelines.tombstones import load_tombstones
+from pipelines.study import Estimate
+from pipelines.tombstones import Tombstones, load_tombstones
 from pipelines.unit import MADE_ID
 
 MAX_HISTORY_BYTES: Final = 64 << 20
@@ -55,7 +58,8 @@ class Ground:
     Attributes:
         prepared: As for the real run; where the input has very many files, of some of them.
         frame: What the sample was drawn from.
-        sample: The documents, and how they were drawn.
+        sample: The documents, and how they were drawn; without those that were taken out of the output before.
+        left: The part of all documents that were not taken out.
         reading: What reading them took.
         notes: What the reader should know of them.
     """
@@ -64,6 +68,7 @@ class Ground:
     prepared: Prepared
     frame: Frame
     sample: Sample
+    left: Estimate
     reading: Seconds
     notes: tuple[str, ...]
 
@@ -84,9 +89,12 @@ class Ground:
         frame = frames[-1]
         design = frame.draw(documents, seed, bounds)
         cpu, wall = time.process_time(), time.monotonic()
-        sample = read_sample(frame.sources, prepared.inventory, prepared.ingredients.options, design)
+        read = read_sample(frame.sources, prepared.inventory, prepared.ingredients.options, design)
         reading = Seconds(time.process_time() - cpu, time.monotonic() - wall)
-        return cls(config, prepared, frame, sample, reading, (*sample.notes, *left_out, *_notes(config, prepared, sample)))
+        tombstones, told = _tombstones(config)
+        sample, left = without_taken_out(read, prepared.inventory, tombstones, config.input.text_column)
+        notes = (*read.notes, *left_out, *_notes(prepared, read), *told)
+        return cls(config, prepared, frame, sample, left, reading, notes)
 
     @property
     def assets(self) -> Assets:
@@ -132,7 +140,7 @@ def _with_little_history(config: PipelineConfig, prepared: Prepared) -> tuple[Pr
     return without, (told,)
 
 
-def _notes(config: PipelineConfig, prepared: Prepared, sample: Sample) -> Iterator[str]:
+def _notes(prepared: Prepared, sample: Sample) -> Iterator[str]:
     damaged = sample.damaged
     if damaged:
         number, share = sum(damaged.values()), sum(damaged.values()) / max(sample.rows_read, 1)
@@ -141,20 +149,23 @@ def _notes(config: PipelineConfig, prepared: Prepared, sample: Sample) -> Iterat
     unreadable = len(prepared.inventory.unreadable)
     if unreadable:
         yield f"{counted(unreadable, 'file')} of {prepared.inventory.num_files:,} cannot be read at all; a run lists them and goes on"
-    yield from _taken_out(config)
 
 
-def _taken_out(config: PipelineConfig) -> Iterator[str]:
-    """Told of documents that were taken out of the output before; an output that cannot be read yet has none that a dry run could know."""
+def _tombstones(config: PipelineConfig) -> tuple[Tombstones, tuple[str, ...]]:
+    """What was taken out of the output before, and what is told of it; an output that cannot be read has none that a dry run could know.
+
+    Raises:
+        InputError: A tombstone is damaged.
+    """
     store = open_store(config.output.uri, config.output.storage_options)
     store.backoff.max_seconds = MAX_SECONDS
     try:
-        number = len(load_tombstones(store))
+        found = load_tombstones(store)
     except StorageError as error:
-        yield f"whether documents were taken out of the output before could not be seen: {error.message}"
-        return
-    if number:
-        yield f"{counted(number, 'document')} taken out of this output: a run leaves them out, the dry run does not"
+        unseen = f"whether documents were taken out of the output before could not be seen: {redact_uri(error.message)}"
+        return load_tombstones(store, ()), (unseen,)
+    told = f"{counted(len(found), 'document')} taken out of this output: left out here, as a run leaves out every one that it meets again"
+    return found, (told,) if found else ()
 
 
 def budget_notes(config: PipelineConfig, quarantined: int, documents: int) -> Iterator[str]:

@@ -39,7 +39,7 @@ class Signals:
     """
 
     def __init__(self, operators: Sequence[Operator], assets: Assets, rows: int) -> None:
-        self.notes: list[str] = []
+        self._failures: list[str] = []
         self._measuring: dict[str, _Measuring] = {}
         for operator in operators:
             if isinstance(operator, BatchOperator):
@@ -75,7 +75,18 @@ class Signals:
             self._failed(name, error)
 
     def _failed(self, name: str, error: Exception) -> None:
-        self.notes.append(f"the signals of {name} could not be measured: {type(error).__name__}: {bounded(error)}")
+        self._failures.append(f"the signals of {name} could not be measured: {type(error).__name__}: {bounded(error)}")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be measured, and why."""
+        some = (
+            f"thresholds and histograms of {name} are of the first {found.study.rows:,} documents that reached it, not of the "
+            f"{found.study.left_out:,} after them"
+            for name, found in self._measuring.items()
+            if found.study.left_out
+        )
+        return (*self._failures, *some)
 
     def thresholds(self) -> tuple[Threshold, ...]:
         """What each threshold does, in the pipeline's order."""

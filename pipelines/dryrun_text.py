@@ -22,7 +22,6 @@ MIN_WIDTH: Final = 30
 MAX_EXCERPT_CHARS: Final = 240
 BEFORE_CHARS: Final = 60
 """Of an excerpt, shown before its first mark."""
-MAX_PLACE_CHARS: Final = 300
 MAX_NOTE_CHARS: Final = 600
 MAX_REASONS: Final = 5
 """Reasons of one operator of which documents are shown on a terminal; the page has more."""

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pipelines.dryrun_fates import Fates, Ints
 from pipelines.dryrun_run import SampleRun
+from pipelines.redaction import redact_uri
 from pipelines.rows import CARRIED_PREFIX, DROPPED
 
 
@@ -27,8 +28,8 @@ class Origins:
     row: Ints
 
     def uri(self, position: int) -> str:
-        """Address of a document's file."""
-        return str(self.uris[position].as_py())
+        """Address of a document's file, without what in it is secret."""
+        return redact_uri(str(self.uris[position].as_py()))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Final
 
@@ -322,17 +322,13 @@ def _keep(reading: _Reading, found: Documents, choice: _Choice, places: Int64s, 
 
 
 def _sampled(reading: _Reading, told: _Told, spent: tuple[int, int]) -> Sample:
-    design = reading.design
     drawn, wide = reading.drawn.finished(), reading.wide.finished()
     documents = _places(drawn, reading.schema)
+    design = reading.design
+    if reading.drawn.limit < 1 << 64:
+        design = _cut_short(design, documents.cluster)
     wide_limit = min(reading.first_limit, reading.wide.limit)
     all_read = design.rows_read == design.rows
-    notes = list(design.notes)
-    if reading.drawn.limit < 1 << 64:
-        notes.append(
-            f"documents are so large that {len(documents)} of the {design.documents} drawn fit in {MAX_SAMPLE_BYTES >> 20} MiB; "
-            "the others were left out"
-        )
     return Sample(
         design,
         documents,
@@ -345,8 +341,20 @@ def _sampled(reading: _Reading, told: _Told, spent: tuple[int, int]) -> Sample:
         memory_bytes=told.memory_bytes,
         read_bytes=spent[0],
         requests=spent[1],
-        notes=tuple(notes),
+        notes=design.notes,
     )
+
+
+def _cut_short(design: Design, cluster: Int32s) -> Design:
+    """The design with the documents in these clusters alone: no census, and fewer of them in strata out of which they were drawn singly."""
+    stratum = np.array([one.stratum for one in design.clusters], np.int64)[cluster]
+    held = np.bincount(stratum, minlength=len(design.strata)).tolist()
+    strata = tuple(replace(one, picks=number) if one.is_certain else one for one, number in zip(design.strata, held, strict=True))
+    note = (
+        f"documents are so large that {len(cluster)} of the {design.documents} drawn fit in {MAX_SAMPLE_BYTES >> 20} MiB; "
+        "the others were left out"
+    )
+    return replace(design, strata=strata, is_census=False, notes=(*design.notes, note))
 
 
 def _places(pieces: Sequence[_Piece], schema: pa.Schema) -> Places:

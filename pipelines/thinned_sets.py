@@ -57,15 +57,17 @@ def sets_per_member(sizes: Int64s, rate: float, inflation: float = 1.0) -> Fract
     is_rare = sizes <= ABUNDANT
     members, rare = float(sizes.sum()), float(sizes[is_rare].sum())
     abundant = float((~is_rare).sum()) * rate / max(members - rare, 1.0)
+    # How many members there are is told from those seen, which were kept or not by chance.
+    counted = Z * abundant * math.sqrt(inflation * (1 - rate) / members)
     if not rare:
-        return Fraction(abundant, abundant, abundant)
+        return Fraction(abundant, max(abundant - counted, 0.0), min(abundant + counted, 1.0))
     counts = np.bincount(sizes[is_rare], minlength=ABUNDANT + 1)[1:].astype(np.float64)
     fit = _Fit(counts, rate, DROP * inflation)
     share = rare / members
     value = share * fit.value + (1 - share) * abundant
     # Which part of the members seen is of rare sets is known from members that were kept or not by chance.
     spread = Z * abs(fit.value - abundant) * math.sqrt(inflation * share * (1 - share) * (1 - rate) / members)
-    below, above = (math.hypot(share * (bound - fit.value), spread) for bound in fit.bounds())
+    below, above = (math.hypot(share * (bound - fit.value), spread, (1 - share) * counted) for bound in fit.bounds())
     return Fraction(value, max(value - below, 0.0), min(value + above, 1.0))
 
 

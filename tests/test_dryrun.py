@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import takedowns
 import warcs
 from corpora import SHARED_TEXT, config_of, custom, documents, hive_corpus, pipeline, write_jsonl, write_parquet
 
@@ -22,7 +23,9 @@ from pipelines.dryrun import dry_run
 from pipelines.dryrun_observer import Seen
 from pipelines.dryrun_text import dry_json
 from pipelines.errors import ConfigError, InputError, ShardmillError, UnitError
+from pipelines.report import dry_run_page
 from pipelines.run import run
+from pipelines.sampling import Bounds
 from pipelines.study import DryRun
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -166,6 +169,44 @@ def test_duplicates_are_corrected(tmp_path):
     assert dedup.note
 
 
+def test_damage_that_stands_together(tmp_path, monkeypatch):
+    """Where a part of the row groups is read, what is kept is told with the error of how many of them are damaged."""
+    rows = [{**one, "text": None if position // 25 % 5 == 0 else one["text"]} for position, one in enumerate(documents(3000))]
+    write_parquet(tmp_path / "in" / "a.parquet", rows)
+    config = config_of(tmp_path / "p.yaml", str(tmp_path / "in"), tmp_path / "out", [], execution=LENIENT)
+    monkeypatch.setattr("pipelines.dryrun.bounds_for", lambda _config: Bounds(min_clusters=15, max_clusters=15))
+    monkeypatch.setattr("pipelines.sampling.BLOCK_BYTES", 1)  # so that the file's row groups are read one by one
+    monkeypatch.setattr("pipelines.sampling.TAIL_BYTES", 0)
+    held = 0
+    for seed in range(8):
+        dry = dry_run(config, documents=120, seed=seed)
+        assert dry.input["row_groups"] <= 15
+        held += dry.kept.low <= 0.8 <= dry.kept.high
+        assert dry.kept.low < dry.kept.value
+    assert held >= 7
+
+
+@pytest.fixture
+def little_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Duplicates are looked for in a part of what is read, as of inputs that are larger than a test's."""
+    monkeypatch.setattr("pipelines.dryrun_duplicates.WIDE_BYTES", 20_000)
+
+
+def test_lines_that_the_sample_has_once_are_not_foreseen(tmp_path, little_wide):
+    """Of an operator that cuts repeated lines the interval reaches down to what the whole input makes of it, where a sample shows less."""
+    rows = [
+        {**one, "text": f"a line that some have, and of these it is number {position % 150}"}
+        for position, one in enumerate(documents(1500))
+    ]
+    write_parquet(tmp_path / "in" / "a.parquet", rows)
+    config = config_of(tmp_path / "p.yaml", str(tmp_path / "in"), tmp_path / "out", [{"type": "line_dedup", "min_documents": 3}])
+    told = dry_run(config, documents=60).operators[0]
+    truth = real_funnel(run(config).manifest)[0]
+    assert told.is_corrected
+    assert told.keep_rate.low <= truth[2] / truth[1] <= told.keep_rate.high
+    assert told.keep_rate.value > truth[2] / truth[1]
+
+
 def test_without_ids_documents_have_those_of_the_real_run(tmp_path):
     """Where the input has no ids, a dry run shows the ones that the output will have."""
     rows = [{"text": f"text number {position} of them"} for position in range(40)]
@@ -200,6 +241,14 @@ def test_the_second_run_counts_for_its_time_alone(tmp_path, twice):
     assert {one.rows_in for one in dry.thresholds} == {240}
     assert all(sum(one.counts) + one.absent == 240 for one in dry.histograms)
     assert len({(one.document.uri, one.document.row) for one in dry.examples}) == len(dry.examples)
+
+
+def test_thresholds_of_some_documents_are_said_to_be(tmp_path, monkeypatch):
+    """Of more documents than signals are kept of, thresholds are told of the first ones, and a note says so."""
+    monkeypatch.setattr("pipelines.threshold_study.MOST_DOCUMENTS", 30)
+    dry = dry_run(made(tmp_path, [{"type": "length_filter", "min_chars": 6}]), documents=50)
+    assert {one.rows_in for one in dry.thresholds} == {30}
+    assert any("of the first 30 documents" in note and "the 20 after them" in note for note in dry.notes)
 
 
 def test_pairs_show_what_was_removed_for_what(tmp_path):
@@ -300,7 +349,9 @@ def test_an_input_without_documents(tmp_path):
 def test_an_output_without_the_text(tmp_path):
     """Where the output holds other columns, what stays is shown as it came."""
     dry = dry_run(made(tmp_path, [{"type": "length_filter"}], output={"columns": ["id"], "partition_by": ["id"]}), documents=20)
-    assert any(one.document.text == SHARED_TEXT for one in dry.examples)
+    shown = [one.document for one in dry.examples]
+    assert shown
+    assert all(pq.read_table(one.uri)["text"][one.row].as_py() == one.text for one in shown)
 
 
 def test_columns_that_the_tables_have_too(tmp_path):
@@ -328,6 +379,39 @@ def test_an_output_that_may_not_be_written(tmp_path):
     """Nobody needs rights to the output to see what a pipeline would do."""
     config = made(tmp_path, [{"type": "length_filter"}], output={"uri": "/proc/nowhere/out"})
     assert dry_run(config, documents=40).input["documents"] == 40
+
+
+def test_secrets_stay_where_they_are(tmp_path, monkeypatch):
+    """An output that does not answer is told, without the password in its address."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "secretive")
+    monkeypatch.setattr("pipelines.dryrun_ground.MAX_SECONDS", 0.0)
+    output = {"uri": "s3://nowhere/out", "storage_options": {"endpoint_url": "http://user:secretive@127.0.0.1:9"}}
+    dry = dry_run(made(tmp_path, [{"type": "length_filter"}], output=output), documents=20)
+    assert any("could not be seen" in note for note in dry.notes)
+    assert "secretive" not in json.dumps(dry_json(dry)) + dry_run_page(dry)
+
+
+@pytest.mark.parametrize("docs", [50, 10_000])
+def test_documents_that_were_taken_out(shm_path, docs):
+    """What was taken out of the output is not shown, though the input still has it, and does not count: as in the run that follows."""
+    before = takedowns.made(shm_path)
+    names = ["a6", "b30", "a0"]
+    gone = [row["text"][:40] for row in before.rows() if row["id"] in names]
+    takedowns.take(shm_path, names)
+    config = takedowns.config(shm_path, [{"type": "length_filter", "min_chars": 30}, {"type": "exact_dedup"}])
+    dry = dry_run(config, documents=docs)
+    assert any("taken out of this output" in note for note in dry.notes)
+    assert gone
+    assert not any(text in dry_run_page(dry) for text in gone)
+    assert not any(one.document.id in names for one in dry.examples)
+    manifest = run(config).manifest
+    truth = manifest["output"]["rows"] / manifest["input"]["rows"]
+    if docs == 50:
+        assert dry.kept.low <= truth <= dry.kept.high
+    else:
+        assert funnel(dry) == [one for one in real_funnel(manifest) if one[0] != "takedown"]
+        assert dry.kept.low == dry.kept.value == dry.kept.high == pytest.approx(truth)
 
 
 def test_what_a_finished_output_holds_stays_as_it_is(tmp_path):
@@ -456,13 +540,21 @@ def test_the_page_is_written_where_it_is_asked_for(tmp_path, capsys, monkeypatch
     assert "Wrote made-dry-run.html." in capsys.readouterr().err
     assert main(["dry-run", str(path), "--docs", "20", "--report", str(tmp_path / "mine.html"), "--quiet"]) == 0
     assert (tmp_path / "mine.html").read_text().startswith("<!DOCTYPE html>")
-    assert main(["dry-run", str(path), "--docs", "20", "--report", str(tmp_path / "no" / "mine.html")]) == 1
+    assert main(["dry-run", str(path), "--docs", "20", "--report", "/proc/self/mine.html"]) == 1
     assert "cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "words",
-    [["--docs", "0"], ["--report", "x", "--no-report"], ["--price", "gold=3"], ["--set", "operators.nobody.x=1"]],
+    [
+        ["--docs", "0"],
+        ["--seed", str(1 << 200)],
+        ["--report", "x", "--no-report"],
+        ["--report", "/proc"],
+        ["--report", "/proc/nowhere/page.html"],
+        ["--price", "gold=3"],
+        ["--set", "operators.nobody.x=1"],
+    ],
 )
 def test_wrong_words(tmp_path, words, capsys):
     """What is wrong with the command's words is told before anything is read, with exit status 2."""

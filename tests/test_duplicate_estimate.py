@@ -57,6 +57,16 @@ def test_whole_sets_are_counted():
     assert (found.low, found.value, found.high) == (0.5, 0.5, 0.5)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_of_one_document(seed):
+    """Where all documents are copies of a few, how many there are is known but for chance, and the interval says so."""
+    sizes = np.full(20, 3000)
+    seen = np.random.default_rng(seed).binomial(sizes, 0.3)
+    found = sets_per_member(seen, 0.3, inflation=2.0)
+    assert found.low < 1 / 3000 < found.high
+    assert found.high - found.low < 0.1 * found.value
+
+
 def test_a_tiny_sample_promises_little():
     """Where a pair would hardly be seen, seeing none says little, and the interval says that."""
     found = sets_per_member(np.ones(2000, int), 0.001)

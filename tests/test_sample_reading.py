@@ -17,6 +17,7 @@ from pipelines import sample as sample_module
 from pipelines import sample_frame
 from pipelines.documents import ReadOptions
 from pipelines.errors import InputChanged, InputError
+from pipelines.intervals import proportion
 from pipelines.inventory import take_inventory
 from pipelines.sample import read_sample
 from pipelines.sample_frame import take_frame
@@ -93,6 +94,20 @@ def test_the_wide_rows_are_an_even_part(tmp_path):
     _, found = sampled(write(tmp_path, 60), bounds=Bounds(wide_bytes=300_000))
     assert len(found.wide) / found.rows_read == pytest.approx(found.wide_rate, rel=0.1)
     assert not found.wide_is_census
+
+
+def test_what_does_not_fit_is_no_census(tmp_path, monkeypatch):
+    """Where documents that were drawn do not fit in memory, the others are a sample, with its errors, and that is told."""
+    write(tmp_path, 4)
+    monkeypatch.setattr(sample_module, "MAX_SAMPLE_BYTES", 20_000)
+    _, found = sampled(tmp_path, documents=1000)
+    assert 20 < len(found.documents) < 240
+    assert not found.design.is_census
+    assert (found.scheme.rate < 1).all()
+    assert any("were left out" in note for note in found.notes)
+    kept = np.arange(len(found.documents)) % 2 == 0
+    estimate = proportion(found.scheme, np.ones(len(kept), bool), kept)
+    assert estimate.low < 0.5 < estimate.high
 
 
 def test_a_small_input_is_read_whole(tmp_path):
