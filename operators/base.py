@@ -103,6 +103,7 @@ class Operator(BaseModel, ABC):
         libraries: Distribution names whose version decides the result (part of the stage's fingerprint).
         sources: Where the defaults come from (paper, specification, code), for `shardmill operators NAME`.
         explains: True if results have `details`: the tables of dropped documents then have a column `detail`.
+        may_edit_text: True if documents may leave it with another text than they came with.
         for_speed: Settings that change the time that the operator takes and nothing else: no fingerprint has them.
         by_kind: Settings that are mappings whose keys name kinds of data: `secret` is such a kind, and what stands beside it no secret,
             so plans and manifests keep it.
@@ -114,6 +115,7 @@ class Operator(BaseModel, ABC):
     libraries: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[str] = ""
     explains: ClassVar[bool] = False
+    may_edit_text: ClassVar[bool] = False
     for_speed: ClassVar[tuple[str, ...]] = ()
     by_kind: ClassVar[tuple[str, ...]] = ()
 
@@ -121,6 +123,7 @@ class Operator(BaseModel, ABC):
     name: str | None = Field(
         default=None,
         description="Name under which the operator is counted; default: its type, the second of a type is `type-2`.",
+        json_schema_extra={"anyOf": [{"type": "string", "pattern": f"^{OPERATOR_NAME.pattern}$"}, {"type": "null"}]},
     )
 
     @field_validator("name")

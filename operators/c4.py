@@ -68,6 +68,7 @@ class C4Quality(QualityOperator):
     """
 
     sources: ClassVar[str] = f"{PAPER}; {TFDS}; {DATATROVE}"
+    may_edit_text: ClassVar[bool] = True
     SIGNALS: ClassVar[tuple[Signal, ...]] = QUALITY_SIGNALS
     REASONS: ClassVar[tuple[str, ...]] = ("lorem_ipsum", "curly_bracket", "too_few_sentences")
     PRESETS: ClassVar[Mapping[str, Preset]] = {

@@ -55,6 +55,7 @@ class Datatrove(BatchOperator):
         description="Columns taken from the document's metadata after the block, with their Arrow type: `language_score: float32`.",
     )
 
+    may_edit_text: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("datatrove", "spacy", "nltk", "ftfy", "tldextract", "regex")
     sources: ClassVar[str] = "datatrove 0.10"
 

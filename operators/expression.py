@@ -190,7 +190,9 @@ class _Reader:
                 raise OperatorError(f"{self.shown(tree)}: {field!r} is asked of a value of type {values.type}, which has no fields")
             names = [each.name for each in values.type]
             if field not in names:
-                raise OperatorError(f"{self.shown(tree)}: there is no field {field!r}; the fields are: {', '.join(names)}")
+                near = difflib.get_close_matches(field, names, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"the fields are: {', '.join(names)}"
+                raise OperatorError(f"{self.shown(tree)}: there is no field {field!r}; {hint}")
             return pc.struct_field(values, field)
 
         return get

@@ -71,6 +71,7 @@ class ExtractHtml(BatchOperator):
         description="Most address space of the process that extracts, in bytes; a page takes some 50 times its size.",
     )
 
+    may_edit_text: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("trafilatura", "resiliparse", "lxml", "jusText", "htmldate", "courlan")
     sources: ClassVar[str] = (
         "FineWeb (arXiv:2406.17557) and datatrove 0.10: trafilatura, favour_precision; DCLM (arXiv:2406.11794): resiliparse, main_content"

@@ -82,6 +82,7 @@ class NormalizeText(BatchOperator):
     )
     keep_signals: bool = Field(default=False, description="Add `text_normalized`: was the text edited.")
 
+    may_edit_text: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("ftfy",)
     sources: ClassVar[str] = "ftfy 6 with the settings of datatrove 0.10 FTFYFormatter; Unicode UAX #15; DCLM (arXiv:2406.11794)"
 

@@ -128,6 +128,7 @@ class PassageOperator(GroupOperator):
     """
 
     kind: ClassVar[Literal["lines", "paragraphs"]]
+    may_edit_text: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("idna",)
     sources: ClassVar[str] = "CCNet (arXiv:1911.00359); Llama 3 (arXiv:2407.21783); MurmurHash3 x64_128; Unicode NFC and simple lower case"
 

@@ -88,6 +88,7 @@ class PiiRedact(BatchOperator):
     keep_signals: bool = Field(default=False, description="Add `pii_counts`: how many matches of each kind the document had.")
     annotate: bool = Field(default=False, description="Leave the text as it is and add `pii_counts` and `pii_spans`.")
 
+    may_edit_text: ClassVar[bool] = True
     by_kind: ClassVar[tuple[str, ...]] = ("replacements",)
     sources: ClassVar[str] = (
         "decoys and preset: FineWeb (arXiv:2406.17557), datatrove 0.10 PIIFormatter; IANA special-purpose address registries; "

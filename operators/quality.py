@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, ValidationInfo, model_validator
+from pydantic_core import CoreSchema
 
 from operators.base import Assets, BatchFn, BatchOperator, Result, RowError, null_text_errors, text_of, with_column
 from operators.decision import Bools, Floats, Measured, Measures, Side, Signal, Test
@@ -48,9 +49,26 @@ def at_most_one(value: T, info: ValidationInfo) -> T:
     return value
 
 
-Limit = Annotated[T, BeforeValidator(no_truth_value), AfterValidator(not_negative)]
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Tells editors, by the JSON schema, the range to which validators hold the numbers of a limit."""
+
+    bounds: dict[str, int]
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema of the limit, its numbers with their bounds."""
+        schema = handler(core)
+        for each in schema.get("anyOf", [schema]):
+            if each.get("type") in ("integer", "number"):
+                each.update(self.bounds)
+        return schema
+
+
+Limit = Annotated[T, BeforeValidator(no_truth_value), AfterValidator(not_negative), Range({"minimum": 0})]
 """A number, or null: the test is not made."""
-Fraction = Annotated[T, BeforeValidator(no_truth_value), AfterValidator(not_negative), AfterValidator(at_most_one)]
+Fraction = Annotated[
+    T, BeforeValidator(no_truth_value), AfterValidator(not_negative), AfterValidator(at_most_one), Range({"minimum": 0, "maximum": 1})
+]
 """A limit of a signal that is a fraction."""
 ByLanguage = Literal["by_language"]
 Threshold = Limit[int | float | ByLanguage | None]

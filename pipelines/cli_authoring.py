@@ -6,6 +6,7 @@ Owns what they print. What a pipeline file means is in config.py.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -71,6 +72,7 @@ def validate(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         write_json({"file": str(file), "valid": True, "problems": [], "config": config.redacted()})
     else:
         _write_summary(file, config)
+        _tell_stale_schema(file)
 
 
 @click.command()
@@ -78,7 +80,7 @@ def validate(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 @click.option("--output", type=click.Path(path_type=Path), metavar="PATH", help="Write it there; default: print it.")
 def schema(file: Path | None, output: Path | None) -> None:
     """Print the JSON schema of the pipeline file, for editors; with FILE, also of the operators in its own folder."""
-    from pipelines.config_schema import schema_text  # noqa: PLC0415
+    from pipelines.config_schema import EDITOR_LINE, schema_text  # noqa: PLC0415
     from pipelines.starter import write_schema  # noqa: PLC0415
 
     text = schema_text(() if file is None else _custom_operators(file))
@@ -86,17 +88,17 @@ def schema(file: Path | None, output: Path | None) -> None:
         click.echo(text, nl=False)
         return
     write_schema(output, text)
+    named = output if file is None else Path(os.path.relpath(output, file.parent))
     click.echo(f"Wrote {output}. The first line by which an editor finds it, its path counted from the pipeline file:")
-    click.echo(f"# yaml-language-server: $schema={output}")
+    click.echo(f"{EDITOR_LINE}{named.as_posix()}")
 
 
 @click.command()
 @click.argument("name", required=False)
 @json_option
 def operators(name: str | None, as_json: bool) -> None:
-    """List the operators, or show one with its settings and sources."""
-    from operators.catalogue import describe, describe_all  # noqa: PLC0415
-    from pipelines.config_operators import check_built_in  # noqa: PLC0415
+    """List the operators, or show one with its settings and sources: one of those, or `module:Class` of this folder."""
+    from operators.catalogue import describe_all  # noqa: PLC0415
 
     if name is None:
         listed = describe_all()
@@ -105,11 +107,21 @@ def operators(name: str | None, as_json: bool) -> None:
         else:
             write_table(("operator", "what it does"), [(about.type, about.promise) for about in listed])
         return
-    check_built_in(name)
+    about = _described(name)
     if as_json:
-        write_json(asdict(describe(name)))
+        write_json(asdict(about))
     else:
-        _write_operator(describe(name))
+        _write_operator(about)
+
+
+def _described(name: str) -> Description:
+    from operators.catalogue import describe_class  # noqa: PLC0415
+    from pipelines.config_operators import operator_class  # noqa: PLC0415
+
+    try:
+        return describe_class(name, operator_class(name, Path.cwd()))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _custom_operators(file: Path) -> list[type[Operator]]:
@@ -117,6 +129,8 @@ def _custom_operators(file: Path) -> list[type[Operator]]:
 
     try:
         return custom_operators(file)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{file}: there is no such file; give the path of a pipeline file") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: its operators cannot be read ({shown(error)}); `shardmill validate {file}` tells more") from error
 
@@ -133,6 +147,16 @@ def _write_summary(file: Path, config: PipelineConfig) -> None:
     rows += [("operator", _operator_line(redact_settings(settings, by_kind))) for settings, by_kind in given]
     rows += [("output", config.redacted()["output"]["uri"]), ("cluster", config.cluster.type)]
     write_table(("", ""), rows)
+
+
+def _tell_stale_schema(file: Path) -> None:
+    """Say so if an editor would check the file by the schema of another build."""
+    from pipelines.starter import stale_schema  # noqa: PLC0415
+
+    path = stale_schema(file)
+    if path is not None:
+        state = "is of another build" if path.exists() else "is not there"
+        click.echo(f"note: {path}, by which editors check {file}, {state}; write it: shardmill schema {file} --output {path}", err=True)
 
 
 def _operator_line(settings: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,31 +58,35 @@ def dry_run(
 
     if no_report and target is not None:
         raise click.UsageError("--report and --no-report exclude each other; give one of them")
-    if target is not None:
-        _refuse_folders(target)
     costs = Costs.of(cores, prices, currency)
     config = load(file, overrides)
+    page = None if no_report else target or Path(PAGE.format(name=config.name))
+    if page is not None:
+        _check_place(page)
     with terminable(), watching(quiet=quiet) as watch:
         found = run_dry(config, docs, seed, costs=costs, watch=watch)
     if as_json:
         write_json(dry_json(found))
     else:
         render_dry_run(found, projection_lines(found.projection), console_on(sys.stdout), examples=examples)
-    if not no_report:
-        _write_page(found, target or Path(PAGE.format(name=config.name)))
+    if page is not None:
+        _write_page(found, page)
 
 
-def _refuse_folders(path: Path) -> None:
+def _check_place(path: Path) -> None:
     """Tell what is wrong with the page's path before the sample is read, not after.
 
     Raises:
         click.UsageError: It is a folder, or in none.
+        StorageError: There is no right to write there.
     """
     remedy = "give the path of a file in a folder that is there, or --no-report"
     if path.is_dir():
         raise click.UsageError(f"--report: {shown(str(path))} is a folder; {remedy}")
     if not path.parent.is_dir():
         raise click.UsageError(f"--report: there is no folder {shown(str(path.parent))}; {remedy}")
+    if not os.access(path.parent, os.W_OK):
+        raise _unwritable(path, "no right to write there")
 
 
 def _write_page(found: DryRun, path: Path) -> None:
@@ -95,9 +100,13 @@ def _write_page(found: DryRun, path: Path) -> None:
     try:
         path.write_bytes(dry_run_page(found).encode())
     except OSError as error:
-        remedy = "give a path in a folder that you may write to (--report PATH), or none (--no-report)"
-        raise StorageError(f"{path}: the page cannot be written ({error.strerror}); {remedy}") from error
+        raise _unwritable(path, str(error.strerror)) from error
     click.echo(f"Wrote {path}.", err=True)
+
+
+def _unwritable(path: Path, why: str) -> StorageError:
+    remedy = "give a path in a folder that you may write to (--report PATH), or none (--no-report)"
+    return StorageError(f"{path}: the page cannot be written ({why}); {remedy}")
 
 
 COMMANDS: list[click.Command] = [dry_run]

@@ -6,6 +6,7 @@ On a terminal a table is drawn by rich and folds to its width; into a pipe or fi
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,19 @@ from typing import Any
 import click
 
 MAX_TEXT_WIDTH = 100
+UNSEEN = re.compile(
+    "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
+"""Beside what JSON escapes itself: C1 controls, invisible and directing characters, and halves of characters, which no file can hold."""
 
 
 def write_json(data: Mapping[str, Any]) -> None:
-    """Write one JSON object."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+    """Write one JSON object. Letters of every script stay; what could steer a terminal or turn the direction of writing is a code."""
+    click.echo(UNSEEN.sub(_escaped, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1]
 
 
 def write_text(text: str) -> None:

@@ -16,7 +16,7 @@ import click
 from pipelines.cli_authoring import json_option, pipeline_options
 from pipelines.cli_output import write_json
 from pipelines.cli_signals import terminable
-from pipelines.errors import CheckFailed, NotFound, Purged, StorageError
+from pipelines.errors import CheckFailed, ConfigError, NotFound, Purged, StorageError
 from pipelines.runbook import DELETABLE, pointer
 
 if TYPE_CHECKING:
@@ -132,19 +132,24 @@ def verify(uri: str, version: str | None, as_json: bool) -> None:
 def report(uri: str, version: str | None, target: Path | None) -> None:
     """Write the HTML report of a finished version."""
     from pipelines.published import open_finished  # noqa: PLC0415
+    from pipelines.verify_manifest import VERSION  # noqa: PLC0415
     from pipelines.version import current_manifest  # noqa: PLC0415
 
+    if version is not None and VERSION.fullmatch(version) is None:
+        raise ConfigError(f"--version: found {version!r}, expected a version, as v1")
     store = open_finished(uri, version=version)
-    if version is None:
-        found = current_manifest(store)
-        if found is None:
-            raise NotFound(f"{uri}: there is no manifest.json: no version is finished; `shardmill status {uri}` says where the run is")
-        version = found[0]["version"]
+    found = current_manifest(store)
+    if found is None:
+        raise NotFound(f"{uri}: there is no manifest.json: no version is finished; `shardmill status {uri}` says where the run is")
+    current = found[0]["version"]
+    version = version or current
+    if not store.exists(f"versions/{version}/manifest.json"):
+        raise NotFound(f"{uri}: version {version} is not finished here; the current one is {current}")
     if store.exists(f"versions/{version}/purged.json"):
         raise Purged(f"{uri}: {version} was purged when documents were taken out; only its manifest is left")
     page = store.read(f"versions/{version}/report.html")
     if target is None:
-        click.echo(page.decode())
+        click.echo(page, nl=False)  # as it is: a terminal's encoding may lack characters of documents
     else:
         try:
             target.write_bytes(page)

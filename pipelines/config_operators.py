@@ -11,7 +11,7 @@ from pathlib import Path
 
 from operators.base import Operator, OperatorError
 from pipelines.config_validate import near
-from pipelines.errors import ConfigError, shown
+from pipelines.errors import shown
 
 CUSTOM_TYPE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*")
 
@@ -35,18 +35,10 @@ def operator_class(kind: str, folder: Path) -> type[Operator]:
         return known[kind]
     if CUSTOM_TYPE.fullmatch(kind):
         return _custom_class(kind, folder)
-    raise ValueError(f"no operator is called {shown(kind)!r}; {near(kind, known, 'operators')}")
-
-
-def check_built_in(kind: str) -> None:
-    """See that there is a built-in operator of a type.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    known = built_in()
-    if kind not in known:
-        raise ConfigError(f"no operator is called {shown(kind)!r}; {near(kind, known, 'operators')}")
+    module, _, name = kind.rpartition(".")
+    meant = f"{module}:{name}"
+    hint = f"one of your own is written {shown(meant)!r}" if CUSTOM_TYPE.fullmatch(meant) else near(kind, known, "operators")
+    raise ValueError(f"no operator is called {shown(kind)!r}; {hint}")
 
 
 def _custom_class(kind: str, folder: Path) -> type[Operator]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ EDITOR_LINE = "# yaml-language-server: $schema="
 # `${NAME}` may stand for any scalar; an editor that underlined it would be wrong.
 _REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_]"}
 _SCALARS = ("integer", "number", "boolean")
+TEXT = ["string", "number"]
+"""A number where text is asked for is that text to `config.load()`, as in `env: {OMP_NUM_THREADS: 4}`."""
 _ABOUT = frozenset({"description", "default", "examples"})
 
 
@@ -73,7 +76,8 @@ def operator_schema(model: type[Operator]) -> dict[str, Any]:
     """The JSON schema of one operator's settings, its `type` included."""
     schema = _model_schema(model)
     schema["title"] = schema["properties"]["type"]["const"]
-    schema["properties"]["type"] |= {"description": schema["description"]}
+    # Only operators of one's own may lack a docstring.
+    schema["properties"]["type"] |= {"description": schema.setdefault("description", "An operator from the pipeline's own folder.")}
     schema["required"] = ["type", *(key for key in schema.get("required", []) if key != "type")]
     return schema
 
@@ -131,7 +135,7 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
 def _one_or_many(many: Mapping[str, Any]) -> dict[str, Any]:
     about = {key: many[key] for key in ("description", "examples", "title") if key in many}
     array = {key: value for key, value in many.items() if key not in about}
-    return about | {"anyOf": [{"type": "string", "minLength": 1}, array]}
+    return about | {"anyOf": [{"type": TEXT, "minLength": 1}, array]}
 
 
 def _model_schema(model: type[Any]) -> dict[str, Any]:
@@ -161,10 +165,19 @@ def _tidy(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     tidy = {key: _tidy_entry(key, entry) for key, entry in value.items() if not (key == "title" and isinstance(entry, str))}
-    if tidy.get("type") in _SCALARS or "enum" in tidy or (tidy.get("type") == "string" and "pattern" in tidy):
+    if _is_text(tidy):
+        tidy["type"] = TEXT
+    if tidy.get("type") in _SCALARS or "enum" in tidy or "pattern" in tidy:
         bounds = {key: tidy.pop(key) for key in list(tidy) if key not in _ABOUT}
         return {**tidy, "anyOf": [bounds, _REFERENCE]}
     return tidy
+
+
+def _is_text(schema: Mapping[str, Any]) -> bool:
+    """Whether a schema is of any text, or of one that may be a number."""
+    pattern = schema.get("pattern", "")
+    is_free = "const" not in schema and "enum" not in schema and pattern != PATTERN
+    return schema.get("type") == "string" and is_free and re.search(pattern, "1") is not None
 
 
 def _tidy_entry(key: str, entry: Any) -> Any:

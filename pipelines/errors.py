@@ -33,8 +33,7 @@ ShardmillError                 exit status 1 unless said otherwise
 ├── LeaseLost                     another run took over while this one was stopped
 ├── VersionConflict               another run finished or claimed the version
 │   └── PublishedOtherwise        a repo holds a version that the one to be published does not come from
-├── CheckFailed                4  `verify` found what does not hold
-└── NotYet                     2  a part of the contract that this build does not have
+└── CheckFailed                4  `verify` found what does not hold
 """
 
 from __future__ import annotations
@@ -205,9 +204,3 @@ class CheckFailed(ShardmillError):
     """A finished version does not hold what it promises."""
 
     exit_status = 4
-
-
-class NotYet(ShardmillError):
-    """Part of the contract that this build does not have yet."""
-
-    exit_status = 2

@@ -27,6 +27,7 @@ from pipelines.rows import CARRIED_PREFIX
 from pipelines.study import Mark
 from pipelines.unit import MADE_ID
 from pipelines.verify_manifest import Finished
+from pipelines.withheld_texts import WITHHELD, Withheld
 
 Lost = Literal["dropped", "quarantine"]
 REASON: Final[Mapping[str, str]] = {"dropped": "reason", "quarantine": "error"}
@@ -53,6 +54,7 @@ class Document:
         why: In a sentence what was measured and what was wanted, with the detail.
         text: All of it; None where it cannot be read, or there is no such column.
         problem: Why it cannot be read.
+        note: How the text is another one than was judged; None if it is not.
         columns: Other columns, in order.
         marks: Places in the text.
         similarity: To the one that was kept instead.
@@ -70,6 +72,7 @@ class Document:
     why: str | None = None
     text: str | None = None
     problem: str | None = None
+    note: str | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
     marks: tuple[Mark, ...] = ()
     similarity: float | None = None
@@ -235,12 +238,13 @@ def lost_documents(finished: Finished, table: Lost, request: Request, which: Seq
     if request.id is not None:
         tests = (*tests, _named(request.id))
     samples = shared([sum(files.rows) for _, _, files in parts], request.sample)
+    withheld = Withheld.of(finished.store)
     streams = []
     for (part, texts, files), schema, sample in zip(parts, schemas, samples, strict=True):
         carried = carried_text(schema, table, texts.text_column)
         wanted = Wanted(tests, None, sample, request.seed, **({} if carried else {"batch_rows": LOST_ROWS}))
-        reasons = Reasons(part.manifest, texts.text_column)
-        streams.append(_lost_of(table, picked(files, wanted), texts, carried, request.columns, reasons))
+        reasons = Reasons(part.manifest, texts.text_column, is_seen=carried is not None)
+        streams.append(_lost_of(table, picked(files, wanted), texts, carried, request.columns, reasons, withheld))
     return (document for stream in streams for document in stream)
 
 
@@ -269,7 +273,13 @@ def carried_text(schema: pa.Schema, table: str, text: str) -> str | None:
 
 
 def _lost_of(
-    table: Lost, found: Iterator[Picked], texts: DroppedTexts, carried: str | None, wanted: Sequence[str] | None, reasons: Reasons
+    table: Lost,
+    found: Iterator[Picked],
+    texts: DroppedTexts,
+    carried: str | None,
+    wanted: Sequence[str] | None,
+    reasons: Reasons,
+    withheld: Withheld,
 ) -> Iterator[Document]:
     for some in found:
         batch = some.batch
@@ -278,9 +288,10 @@ def _lost_of(
         read = _carried(columns[carried]) if carried is not None else texts.texts(places)
         others = [name for name in columns if name not in OWN[table] and name != carried and (wanted is None or name in wanted)]
         keys = _strings(columns["doc_key"])
-        for position, text in enumerate(islice(read, batch.num_rows)):
+        for position, there in enumerate(islice(read, batch.num_rows)):
             at = {name: value_of(columns[name][position]) for name in others}
             told = {name: _word(columns, name, position) for name in ("id", "operator", REASON[table], DETAIL[table])}
+            text = WITHHELD if withheld.has(columns["doc_key"][position].as_py(), told["operator"]) else there
             why = (told["operator"], told[REASON[table]], told[DETAIL[table]], text.text)
             yield Document(
                 state="dropped" if table == "dropped" else "quarantined",
@@ -294,6 +305,7 @@ def _lost_of(
                 why=reasons.sentence(*why) if table == "dropped" else told[DETAIL[table]],
                 text=text.text,
                 problem=text.problem,
+                note=reasons.note(told["operator"]) if table == "dropped" and text.text is not None else None,
                 columns=at,
                 marks=reasons.marks(*why, at.get("language")) if table == "dropped" else (),
             )

@@ -36,4 +36,5 @@ def _one(document: Document, part: Part | None, max_chars: int | None) -> dict[s
         "num_chars": None if part is None else part.num_chars,
         "marks": [] if part is None else [{"start": mark.start, "stop": mark.stop, "why": mark.why} for mark in part.marks],
         "problem": document.problem,
+        "note": document.note,
     }

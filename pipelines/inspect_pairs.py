@@ -27,10 +27,13 @@ from pipelines.inspect_documents import (
 )
 from pipelines.inspect_rows import Condition, Files, Wanted, check, picked, schema_of
 from pipelines.inspect_values import text_of
+from pipelines.text_edits import Entries, read_sentence
 from pipelines.verify_manifest import Finished
+from pipelines.withheld_texts import WITHHELD, Withheld
 
 PAIRS: Final = 64
 """Rows of the table of duplicates that are looked at together."""
+AS_IT_WENT_OUT: Final = "as it went out: operators may have changed it"
 
 
 def duplicate_documents(finished: Finished, request: Request, which: Sequence[Condition] = ()) -> Iterator[Document]:
@@ -46,10 +49,10 @@ def duplicate_documents(finished: Finished, request: Request, which: Sequence[Co
         check(tests, schema_of(one))
     tests = (*tests, *which, *(() if request.id is None else (_of_either(request.id),)))
     samples = shared([sum(one.rows) for one in files], request.sample)
-    texts = [reader for _, reader in versions]
+    texts, withheld = [reader for _, reader in versions], Withheld.of(finished.store)
     streams = []
     for (part, reader), one, sample in zip(versions, files, samples, strict=True):
-        pairs = _Pairs(reader, texts, _Dropped.of(part, reader), _Shards(finished))
+        pairs = _Pairs(part.manifest["operators"], withheld, reader, texts, _Dropped.of(part, reader), _Shards(finished))
         found = picked(one, Wanted(tests, None, sample, request.seed, PAIRS))
         streams.append(document for some in found for document in pairs.documents(some.batch))
     return (document for stream in streams for document in stream)
@@ -73,10 +76,14 @@ class _Pairs:
     """Makes documents of rows of the table of duplicates.
 
     Attributes:
+        operators: Of the manifest.
+        withheld: Documents whose texts are not shown.
         own: Reads the input of the run that removed them.
         runs: Read those of all runs: a kept document may be an earlier one's.
     """
 
+    operators: Entries
+    withheld: Withheld
     own: DroppedTexts
     runs: Sequence[DroppedTexts]
     dropped: _Dropped
@@ -89,7 +96,10 @@ class _Pairs:
         read = self.own.texts([place for place in places if place is not None])
         for row, place in zip(rows, places, strict=True):
             found = InputText(None, "the inventory has no such row, or cannot be read") if place is None else next(read)
-            text = found if found.text is not None else self.dropped.text(row["doc_key"].hex()) or found
+            if self.withheld.has(row["doc_key"]):
+                found = WITHHELD
+            text = found if found.text is not None or found is WITHHELD else self.dropped.text(row["doc_key"].hex()) or found
+            kept = self._kept(row["kept_doc_key"], row["kept_id"], row["operator"])
             yield Document(
                 state="dropped",
                 id=row["id"],
@@ -99,22 +109,26 @@ class _Pairs:
                 operator=row["operator"],
                 text=text.text,
                 problem=text.problem,
+                note=read_sentence(self.operators, row["operator"]) if text is found and text.text is not None else None,
                 columns={"num_duplicates": row["num_duplicates"]},
                 similarity=row["similarity"],
-                kept=self._kept(row["kept_doc_key"], row["kept_id"]),
+                kept=kept,
             )
 
-    def _kept(self, key: bytes | None, name: str | None) -> Document:
+    def _kept(self, key: bytes | None, name: str | None, operator: str) -> Document:
         kept = Document(state="kept", id=name, doc_key=None if key is None else key.hex(), path=None, row=None)
+        if self.withheld.has(key):
+            return replace(kept, problem=WITHHELD.problem)
         reader, place = self._place(key)
         if reader is None or place is None:
             found = InputText(None, "it was kept by another run, or the inventory cannot be read")
         else:
             found = next(reader.texts([place]))
             kept = replace(kept, path=place[0], row=place[1])
-        if found.text is None:
-            found = self.shards.text(name) or found
-        return replace(kept, text=found.text, problem=found.problem)
+        if found.text is not None:
+            return replace(kept, text=found.text, note=read_sentence(self.operators, operator))
+        found = self.shards.text(name) or found
+        return replace(kept, text=found.text, problem=found.problem, note=None if found.text is None else AS_IT_WENT_OUT)
 
     def _place(self, key: bytes | None) -> tuple[DroppedTexts | None, Place | None]:
         keys = [] if key is None else [key]

@@ -1,8 +1,8 @@
 """Why an operator dropped a text, for a person: the places in it, and what was measured beside what was wanted.
 
 Owns how operators become themselves again from what a manifest says of them. What cannot be opened here (a pipeline's own operators, those
-whose lists or models are elsewhere) explains nothing, and nothing fails for it. Texts are those of the input: an operator that came after
-others that edit texts may have seen another.
+whose lists or models are elsewhere) explains nothing, and nothing fails for it. Where texts are those of the input, an operator that came
+after others that edit texts may have seen another: then that is said, and nothing is measured.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pipelines.config_operators import built_in
 from pipelines.errors import ShardmillError
 from pipelines.excerpts import to_marks
 from pipelines.study import Mark
+from pipelines.text_edits import read_sentence
 from pipelines.threshold_study import signals_by_row
 
 UNKNOWN = (ShardmillError, OperatorError, OSError, LookupError, TypeError, ValueError)
@@ -49,7 +50,10 @@ class _Here:
 class Reasons:
     """Explains what the operators of one version dropped; each is opened when it is first asked."""
 
-    def __init__(self, manifest: Mapping[str, Any], text_column: str) -> None:
+    def __init__(self, manifest: Mapping[str, Any], text_column: str, *, is_seen: bool) -> None:
+        """Open nothing yet. `is_seen`: texts are as operators saw them, not as they were read."""
+        self._operators = manifest["operators"]
+        self._is_seen = is_seen
         self._entries = {str(entry["name"]): entry for entry in manifest["operators"]}
         self._assets = _Here(text_column)
         self._find = cache(self._finder)
@@ -75,6 +79,10 @@ class Reasons:
         except UNKNOWN:
             return detail
 
+    def note(self, operator: str | None) -> str | None:
+        """What a reader must know of the text that is shown; None where the operator saw the same."""
+        return None if self._is_seen or operator is None else read_sentence(self._operators, operator)
+
     def _operator(self, name: str) -> Operator | None:
         entry = self._entries.get(name)
         kind = None if entry is None else built_in().get(str(entry["type"]))
@@ -97,7 +105,8 @@ class Reasons:
             operator = self._operator(name)
             if not isinstance(operator, BatchOperator) or not operator.declared_tests():
                 return lambda _reason, detail, _text: detail
-            measures = operator.open_measures(self._assets)
+            # Of a text that the operator did not see like this, nothing that is measured is what it measured.
+            measures = None if self.note(name) is not None else operator.open_measures(self._assets)
         except UNKNOWN:
             return lambda _reason, detail, _text: detail
 

@@ -73,11 +73,13 @@ def _lines(document: Document, number: int, look: Look) -> Iterator[str]:
     if document.why:
         yield from look.line(Piece(legible(document.why, MAX_WORD_CHARS), "bad"))
     yield from _columns(document.columns, look)
+    yield from _note(document, look)
     yield "\n"
     yield from _text(document, own, look)
     if document.kept is not None:
         yield from look.line(Piece("kept instead", "bold"))
         yield from _place(document.kept, look)
+        yield from _note(document.kept, look)
         yield "\n"
         yield from _text(document.kept, kept, look)
 
@@ -102,6 +104,11 @@ def _place(document: Document, look: Look) -> Iterator[str]:
     if document.path is not None:
         row = "" if document.row is None else f" row {document.row}"
         yield from look.line(Piece(f"{legible(redact_uri(document.path), MAX_WORD_CHARS)}{row}", "dim"), indent=4)
+
+
+def _note(document: Document, look: Look) -> Iterator[str]:
+    if document.note is not None:
+        yield from look.line(Piece(f"[{legible(document.note, MAX_WORD_CHARS)}]", "dim"))
 
 
 # --- columns

@@ -24,7 +24,7 @@ among them is in [filters.md](filters.md), web pages are in [web.md](web.md).
 def page() -> str:
     """The page."""
     listed = describe_all()
-    index = _table(("operator", "what it does"), ((f"[`{about.type}`](#{about.type})", about.promise) for about in listed))
+    index = table(("operator", "what it does"), ((f"[`{about.type}`](#{about.type})", about.promise) for about in listed))
     return "\n".join([HEAD, *index, *(line for about in listed for line in _section(about))]) + "\n"
 
 
@@ -34,11 +34,11 @@ def _section(about: Description) -> Iterator[str]:
         (f"`{each.name}`", ", ".join(filter(None, (each.type, each.range))), "required" if each.required else _code(each.default), each.doc)
         for each in about.settings
     ]
-    yield from _table(("setting", "value", "default", "meaning"), rows)
+    yield from table(("setting", "value", "default", "meaning"), rows)
     if about.signals:
         yield ""
         signals = [(f"`{signal.name}`", signal.unit, signal.doc, signal.source) for signal in about.signals]
-        yield from _table(("signal", "unit", "meaning", "source"), signals)
+        yield from table(("signal", "unit", "meaning", "source"), signals)
     if about.signals:
         yield from _tests(about)
     if about.presets:
@@ -55,7 +55,7 @@ def _tests(about: Description) -> Iterator[str]:
     assert isinstance(operator, BatchOperator)
     rows = [(f"`{test.reason}`", f"`{test.signal}`" if test.signal else "", _dropped(test)) for test in operator.declared_tests()]
     yield ""
-    yield from _table(("drop reason", "signal", "dropped with the defaults, in this order"), rows)
+    yield from table(("drop reason", "signal", "dropped with the defaults, in this order"), rows)
 
 
 def _dropped(test: Test) -> str:
@@ -69,7 +69,7 @@ def _presets(about: Description) -> Iterator[str]:
     names = dict.fromkeys(name for preset in about.presets.values() for name in preset.values)
     rows = [(f"`{name}`", *(_code(preset.values.get(name)) for preset in about.presets.values())) for name in names]
     yield ""
-    yield from _table(("preset", *(f"`{name}`" for name in about.presets)), rows)
+    yield from table(("preset", *(f"`{name}`" for name in about.presets)), rows)
     yield ""
     yield from (f"- `{name}`: {preset.source}" for name, preset in about.presets.items())
 
@@ -77,14 +77,15 @@ def _presets(about: Description) -> Iterator[str]:
 def _curves(about: Description) -> Iterator[str]:
     heads, *rows = curve_rows(about.curves)
     yield ""
-    yield from _table(heads, ((f"`{name}`", *numbers) for name, *numbers in rows))
+    yield from table(heads, ((f"`{name}`", *numbers) for name, *numbers in rows))
     yield ""
     yield "`at 0.5` …: how probable it is that two documents of that similarity meet in a bucket, and so are compared."
     yield ""
     yield from (f"- `{name}`: {curve.source}" for name, curve in about.curves.items())
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a Markdown table."""
     for line in (heads, ["---"] * len(heads), *rows):
         yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |"
 

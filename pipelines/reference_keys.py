@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -16,9 +16,10 @@ import click
 from operators.catalogue import Description, describe_all
 from pipelines import errors
 from pipelines.cli import cli
-from pipelines.config_schema import json_schema
+from pipelines.config_schema import TEXT, json_schema
 from pipelines.config_sizes import PATTERN
 from pipelines.errors import ShardmillError
+from pipelines.reference import table
 
 HEAD = """# Reference
 
@@ -71,7 +72,7 @@ def _keys() -> Iterator[str]:
     rows = [row for key in plain for row in _rows(key, schema["properties"][key], key in schema["required"])]
     operators = schema["properties"]["operators"]
     rows.append(("`operators`", "list of operators", "`[]`", operators["description"]))
-    yield from _table(("key", "value", "default", "meaning"), rows)
+    yield from table(("key", "value", "default", "meaning"), rows)
     for key, about in schema["properties"].items():
         if key in plain or key == "operators":
             continue
@@ -80,7 +81,7 @@ def _keys() -> Iterator[str]:
             kind = model["properties"].get("type", {}).get("const")
             if kind is not None:
                 yield from ("", f"`{key}: {{type: {kind}}}`: {model['description']}", "")
-            yield from _table(("key", "value", "default", "meaning"), _section(key, model))
+            yield from table(("key", "value", "default", "meaning"), _section(key, model))
 
 
 def _section(prefix: str, model: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -132,7 +133,8 @@ def _name(each: Mapping[str, Any]) -> str:
         values = each.get("additionalProperties")
         return f"mapping of names to {_kind(values)}" if isinstance(values, dict) else "mapping"
     ranges = [text.format(each[bound]) for bound, text in BOUNDS.items() if bound in each]
-    return ", ".join([SCALARS.get(str(each.get("type")), "any value"), *ranges])
+    kind = "string" if each.get("type") == TEXT else str(each.get("type"))
+    return ", ".join([SCALARS.get(kind, "any value"), *ranges])
 
 
 # Operators, reasons, signals
@@ -141,7 +143,7 @@ def _name(each: Mapping[str, Any]) -> str:
 def _operators(listed: Sequence[Description]) -> Iterator[str]:
     yield from ("## Operators", "")
     rows = ((f"[`{about.type}`](operators.md#{about.type})", about.promise, KINDS[about.kind]) for about in listed)
-    yield from _table(("operator", "what it does", "how"), rows)
+    yield from table(("operator", "what it does", "how"), rows)
 
 
 def _reasons(listed: Sequence[Description]) -> Iterator[str]:
@@ -151,14 +153,14 @@ def _reasons(listed: Sequence[Description]) -> Iterator[str]:
         for reason in about.reasons:
             found.setdefault(reason, []).append(f"[`{about.type}`](operators.md#{about.type})")
     named = {reason: ", ".join(operators) for reason, operators in found.items()} | ENGINE_REASONS
-    yield from _table(("reason", "of"), ((f"`{reason}`", named[reason]) for reason in sorted(named)))
+    yield from table(("reason", "of"), ((f"`{reason}`", named[reason]) for reason in sorted(named)))
     yield from ("", "`datatrove` drops for the reasons of the block that it runs, an operator of your own for its own.")
 
 
 def _signals(listed: Sequence[Description]) -> Iterator[str]:
     yield from ("## Signals", "", "What quality filters measure; with `annotate` or `keep_signals` they are in a struct column.", "")
     rows = [(f"`{signal.name}`", f"`{about.type}`", signal.unit, signal.doc) for about in listed for signal in about.signals]
-    yield from _table(("signal", "of", "unit", "meaning"), rows)
+    yield from table(("signal", "of", "unit", "meaning"), rows)
 
 
 # Commands
@@ -170,8 +172,8 @@ def _commands() -> Iterator[str]:
         yield from (f"### shardmill {name}", "", f"`{_usage(name, command)}`", "", _one_line(command.help), "")
         options = [option for option in command.params if isinstance(option, click.Option) and "--debug" not in option.opts]
         if options:
-            rows = [(_spelling(option), _option_default(option), _one_line(option.help)) for option in options if not option.hidden]
-            yield from _table(("option", "default", "meaning"), rows)
+            rows = [(_spelling(option), _option_default(option), _option_meaning(option)) for option in options if not option.hidden]
+            yield from table(("option", "default", "meaning"), rows)
             yield ""
 
 
@@ -183,25 +185,37 @@ def _usage(name: str, command: click.Command) -> str:
 def _spelling(option: click.Option) -> str:
     context = click.Context(click.Command("none"))
     spelt = " / ".join([", ".join(option.opts), *option.secondary_opts])
-    return f"`{spelt}`" if option.is_flag else f"`{spelt} {option.make_metavar(context)}`"
+    return f"`{spelt}`" if option.is_flag else f"`{spelt} {option.make_metavar(context).removesuffix(' RANGE')}`"
 
 
 def _option_default(option: click.Option) -> str:
+    if option.required:
+        return "required"
     default = option.to_info_dict()["default"]
-    shown = option.required and "required"
-    if shown:
-        return shown
-    return "" if default is None or default is False or default == () or "UNSET" in repr(default) else f"`{default}`"
+    if option.is_flag and default is True:
+        return f"`{option.opts[0]}`"
+    is_shown = isinstance(default, int | float | str) and default is not False and default != ""
+    return f"`{default}`" if is_shown else ""
+
+
+def _option_meaning(option: click.Option) -> str:
+    """What an option is for, with the range of its numbers."""
+    kind = option.type
+    if not isinstance(kind, click.IntRange | click.FloatRange):
+        return _one_line(option.help)
+    lowest = [] if kind.min is None else [f"{'>' if kind.min_open else '≥'} {kind.min:,}"]
+    highest = [] if kind.max is None or kind.max >= 2**62 else [f"{'<' if kind.max_open else '≤'} {kind.max:,}"]
+    return f"{_one_line(option.help)} ({', '.join(lowest + highest)})"
 
 
 def _exits() -> Iterator[str]:
     yield from ("## Exit status", "")
     meanings = re.findall(r"(\d+) ([^,]+(?:\(\w+\))?)", (cli.epilog or "").rstrip("."))
-    yield from _table(("status", "meaning"), [(f"`{status}`", meaning.strip()) for status, meaning in meanings])
+    yield from table(("status", "meaning"), [(f"`{status}`", meaning.strip()) for status, meaning in meanings])
     yield from ("", "Errors by their status; messages name the entry of the [runbook](operations.md) that says what to do.", "")
     found = [error for error in vars(errors).values() if isinstance(error, type) and issubclass(error, ShardmillError)]
     rows = [(f"`{error.exit_status}`", f"`{error.__name__}`", _one_line(error.__doc__)) for error in found if error is not ShardmillError]
-    yield from _table(("status", "error", "what it says"), sorted(rows, key=lambda row: row[0]))
+    yield from table(("status", "error", "what it says"), sorted(rows, key=lambda row: row[0]))
 
 
 # Markdown
@@ -213,11 +227,6 @@ def _one_line(text: str | None) -> str:
 
 def _code(value: object) -> str:
     return f"`{value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)}`"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    for line in (heads, ["---"] * len(heads), *rows):
-        yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |"
 
 
 if __name__ == "__main__":

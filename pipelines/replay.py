@@ -102,7 +102,8 @@ def applied(opened: OpenedOperator, batch: pa.RecordBatch) -> Result:
         result = opened.apply(batch)
         plain = pa.RecordBatch.from_arrays(plain_batch(result.batch).columns, schema=opened.schema)
     except Exception as error:
-        raise CannotReplay(f"{opened.name!r} failed: {type(error).__name__}: {error}") from error
+        # Notes of pages say this, and the error's own words may quote a document.
+        raise CannotReplay(f"{opened.name!r} failed: {type(error).__name__}") from error
     return Result(plain, result.reasons, result.errors, result.details)
 
 

@@ -61,7 +61,7 @@ def report(manifest: Mapping[str, Any], data: ReportData = NOTHING) -> str:
         Part("duplicates", "Duplicates", drawn["duplicates"].lines),
         Part("tokens", "Tokens", drawn["tokens"].lines),
         Part("documents", "Lengths and languages", drawn["documents"].lines),
-        Part("samples", "Documents to read", samples(data.examples, data.pairs, data.quarantined)),
+        Part("samples", "Documents to read", samples(data.examples, data.pairs, data.quarantined, data.edits)),
         Part("quarantine", "Quarantine", list(quarantine_lines(manifest))),
         Part("work", "Time and memory", drawn["work"].lines),
         Part("input", "Input", list(input_lines(manifest))),

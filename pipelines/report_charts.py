@@ -114,9 +114,14 @@ def bars(
     if not any(piece.value > 0 for bar in shown for piece in bar.pieces):
         return None
     names = distinct([bar.name for bar in shown])
-    order = {"field": "name", "type": "nominal", "sort": names, "axis": {"title": None, "domain": False, "ticks": False}}
     scale = {"zero": True, "nice": True} if most is None else {"domain": [0, most]}
     along = {"field": "from", "type": "quantitative", "scale": scale, "axis": {"title": axis, "labelExpr": _numbers(form), "tickCount": 5}}
+    return Chart(name, title, about, {"height": BAR_STEP * len(shown), "layer": _bar_layers(names, shown, along, colours)})
+
+
+def _bar_layers(names: Sequence[str], shown: Sequence[Bar], along: Mapping[str, Any], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The bars, and the bounds of those that have some."""
+    order = {"field": "name", "type": "nominal", "sort": names, "axis": {"title": None, "domain": False, "ticks": False}}
     kinds = [kind for kind in colours if any(piece.kind == kind and piece.value > 0 for bar in shown for piece in bar.pieces)]
     labels = dict(zip(kinds, distinct(kinds), strict=True))
     values = [value for label, bar in zip(names, shown, strict=True) for value in _laid(label, bar, labels)]
@@ -135,7 +140,7 @@ def bars(
     ]
     if limits:
         layers += _error_bars(limits, order)
-    return Chart(name, title, about, {"height": BAR_STEP * len(shown), "layer": layers})
+    return layers
 
 
 def _laid(name: str, bar: Bar, labels: Mapping[str, str]) -> Iterator[dict[str, Any]]:

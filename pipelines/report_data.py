@@ -21,9 +21,10 @@ from pipelines.shown_kept import Shards
 from pipelines.shown_pairs import pairs_of
 from pipelines.shown_rows import Chosen, Row, choose, some_batches
 from pipelines.shown_signals import Signals, declares_tests, study_signals
-from pipelines.shown_texts import Budget, InputTexts
+from pipelines.shown_texts import Budget, InputTexts, told_of
 from pipelines.storage import Sources, Store
 from pipelines.study import Example, Pair, QuarantinedRow, ReportData
+from pipelines.text_edits import seen_sentence
 from pipelines.tombstones import TAKEDOWN
 from pipelines.work_tally import WorkTally
 
@@ -94,7 +95,7 @@ class _Collection:
     notes: list[str] = field(default_factory=list)
 
     def collect(self, works: WorkTally | None) -> ReportData:
-        examples, pairs = self._guarded("documents", self._documents) or ((), ())
+        examples, pairs, as_read = self._guarded("documents", self._documents) or ((), (), set())
         signals = self._guarded("signals", self._signals) or Signals()
         sizes = self._guarded("sizes of sets of duplicates", self._sizes) or {}
         quarantined = self._guarded("quarantined rows", self._quarantined) or ()
@@ -106,6 +107,7 @@ class _Collection:
         return ReportData(
             examples=examples,
             pairs=pairs,
+            edits=self._edits({*(one.operator for one in examples), *(one.operator for one in pairs)}, as_read),
             histograms=signals.histograms,
             thresholds=signals.thresholds,
             studied=signals.studied,
@@ -121,9 +123,8 @@ class _Collection:
         try:
             return collect()
         except Exception as error:  # noqa: BLE001  whatever it is: the version is made, and a person reads the note
-            note = redact_uri(f"{what} are not shown: {type(error).__name__}: {bounded(error)}")
-            self.notes.append(note)
-            self.tell(f"the report: {note}")
+            self.notes.append(f"{what} are not shown: {told_of(error)}")
+            self.tell(f"the report: {what} are not shown: {type(error).__name__}: {bounded(error)}")
             return None
 
     # --- documents
@@ -136,13 +137,24 @@ class _Collection:
     def _files(self, table: str) -> list[Mapping[str, Any]]:
         return list(self.manifest["tables"][table]["files"]) if self.manifest["tables"][table]["rows"] else []
 
-    def _documents(self) -> tuple[tuple[Example, ...], tuple[Pair, ...]]:
+    def _edits(self, names: Collection[str | None], as_read: Collection[str]) -> dict[str, str]:
+        """How texts are shown, for the operators whose documents are."""
+        operators = self.manifest["operators"]
+        told = {
+            str(entry["name"]): seen_sentence(operators, entry["name"], is_replayed=entry["name"] not in as_read)
+            for entry in operators
+            if entry["name"] in names
+        }
+        return {name: sentence for name, sentence in told.items() if sentence is not None}
+
+    def _documents(self) -> tuple[tuple[Example, ...], tuple[Pair, ...], set[str]]:
+        """Documents, pairs, and the operators whose documents are as they were read."""
         if self.samples == 0:
-            return (), ()
+            return (), (), set()
         shards = self._shards()
         kept = self._guarded("kept documents", lambda: tuple(map(kept_example, shards.sample(self.samples)))) or ()
         if self.origin is None:
-            return kept, ()
+            return kept, (), set()
         shown = Shown(self.store, self.origin.texts, self.origin.replay, self._config["input"]["text_column"], Budget())
         files = self._files("duplicates")
         columns = ["id", "kept_doc_key", "kept_id", "similarity"]
@@ -161,7 +173,7 @@ class _Collection:
         examples = dropped_examples(shown, wide)
         pairs = pairs_of(shown, twins, self._reasons(), shards, self.origin.earlier)
         self.notes += [*shown.notes(), *shown.budget.notes()]
-        return (*kept, *examples), pairs
+        return (*kept, *examples), pairs, shown.as_read
 
     def _shards(self) -> Shards:
         config = self._config["input"]

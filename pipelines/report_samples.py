@@ -32,6 +32,8 @@ MAX_SIGNALS: Final = 24
 MAX_DETAIL_CHARS: Final = 200
 MAX_MESSAGE_CHARS: Final = 200
 MAX_URI_CHARS: Final = 160
+MAX_EDITS_CHARS: Final = 300
+NO_EDITS: Final[Mapping[str, str]] = {}
 
 Key = tuple[str, str | None, str | None]
 """What is shown (`kept`, `dropped`, `pair`), operator and reason."""
@@ -45,25 +47,30 @@ class Shown:
     html: str
 
 
-def samples(examples: Sequence[Example], pairs: Sequence[Pair], quarantined: Sequence[QuarantinedRow]) -> list[str]:
-    """The part of a page that holds documents' texts; empty where there are none."""
+def samples(
+    examples: Sequence[Example],
+    pairs: Sequence[Pair],
+    quarantined: Sequence[QuarantinedRow],
+    edits: Mapping[str, str] = NO_EDITS,
+) -> list[str]:
+    """The part of a page that holds documents' texts; empty where there are none. `edits`: what is said of texts, by operator."""
     if not (examples or pairs or quarantined):
         return []
-    return documents([*_section(examples, pairs), *_quarantined(quarantined), "</section>"])
+    return documents([*_section(examples, pairs, edits), *_quarantined(quarantined), "</section>"])
 
 
-def _section(examples: Sequence[Example], pairs: Sequence[Pair]) -> Iterator[str]:
+def _section(examples: Sequence[Example], pairs: Sequence[Pair], edits: Mapping[str, str]) -> Iterator[str]:
     yield from section("samples", "Documents to read")
     if not (examples or pairs):
         return
     groups, left_out = _within_budget(examples, pairs)
     yield (
-        '<p class="quiet">Excerpts, as they are in the input; marked places are why a document was dropped, or where two documents differ. '
+        '<p class="quiet">Excerpts; marked places are why a document was dropped, or where two documents differ. '
         'What cannot be seen is shown as <b class="c">ZWSP</b> or <b class="c">NUL</b>.</p>'
     )
     yield _controls(groups)
     for number, (key, shown) in enumerate(groups):
-        yield from _group(number, key, shown)
+        yield from _group(number, key, shown, edits.get(key[1] or ""))
     if left_out:
         yield f"<p>{counted(left_out, 'more document')} left out, so that this file stays small.</p>"
 
@@ -105,7 +112,7 @@ def _controls(groups: Sequence[tuple[Key, Sequence[Shown]]]) -> str:
         if len(of) > 1 or (kind == "dropped" and of[0][1][2] is not None):
             options += [f'<option value="{number}">\u2003{escape(legible(key[2], MAX_OPTION_CHARS))}</option>' for number, key in of]
     return (
-        '<form class="search" role="search" hidden><p><label for="find">Search</label>'
+        '<form class="search" role="search" aria-label="Documents" hidden><p><label for="find">Search</label>'
         '<input id="find" type="search" autocomplete="off" spellcheck="false" aria-describedby="find-keys" enterkeyhint="search"></p>'
         f'<p><label for="only">Show</label><select id="only">{"".join(options)}</select></p>'
         '<p class="quiet" id="find-keys"><kbd>/</kbd> searches, <kbd>Enter</kbd> goes to the first, <kbd>Esc</kbd> clears</p>'
@@ -113,7 +120,7 @@ def _controls(groups: Sequence[tuple[Key, Sequence[Shown]]]) -> str:
     )
 
 
-def _group(number: int, key: Key, shown: Sequence[Shown]) -> Iterator[str]:
+def _group(number: int, key: Key, shown: Sequence[Shown], edited: str | None) -> Iterator[str]:
     """Documents of one kind; those that were kept are open."""
     kind, operator, reason = key
     opened = " open" if number == 0 else ""
@@ -122,6 +129,7 @@ def _group(number: int, key: Key, shown: Sequence[Shown]) -> Iterator[str]:
     by = "" if operator is None else f' <span class="quiet">by {text(operator)}</span>'
     amount = f'<span class="quiet">· {counted(len(shown), "pair" if kind == "pair" else "document")}</span>'
     yield f'<details class="group" data-group="{number}"{opened}><summary><h3>{words}{named}{by} {amount}</h3></summary>'
+    yield from () if edited is None else [f'<p class="quiet">{text(edited, MAX_EDITS_CHARS)}</p>']
     yield from (one.html for one in shown)
     yield "</details>"
 
@@ -144,6 +152,7 @@ def _pair(pair: Pair, name: str) -> str:
     alike = "" if pair.similarity is None else f" · similarity {pair.similarity:.3f}"
     sides = _side("Removed", pair.removed, f"{name}a") + _side("Kept", pair.kept, f"{name}b")
     same = "" if pair.removed.marks or pair.kept.marks else '<p class="quiet">No difference in what is shown.</p>'
+    same += "" if pair.kept.uri is not None else '<p class="quiet">The kept one is as it went out: operators may have changed it.</p>'
     return (
         f'<article class="sample pair" tabindex="-1" aria-labelledby="{name}"><h4 id="{name}">'
         f'{_name(pair.removed)} <span class="quiet">a copy of {_name(pair.kept)}{alike}</span></h4>{same}'

@@ -102,8 +102,10 @@ def _moved(moved: Moved, of: Threshold) -> str:
 
 def _chart(place: int, histogram: Histogram) -> Chart | None:
     found = [
-        Column(start, stop, _pieces(start, stop, whole, gone, legible(histogram.unit, MAX_UNIT_CHARS)))
-        for start, stop, whole, gone in zip(histogram.edges, histogram.edges[1:], histogram.counts, histogram.dropped, strict=False)
+        Column(start, stop, _pieces(here, whole, gone, legible(histogram.unit, MAX_UNIT_CHARS)))
+        for start, stop, here, whole, gone in zip(
+            histogram.edges, histogram.edges[1:], _ranges(histogram), histogram.counts, histogram.dropped, strict=False
+        )
     ]
     lines = [Line(limit.value, f"{limit.setting} {number(limit.value)}", _says(limit)) for limit in histogram.limits[:MAX_LINES]]
     about = f"{legible(histogram.doc, MAX_DOC_CHARS)} {'; '.join(f'{_says(limit)}' for limit in histogram.limits[:MAX_LINES])}".strip()
@@ -111,8 +113,16 @@ def _chart(place: int, histogram: Histogram) -> Chart | None:
     return columns(f"signal-{place}", histogram.signal, about, found, lines, axis=unit, colours=COLOURS, is_log=histogram.is_log)
 
 
-def _pieces(start: float, stop: float, whole: int, gone: int, unit: str) -> tuple[Piece, ...]:
-    here = f"{number(start)} to {number(stop)} {unit}".rstrip()
+def _ranges(histogram: Histogram) -> list[str]:
+    """The buckets in words; the first and last hold what lies beyond them, too, such as the zeros of what grows by a factor."""
+    told = [f"{number(start)} to {number(stop)}" for start, stop in pairwise(histogram.edges)]
+    if len(told) > 1:
+        told[0], told[-1] = f"below {number(histogram.edges[1])}", f"{number(histogram.edges[-2])} or more"
+    return told
+
+
+def _pieces(here: str, whole: int, gone: int, unit: str) -> tuple[Piece, ...]:
+    here = f"{here} {unit}".rstrip()
     return (
         Piece("kept", whole - gone, f"{here}: {counted(whole - gone, 'document')} kept"),
         Piece("dropped", gone, f"{here}: {counted(gone, 'document')} dropped"),
@@ -125,8 +135,8 @@ def _says(limit: Limit) -> str:
 
 def _numbers(histogram: Histogram) -> Iterator[str]:
     whole = sum(histogram.counts) + histogram.absent
-    rows = zip(histogram.edges, histogram.edges[1:], histogram.counts, histogram.dropped, strict=False)
-    lines = [[f"{number(start)} to {number(stop)}", count(n), share(n, whole), count(gone)] for start, stop, n, gone in rows if n]
+    rows = zip(_ranges(histogram), histogram.counts, histogram.dropped, strict=False)
+    lines = [[here, count(n), share(n, whole), count(gone)] for here, n, gone in rows if n]
     if histogram.absent:
         lines.append(["no value", count(histogram.absent), share(histogram.absent, whole), NOTHING])
     caption = escape(f"Documents by {legible(histogram.signal)}")

@@ -135,8 +135,9 @@ kbd { padding: 0 .3rem; border: 1px solid var(--edge); border-radius: .2rem; fon
 .sample:focus { outline: 2px solid var(--kept); outline-offset: 4px }
 .why { font-size: .875rem }
 .doc { margin: .4rem 0; padding: .6rem .8rem; background: var(--soft); white-space: pre-wrap; overflow-wrap: anywhere; tab-size: 4;
-  unicode-bidi: isolate;
+  unicode-bidi: isolate; overflow: clip;
   font-size: .9375rem; max-width: 80ch }
+h4, h5, .quiet, .why, .signals dt, main li, td, tbody th { overflow: clip; overflow-clip-margin: .2rem }
 .sides { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem }
 .side { min-width: 0 }
 mark { color: inherit; background: var(--place); box-shadow: inset 0 -2px 0 var(--gone);

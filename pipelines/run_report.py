@@ -25,6 +25,7 @@ from pipelines.report import report
 from pipelines.report_data import Origin, report_data
 from pipelines.shown_texts import MAX_SECONDS, InputTexts
 from pipelines.storage import Sources, Store
+from pipelines.study import ReportData
 from pipelines.unit import MADE_ID
 from pipelines.work_tally import WorkTally
 
@@ -49,12 +50,11 @@ class Reporting:
     def page(self, manifest: Mapping[str, Any], shards: Sequence[Part]) -> bytes:
         """The report of a version, of whose shards these are the run's own."""
         samples = self.ingredients.config.output.report_samples
-        try:
-            data = report_data(self.store, manifest, shards, self._origin(), samples=samples, works=self.works, tell=self.tell)
-            return report(manifest, data).encode()
-        except Exception as error:  # noqa: BLE001  the version is made; its report then says what its manifest does
-            self.tell(f"the report shows no more than the manifest: {type(error).__name__}: {bounded(error)}")
-            return report(manifest).encode()
+
+        def collect() -> ReportData:
+            return report_data(self.store, manifest, shards, self._origin(), samples=samples, works=self.works, tell=self.tell)
+
+        return page_of(manifest, collect, self.tell)
 
     def _origin(self) -> Origin:
         made, config = self.ingredients, self.ingredients.config
@@ -63,6 +63,16 @@ class Reporting:
         texts = InputTexts(self.inventory, sources, made.options, made.made_id)
         replay = Replay(config.operators, texts.schema, DriverAssets(config, sources, made.assets))
         return Origin(sources, texts, replay, partial(_earlier, self.lineage, sources, made.options), config.execution.seed)
+
+
+def page_of(manifest: Mapping[str, Any], collect: Callable[[], ReportData], tell: Callable[[str], None] = lambda _: None) -> bytes:
+    """The report of a version that is made, with what is collected for it; it says what the manifest does where that goes wrong."""
+    try:
+        return report(manifest, collect()).encode()
+    except Exception as error:  # noqa: BLE001  whatever it is, no version fails for its report
+        tell(f"the report shows no more than the manifest: {type(error).__name__}: {bounded(error)}")
+        note = f"documents, signals and work could not be shown: {type(error).__name__}"
+        return report(manifest, ReportData(notes=(note,))).encode()
 
 
 def _earlier(lineage: Lineage | None, sources: Sources, options: ReadOptions) -> Iterator[InputTexts]:

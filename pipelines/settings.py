@@ -35,10 +35,10 @@ RESERVED_NAME = re.compile(r"(?P<read>read)|takedown(-\d+)?")
 LATER_FORMATS = ("wat", "csv", "tsv", "json", "arrow", "text", "txt", "orc", "avro")
 
 
-def _size_schema(default_unit: str) -> dict[str, Any]:
+def _size_schema(minimum: int, *examples: str) -> dict[str, Any]:
     return {
-        "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": PATTERN}],
-        "examples": [default_unit],
+        "anyOf": [{"type": "integer", "minimum": minimum}, {"type": "string", "pattern": PATTERN}],
+        "examples": [*examples],
     }
 
 
@@ -50,12 +50,12 @@ def _unit_bytes(value: object) -> object:
     return value if value == "auto" else parse_size(value, at_least=MIN_BATCH_BYTES)
 
 
-BatchBytes = Annotated[int, _size_of_at_least(MIN_BATCH_BYTES), WithJsonSchema(_size_schema("16MiB"))]
-ShardBytes = Annotated[int, _size_of_at_least(MIN_SHARD_BYTES), WithJsonSchema(_size_schema("512MiB"))]
+BatchBytes = Annotated[int, _size_of_at_least(MIN_BATCH_BYTES), WithJsonSchema(_size_schema(MIN_BATCH_BYTES, "16MiB"))]
+ShardBytes = Annotated[int, _size_of_at_least(MIN_SHARD_BYTES), WithJsonSchema(_size_schema(MIN_SHARD_BYTES, "512MiB"))]
 UnitBytes = Annotated[
     int | Literal["auto"],
     BeforeValidator(_unit_bytes),
-    WithJsonSchema({"anyOf": [{"const": "auto"}, *_size_schema("")["anyOf"]], "examples": ["auto", "256MiB"]}),
+    WithJsonSchema({"anyOf": [*_size_schema(MIN_BATCH_BYTES)["anyOf"], {"const": "auto"}], "examples": ["auto", "256MiB"]}),
 ]
 ColumnName = Annotated[str, Field(min_length=1)]
 PipelineName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]

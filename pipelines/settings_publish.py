@@ -22,6 +22,7 @@ class PublishConfig(Section):
         max_length=1000,  # of what a message about it shows; how long an id may be is a rule of the Hub's
         description="Dataset repo on the Hub, `OWNER/NAME`; it is made when it is not there.",
         examples=["org/quickstart"],
+        json_schema_extra={"pattern": "^[^/]+/[^/]+$"},  # for editors; `repo_id_problem` says what is wrong, and how to mend it
     )
     private: bool = Field(
         default=True, description="A repo that is made is private; one that is there stays as it is. false: everybody may read it."

@@ -45,7 +45,7 @@ TAKEN: Final = (
 ObjectStoreBytes = Annotated[
     int,
     BeforeValidator(lambda value: parse_size(value, at_least=MIN_OBJECT_STORE)),
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": PATTERN}]}),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": MIN_OBJECT_STORE}, {"type": "string", "pattern": PATTERN}]}),
 ]
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -94,6 +94,7 @@ class SlurmSubmit(Section):
     temp_folder: Text = Field(
         default="/tmp",  # noqa: S108  a folder of the job's own is made in it
         max_length=20,
+        json_schema_extra={"pattern": "^/"},
         description="Folder on each node's own disk; short, since Ray keeps sockets in it, whose paths have at most 107 characters.",
     )
     export: Literal["all"] | tuple[Variable, ...] = Field(

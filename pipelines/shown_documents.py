@@ -62,6 +62,7 @@ class Shown:
 
     Attributes:
         texts: By the operator that dropped them, or another for them, and their doc_key.
+        as_read: Operators whose documents are shown as they were read, not as they came to them.
     """
 
     store: Store
@@ -70,6 +71,7 @@ class Shown:
     text_column: str
     budget: Budget
     texts: dict[tuple[str, bytes], Text] = field(default_factory=dict)
+    as_read: set[str] = field(default_factory=set)
     _notes: dict[str, None] = field(default_factory=dict)
     _measures: dict[str, Measures | None] = field(default_factory=dict)
     _finds: dict[str, Find | None] = field(default_factory=dict)
@@ -107,10 +109,12 @@ class Shown:
     def before(self, operator: str, batch: pa.RecordBatch) -> pa.RecordBatch:
         """A document as it came to an operator; as it was read where that cannot be told."""
         if self.replay is None:
+            self.as_read.add(operator)
             return batch
         try:
             return self.replay.before(operator, batch)
         except CannotReplay as error:
+            self.as_read.add(operator)
             self.tell(f"documents that {operator} dropped are shown as they were read: {error}")
             return batch
 

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import formats
+from pipelines.chain import bounded
 from pipelines.documents import ReadOptions, Reads
-from pipelines.errors import ShardmillError, shown
+from pipelines.errors import ShardmillError
 from pipelines.formats_parquet import GIANT_BYTES
 from pipelines.identity import DOC_KEY, doc_keys, hexadecimal, uri_prefix
 from pipelines.inventory import Inventory
@@ -33,6 +34,16 @@ MAX_GROUPS: Final = 64
 MAX_SECONDS: Final = 20.0
 """After which no other file is opened, and for which a store that does not answer is asked again."""
 BATCH_BYTES: Final = 8 << 20
+
+
+def told_of(error: Exception) -> str:
+    """What a page says of an error, without secrets: of one of ours or of the system's the message, of any other its kind alone.
+
+    Notes stay in pages that are published without documents, and what libraries say may quote the value that they stumbled over.
+    """
+    if isinstance(error, ShardmillError | OSError):
+        return bounded(error)
+    return type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +145,7 @@ class InputTexts:
                 if isinstance(piece, formats.Documents):
                     self._hand_over(piece, wanted, take)
         except (ShardmillError, pa.ArrowException, OSError) as error:
-            budget.problems[redact_uri(whole.uri)] = shown(redact_uri(str(error)))
+            budget.problems[redact_uri(whole.uri)] = told_of(error)
 
     def _hand_over(self, piece: formats.Documents, wanted: pa.Array, take: Callable[[Found], None]) -> None:
         keys = doc_keys([uri_prefix(piece.file.uri)], np.zeros(len(piece.rows), np.int64), piece.rows)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from operators.base import NAME
-from pipelines.config_schema import EDITOR_LINE, schema_text
+from pipelines.config_schema import EDITOR_LINE, custom_operators, schema_text
 from pipelines.config_validate import nearest
 from pipelines.config_yaml import spans
 from pipelines.errors import ConfigError, InputError, shown
@@ -19,6 +19,8 @@ RECIPES = (Path(__file__).resolve().parent / "recipes", Path(__file__).resolve()
 """Pipelines ready to use: beside this file where it is installed, in configs/ of a checkout."""
 SCHEMA = Path(".shardmill") / "pipeline.schema.json"
 """Where the schema lies beside a pipeline. Only editors read it."""
+EDITOR_LINES = 5
+"""Among so many first lines of a file the one is looked for that names its schema."""
 DEFAULT_INPUT = {"warc": "data/**/*.warc.gz", "jsonl": "data/**/*.jsonl"}
 
 TEMPLATE = """\
@@ -53,7 +55,7 @@ operators:                          # in this order; `shardmill operators` lists
   #   tokenizer: openai-community/gpt2  # a tokenizer.json, or the id of a model on the Hub
 
 output:
-  uri: out/{name}                   # a path, or s3://bucket/folder
+  uri: {output:<28} # a path, or s3://bucket/folder
   # target_shard_bytes: 512MiB      # size of a shard, uncompressed
   # columns: [id, text, language]   # default: all
   # partition_by: [language]        # folders data/v1/language=en/…
@@ -85,7 +87,7 @@ def write_starter(name: str, folder: Path, *, recipe: str | None = None, source:
             f"{shown(name)!r} cannot name a pipeline; expected 1 to 64 letters, digits, '_', '.' or '-' (use --path for a folder)"
         )
     path = folder / f"{name}.yaml"
-    text = TEMPLATE.format(name=name, file=path) if recipe is None else _from_recipe(recipe, path)
+    text = TEMPLATE.format(name=name, file=path, output=f"out/{name}") if recipe is None else _from_recipe(recipe, path)
     own = _own_places(text, name, source, target, asked=recipe is None)
     _write_new(path, f"{EDITOR_LINE}{SCHEMA.as_posix()}\n{own}")
     write_schema(folder / SCHEMA)
@@ -109,6 +111,20 @@ def write_schema(path: Path, text: str | None = None) -> None:
         path.write_text(schema_text() if text is None else text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: the schema for editors cannot be written ({shown(error.strerror)}); choose another folder") from error
+
+
+def stale_schema(file: Path) -> Path | None:
+    """The schema that a pipeline file's first lines name, if it is not the one of this build; None: it is, or they name no file."""
+    lines = file.read_text(encoding="utf-8").splitlines()[:EDITOR_LINES]
+    named = next((line.removeprefix(EDITOR_LINE).strip() for line in lines if line.startswith(EDITOR_LINE)), "")
+    if not named or "://" in named:
+        return None
+    path = file.parent / named
+    try:
+        found = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return path
+    return None if found == schema_text() or found == schema_text(custom_operators(file)) else path
 
 
 def _from_recipe(recipe: str, path: Path) -> str:

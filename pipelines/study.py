@@ -262,11 +262,13 @@ class ReportData:
         component_sizes: Sets of duplicates by how many documents each has: (documents, sets), ascending, by operator.
         works: The largest pieces of work, and `work_totals`: (kind, pieces, CPU seconds, largest peak, attempts beyond the first) of all.
         studied: Documents of the sample that histograms and thresholds are of; 0: there are none.
+        edits: By operator, how the texts of what it dropped are shown, where operators before it change texts.
         notes: What could not be shown, and why.
     """
 
     examples: tuple[Example, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    edits: Mapping[str, str] = field(default_factory=dict)
     histograms: tuple[Histogram, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
     studied: int = 0

@@ -28,9 +28,9 @@ from pipelines.lineage import OWN_HISTORY
 from pipelines.purge import Purged, check_struck, holding_versions, purge
 from pipelines.recall import key_bytes, struck_keys
 from pipelines.redaction import redact_uri
-from pipelines.report import report
 from pipelines.report_data import report_data
 from pipelines.results import to_bytes
+from pipelines.run_report import page_of
 from pipelines.storage import Store, open_store
 from pipelines.takedown_base import Base, read_manifest
 from pipelines.takedown_covered import covered
@@ -170,7 +170,7 @@ def _page(store: Store, final: bytes, shards: Sequence[Part]) -> bytes:
     """The report of the new version. It shows documents that stay, none that was lost: one may have been taken out of those."""
     manifest = orjson.loads(final)
     samples = manifest["config"]["output"].get("report_samples", 0)
-    return report(manifest, report_data(store, manifest, shards, samples=samples)).encode()
+    return page_of(manifest, lambda: report_data(store, manifest, shards, samples=samples))
 
 
 def _is_needed(store: Store, matches: Matches) -> bool:

@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from cluster.target import Target
-from pipelines.errors import NotYet
 
 if TYPE_CHECKING:
     from pipelines.config import PipelineConfig
@@ -19,21 +18,12 @@ TARGETS: Final = {
 
 
 def target_of(name: str, config: PipelineConfig, place: str = "") -> Target:
-    """The cluster that a pipeline's section `submit.<name>` describes; at another place, if a submission went there.
-
-    Raises:
-        NotYet: This build has no such kind.
-    """
+    """The cluster that a pipeline's section `submit.<name>` describes; at another place, if a submission went there."""
     module, made_by = TARGETS[name]
     options: dict[str, Any] = getattr(config.submit, name).model_dump(mode="json")
     if name == "ray":
         options |= {"address": place} if place else {}
     else:
         options |= {"schedule": None if config.schedule is None else config.schedule.model_dump(mode="json")}
-    try:
-        found: Target = getattr(import_module(module), made_by).of(options)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        raise NotYet(f"--to {name}: not yet in this build; `--to ray` is") from error
+    found: Target = getattr(import_module(module), made_by).of(options)
     return found

@@ -21,6 +21,8 @@ OTHERS = {"cat", "cd", "cp", "export", "head", "kubectl", "ls", "mkdir", "pip", 
 """Programs that are not ours: what they are given is not looked at."""
 SHARED_PROGRAMS = {"make_bench.py"}
 """Programs of the shared folder's test data, which a checkout may lack."""
+FOLDERS = ("benchmarks/", "cluster/", "configs/", "docs/", "operators/", "pipelines/", "tests/")
+"""Of the checkout: what a command names in them is there."""
 DEMO_PACKAGES = ["click", "packaging"]
 ENVIRONMENT = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*)=(?P<value>.*)", re.DOTALL)
 
@@ -42,6 +44,8 @@ def check(words: Sequence[str], *, whole: bool = True) -> None:
     words = [*without_environment(words)[1]]
     if not words:
         return
+    for word in words:
+        _require(not word.startswith(FOLDERS) or any(ROOT.glob(word.partition("::")[0])), f"{' '.join(words)}: there is no {word}")
     program, *arguments = words
     match Path(program).name:
         case "shardmill":

@@ -165,6 +165,15 @@ def test_schema_knows_the_operators_of_a_pipelines_folder(pipeline, tmp_path, ca
     assert "p.yaml: its operators cannot be read" in capsys.readouterr().err
 
 
+def test_operators_shows_one_of_ones_own(pipeline, tmp_path, capsys):
+    """A class of this folder is shown with its settings as those that are built in."""
+    (tmp_path / "own_shown.py").write_text(CUSTOM)
+    assert main(["operators", "own_shown:Mine"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("own_shown:Mine: Keep all.")
+    assert "Most of it." in out
+
+
 def test_operators_lists_all(capsys):
     """`operators` lists every operator with its promise, in a pipe one line each, and as JSON with its settings."""
     assert main(["operators"]) == 0
@@ -193,6 +202,8 @@ def test_every_operator_is_described(kind, capsys):
     [
         ("lenght_filter", "no operator is called 'lenght_filter'; did you mean 'length_filter'?"),
         ("minhash-dedup", "no operator is called 'minhash-dedup'; did you mean 'minhash_dedup'?"),
+        ("mine.Thing", "no operator is called 'mine.Thing'; one of your own is written 'mine:Thing'"),
+        ("nowhere_here:Thing", "nowhere_here:Thing: there is no module 'nowhere_here' in "),
     ],
 )
 def test_operators_that_are_not_there(name, message, capsys):

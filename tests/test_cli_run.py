@@ -97,7 +97,7 @@ def test_a_user_goes_from_plan_to_verify(shell, file, tmp_path):
     assert "v1" in shell("status", out)[0]
     shell("verify", out)
     page, _ = shell("report", out)
-    assert page == (out / "versions" / "v1" / "report.html").read_text() + "\n"
+    assert page == (out / "versions" / "v1" / "report.html").read_text()
     shell("report", out, "--version", "v1", "--output", tmp_path / "page.html")
     assert (tmp_path / "page.html").read_bytes() == (out / "versions" / "v1" / "report.html").read_bytes()
     assert shell("gc", out)[0] == f"{out}: removed 0 objects, 0.0 MB.\n"
@@ -169,8 +169,9 @@ def test_another_pipeline_may_follow_into_the_same_output(shell, file, tmp_path)
     for version in ("v1", "v2"):
         assert shell.json("verify", out, "--version", version)["version"] == version
         assert version in shell("report", out, "--version", version)[0]
+    shell("report", out, "--version", "../v1", status=2)
     _, err = shell("report", out, "--version", "v9", status=1)
-    assert "versions/v9/report.html" in err
+    assert "version v9 is not finished here; the current one is v2" in err
 
 
 # --- how it fails

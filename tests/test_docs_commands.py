@@ -82,6 +82,7 @@ def test_what_is_not_run_has_a_reason():
         "shardmill publish out --repo a/b extra",
         "shardmill diff",
         "shardmill submit f.yaml --to kubray",
+        "shardmill submit configs/clusters/kubray.yaml --to kuberay",
         "python -m pipelines.dmo build x",
         "python -m pipelines.demo build x --max-byte 3",
         "python benchmarks/bench_nothing.py",

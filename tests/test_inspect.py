@@ -25,6 +25,8 @@ from hub_server import Hub
 from made import Output
 from published_made import URI, publish, second_version
 from servers import S3Server
+from takedowns import made as taken_from
+from takedowns import take
 
 from pipelines.cli import main
 from pipelines.inspect_rows import Condition, Files, Wanted, picked
@@ -34,7 +36,7 @@ from pipelines.storage import LocalStore, open_store
 from pipelines.wrapping import Piece, cells, wrapped
 
 HOSTILE = (
-    "red \x1b[31mtext\x1b]0;title\x07 \u202eesrever\u202c zero\u200bwidth\x00 back\rspace\x08 line\u2028end "
+    "red \x1b[31mtext \x9b2J\x1b]0;title\x07 \u202eesrever\u202c zero\u200bwidth\x00 back\rspace\x08 line\u2028end "
     "\U000e0041 <script>alert(1)</script>"
 )
 WORDS = [f"word{number}" for number in range(200)]
@@ -260,6 +262,29 @@ def test_duplicates_stand_beside_what_was_kept(made: Path, shell: Shell) -> None
     assert ids(shell, made, "--duplicates", "--id", "d3") == ["copy"]
 
 
+def test_where_an_operator_before_changed_the_text_that_is_said(shm_path: Path, no_fsync: None, shell: Shell) -> None:
+    """An exact duplicate that differs as it was read comes with the reason, and nothing is measured on a text that was not judged."""
+    line = "This line ends as a sentence should, and is long enough to stay."
+    rows = [{"id": "a", "text": line}, {"id": "b", "text": f"menu\n{line}"}, {"id": "c", "text": "One two. " + "menu\n" * 60}]
+    write_parquet(shm_path / "in" / "a.parquet", rows)
+    c4, exact = {"type": "c4_quality", "min_num_sentences": 1}, {"type": "exact_dedup"}
+    quality = {"type": "gopher_quality", "min_doc_words": 5, "min_stop_words": 0}
+    rows[2]["text"] = "One two three. Four.\n" + "menu\n" * 60
+    write_parquet(shm_path / "in" / "a.parquet", rows)
+    for carried in (False, True):
+        output = shm_path / f"out{carried}"
+        run(config_of(shm_path / "p.yaml", f"{shm_path}/in/*", output, [c4, exact, quality], output={"dropped": carried}))
+        (pair,) = documents(shell, output, "--duplicates")
+        assert (pair["text"], pair["kept"]["text"]) == (rows[1]["text"], line)
+        sentence = "as it was read: c4_quality may have changed it before exact_dedup saw it"
+        assert pair["note"] == pair["kept"]["note"] == sentence
+        assert shell(output, "--duplicates").count(f"[{sentence}]") == 2
+        (short,) = documents(shell, output, "--dropped", "gopher_quality")
+        assert short["text"] == ("One two three. Four." if carried else rows[2]["text"])
+        assert short["note"] == (None if carried else sentence.replace("exact_dedup", "gopher_quality"))
+        assert short["why"] == ("4 words, at least 5 wanted" if carried else "at least 5 wanted (num_non_symbol_words)")
+
+
 @pytest.mark.parametrize("how", ["changed", "gone"])
 def test_an_input_that_is_another_one_is_told_beside_the_document(shm_path: Path, no_fsync: None, shell: Shell, how: str) -> None:
     """Documents are listed as before, without their text and with the reason; kept ones of pairs come from the shards."""
@@ -306,6 +331,22 @@ def test_documents_of_all_ingestions_are_shown(shm_path: Path, no_fsync: None, s
 
 
 # --- elsewhere
+
+
+def test_what_was_taken_out_is_not_read_back(shm_path: Path, shell: Shell) -> None:
+    """The input may still have a document that had to go, dropped or kept: it is listed, on either side of a pair, and never shown."""
+    taken_from(shm_path)
+    output = shm_path / "out"
+    asked: tuple[list[str], ...] = ([], ["--duplicates"], ["--dropped", "length_filter"])
+    gone = {shown["id"] for words in asked for shown in documents(shell, output, *words, "--limit", 2)}
+    gone |= {documents(shell, output, "--duplicates")[-1]["kept"]["id"]}
+    take(shm_path, gone)
+    told = [shown for words in ("--dropped", "--duplicates") for shown in documents(shell, output, words, "--limit", 999)]
+    assert gone <= {shown["id"] for shown in told}
+    for shown in (*told, *(one["kept"] for one in told if "kept" in one)):
+        assert (shown["text"] is None) == (shown["id"] in gone), shown
+        assert shown["text"] is not None or "it was taken out" in shown["problem"]
+        assert shown["note"] is None
 
 
 def test_an_output_in_a_bucket_reads_the_same(shm_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, shell: Shell) -> None:
@@ -463,7 +504,9 @@ def test_no_document_writes_to_the_terminal(shm_path: Path, no_fsync: None, shel
         text = shell(output, *words)
         assert _is_harmless(text), words
         assert "\\x1b[31m" in text
-    assert documents(shell, output, "--limit", 1)[0]["text"].startswith("red \x1b[31m")  # JSON has its own escapes
+    written = shell(output, "--limit", 1, "--json")
+    assert _is_harmless(written)  # JSON has escapes of its own
+    assert json.loads(written)["documents"][0]["text"].startswith(HOSTILE)
 
 
 @pytest.mark.parametrize("width", [20, 40, 79])

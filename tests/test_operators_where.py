@@ -185,6 +185,7 @@ def test_what_is_no_condition_is_refused_before_a_run(where, message):
         ("n and s > 1", "'n' is int16; expected a boolean"),
         ("flag > 1", "bool with int64"),
         ("m.foo == 1", "no field 'foo'; the fields are: lang, in"),
+        ("m.lnag == 1", "no field 'lnag'; did you mean 'lang'?"),
         ("n.foo == 1", "which has no fields"),
         ("lower(n) == 'a'", "expected a string"),
         ("text + 1 > 2", "expected a number"),

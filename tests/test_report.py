@@ -18,6 +18,7 @@ from report_page_read import KNOWN, Page, without_scripts
 
 from pipelines.legible import legible
 from pipelines.report import dry_run_page, report, without_documents
+from pipelines.study import Histogram, ReportData
 
 
 def described(manifest):
@@ -177,6 +178,16 @@ def test_what_operators_learned_stands_with_the_output():
     found = make_manifest(learned=[learned("ours", "versions/v1/learned/ours/tokenizer.json")])
     assert "ours learned versions/v1/learned/ours/tokenizer.json from 1,234 documents." in described(found)
     assert "learned" not in described(make_manifest())
+
+
+def test_buckets_at_the_ends_say_that_they_hold_what_lies_beyond():
+    """Zeros stand in a bucket from a half on, and what is far out in the last one: neither is told as lying within."""
+    histogram = Histogram("q", "lines", "lines", "", (0.5, 1.0, 2.0, 4.0), (5, 3, 1), (5, 0, 0), 0, (), is_log=True)
+    page = report(make_manifest(), ReportData(histograms=(histogram,), studied=9))
+    for told in ("below 1", "1 to 2", "2 or more"):
+        assert f'<th scope="row">{told}</th>' in page
+        assert f"{told} lines: " in page
+    assert "0.5 to" not in page
 
 
 def test_the_same_manifest_and_data_give_the_same_bytes():

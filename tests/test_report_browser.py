@@ -11,6 +11,7 @@ from report_made import HOSTILE, data, dry, full_manifest, hostile, hostile_dry
 
 from pipelines.report import dry_run_page, report, without_documents
 from pipelines.report_style import DARK, LIGHT
+from pipelines.study import Example, Excerpt, ReportData
 
 CHROMIUM = os.environ.get("SHARDMILL_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
@@ -135,6 +136,39 @@ def test_charts_are_read_by_keyboard_alone(full):
     assert focused(full)[0] == "SUMMARY"
     assert not full.locator(".tip").is_visible()
     assert full.locator("#told").text_content() == ""
+
+
+@needs_chromium
+def test_a_screen_reader_hears_charts_as_what_they_are(full):
+    """Each chart is an application, so that arrow keys reach it, under its title, and holds its marks without other noise."""
+    nodes = full.context.new_cdp_session(full).send("Accessibility.getFullAXTree")["nodes"]
+    heard = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node.get("ignored")]
+    charts = full.locator("figure.chart")
+    titles = [title.strip() for title in charts.locator("figcaption").all_inner_texts()]
+    assert len(titles) == charts.count() > 5
+    assert sorted(" ".join(name.split()) for role, name in heard if role == "application") == sorted(
+        " ".join(one.split()) for one in titles
+    )
+    assert not {role for role, _ in heard} & {"form", "graphics-object"}
+    assert [name for role, name in heard if role == "search"] == ["Documents"]
+
+
+@needs_chromium
+def test_no_document_paints_over_what_stands_around_it(browser, tmp_path):
+    """Of thousands of marks on one letter, in a text or a name, none is drawn outside of its box."""
+    tall = "a" + "\u0301" * 3000
+    written, above = tmp_path / "tall.html", []
+    for word in ("a", tall):
+        document = Excerpt(id=word, uri=None, row=None, text=word, num_chars=3001)
+        written.write_text(report(make_manifest(), ReportData(examples=(Example(None, None, None, document),))), encoding="utf-8")
+        page = browser.new_page(viewport={"width": 360, "height": 900})
+        page.goto(written.as_uri())
+        page.wait_for_selector("html[data-charts=drawn]", state="attached")
+        page.locator("article.sample").scroll_into_view_if_needed()
+        box = page.locator("article.sample").bounding_box()
+        above.append(page.screenshot(clip={"x": 0, "y": box["y"] - 200, "width": 360, "height": 200}))
+        page.close()
+    assert above[0] == above[1]
 
 
 @needs_chromium

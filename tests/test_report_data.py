@@ -14,8 +14,12 @@ from warcs import gz, info, page
 
 import pipelines.report_data
 import pipelines.run_report
+from operators.base import Result
+from pipelines.config import load
 from pipelines.documents import ReadOptions
 from pipelines.inventory import Inventory
+from pipelines.prepare import DriverAssets
+from pipelines.replay import Replay
 from pipelines.report import without_documents
 from pipelines.report_data import Origin, report_data, sizes
 from pipelines.run import run
@@ -196,8 +200,8 @@ def test_nothing_that_goes_wrong_with_the_report_fails_the_run(tmp_path, monkeyp
         monkeypatch.setattr(pipelines.report_data, name, failing)
     page = page_of(finished(config))
     assert len(collected[0].notes) == 4
-    assert all(note.endswith("not shown: MemoryError: none left") for note in collected[0].notes)
-    assert "none left" in page
+    assert all(note.endswith("not shown: MemoryError") for note in collected[0].notes)
+    assert "are not shown: MemoryError" in page
     monkeypatch.setattr(pipelines.run_report, "report_data", failing)
     finished(config_of(tmp_path / "q.yaml", tmp_path / "in" / "*.parquet", tmp_path / "again", OPERATORS, execution=QUARANTINE))
 
@@ -207,6 +211,40 @@ def test_nothing_that_goes_wrong_with_the_report_fails_the_run(tmp_path, monkeyp
     monkeypatch.setattr(pipelines.run_report, "report_data", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(config_of(tmp_path / "r.yaml", tmp_path / "in" / "*.parquet", tmp_path / "third", OPERATORS, execution=QUARANTINE))
+
+
+def test_how_texts_are_shown_is_said_where_operators_change_them(tmp_path, collected):
+    """Above removed duplicates stands whether they are as the operator saw them; without its operators they are as they were read."""
+    line = "This line ends as a sentence should, and is long enough to stay."
+    write_parquet(
+        tmp_path / "in" / "a.parquet", [{"id": "a", "text": line}, {"id": "b", "text": f"menu\n{line}"}, {"id": "c", "text": "x"}]
+    )
+    operators = [{"type": "length_filter", "min_chars": 3}, {"type": "c4_quality", "min_num_sentences": 1}, {"type": "exact_dedup"}]
+    page = page_of(finished(config_of(tmp_path / "p.yaml", tmp_path / "in" / "*.parquet", tmp_path / "out", operators)))
+    (data,) = collected
+    assert data.edits == {"exact_dedup": "Texts as exact_dedup saw them, behind c4_quality."}
+    assert data.edits["exact_dedup"] in page
+    assert [(pair.removed.text, pair.kept.text) for pair in data.pairs] == [(line, line)]
+    data = again(tmp_path / "out", tmp_path / "in")
+    assert data.edits == {"exact_dedup": "exact_dedup may have seen other texts than these: c4_quality may change them before."}
+    assert [(pair.removed.text, pair.kept.text) for pair in data.pairs] == [(f"menu\n{line}", line)]
+
+
+@pytest.mark.parametrize("place", ["operators.length.LengthFilter.open", "pipelines.formats.read"])
+def test_no_note_quotes_a_document(tmp_path, monkeypatch, place):
+    """What a library says of a value that it stumbled over stays out of the page: notes are in published copies, too."""
+    write_corpus(tmp_path / "in")
+    finished(config_of(tmp_path / "p.yaml", tmp_path / "in" / "*.parquet", tmp_path / "out", OPERATORS, execution=QUARANTINE))
+
+    def quoting(batch, *_arguments):
+        if isinstance(batch, pa.RecordBatch) and not batch.num_rows:
+            return Result(batch)
+        raise pa.ArrowInvalid("cannot be parsed: A text that a third of all")
+
+    monkeypatch.setattr(place, quoting if place.endswith("read") else lambda *_: quoting)
+    data = again(tmp_path / "out", tmp_path / "in", replaying=load(tmp_path / "p.yaml"))
+    assert any("ArrowInvalid" in note for note in data.notes)
+    assert not any("third" in note for note in data.notes)
 
 
 def test_work_is_told_by_operator_with_its_retries(tmp_path, collected, monkeypatch):
@@ -241,8 +279,8 @@ def test_work_is_told_by_operator_with_its_retries(tmp_path, collected, monkeypa
 # --- an input that is not what it was
 
 
-def again(folder, source, **settings):
-    """What the report of a finished output shows, collected anew from its files."""
+def again(folder, source, *, replaying=None, **settings):
+    """What the report of a finished output shows, collected anew from its files; with the operators of `replaying`."""
     store = open_store(str(folder))
     manifest = json.loads(store.read("manifest.json"))
     inventory = Inventory.load(store, manifest["input"]["inventory"])
@@ -252,7 +290,8 @@ def again(folder, source, **settings):
     from pipelines.results import Packed
 
     shards = [Packed.of_row(row).part for row in parts]
-    return report_data(store, manifest, shards, Origin(sources, texts), **{"samples": 3, **settings})
+    replay = None if replaying is None else Replay(replaying.operators, texts.schema, DriverAssets(replaying, sources, {}))
+    return report_data(store, manifest, shards, Origin(sources, texts, replay), **{"samples": 3, **settings})
 
 
 @pytest.mark.parametrize("what", ["gone", "changed"])
@@ -349,6 +388,15 @@ def test_a_takedown_shows_nothing_of_what_went(shm_path):
     assert not any(text.split()[0] in page for text in gone)
     assert "too_short" in page
     assert f"{SECRET}-as5." not in page
+
+
+def test_a_takedown_does_not_fail_for_its_report(shm_path, monkeypatch):
+    """Documents must go: where the page cannot be made of what was collected, it says what the manifest does, and that."""
+    taken_from(shm_path)
+    monkeypatch.setattr("pipelines.takedown.report_data", lambda *_, **__: 1 / 0)
+    take(shm_path, ["a6"])
+    (page,) = shm_path.glob("*/versions/v2/report.html")
+    assert "could not be shown: ZeroDivisionError" in page.read_text()
 
 
 def test_a_run_after_a_takedown_shows_nothing_of_what_went(shm_path, collected):

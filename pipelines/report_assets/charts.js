@@ -38,7 +38,20 @@
   const marksOf = (plot) => [...plot.querySelectorAll('[role="graphics-symbol"][aria-label]')];
   const STEPS = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity};
 
+  // Vega says of the plot, of its groups and of an empty form for inputs what no reader can use: here arrow keys walk marks.
+  function plain(plot) {
+    plot.setAttribute('role', 'application');
+    plot.setAttribute('aria-roledescription', 'chart');
+    plot.removeAttribute('aria-label');
+    plot.querySelectorAll('form').forEach((form) => form.remove());
+    for (const group of plot.querySelectorAll('[role="graphics-object"]')) {
+      group.removeAttribute('role');
+      group.removeAttribute('aria-roledescription');
+    }
+  }
+
   function walkable(plot) {
+    plain(plot);
     const marks = marksOf(plot);
     const title = document.getElementById(plot.getAttribute('aria-labelledby')).querySelector('strong').textContent;
     const svg = plot.querySelector('svg');
