@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from pipelines.dryrun_fates import Fates
 from pipelines.intervals import Scheme, product, proportion
 from pipelines.sample import Sample, scheme_of
 from pipelines.study import Estimate, OperatorEstimate
+
+HARDLY_HIDDEN: Final = 0.98
+"""Of the documents that come to an operator: if so many would come in the real run, nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ def operator_estimates(
 ) -> tuple[OperatorEstimate, ...]:
     """What each operator is expected to do, in the pipeline's order."""
     made = []
+    left = _left(operators, fates, scheme, corrected)
     for position, operator in enumerate(operators):
         name = str(operator.name)
         came, passed = fates.came(position), fates.passed(position)
@@ -47,14 +52,44 @@ def operator_estimates(
                 rows_in=int(came.sum()),
                 rows_out=int(passed.sum()),
                 reasons=fates.reasons(position),
-                keep_rate=proportion(scheme, came, passed) if told is None else told.rate,
+                keep_rate=_of_some(proportion(scheme, came, passed), left[position]) if told is None else told.rate,
                 is_corrected=told is not None and told.is_estimate,
-                note="" if told is None else told.note,
+                note=_note(left[position], bool((came & ~passed).any())) if told is None else told.note,
                 cpu_seconds=cpu_seconds.get(name, 0.0),
                 quarantined=fates.errors(position),
             )
         )
     return tuple(made)
+
+
+def _left(operators: Sequence[Operator], fates: Fates, scheme: Scheme, corrected: Mapping[str, Corrected]) -> list[float]:
+    """Which part of the sample's documents that come to each operator would come in the real run: not the duplicates that it hides."""
+    found, left = [], 1.0
+    for position, operator in enumerate(operators):
+        found.append(left)
+        told = corrected.get(str(operator.name))
+        seen = proportion(scheme, fates.came(position), fates.passed(position))
+        if told is not None and seen.value > 0:
+            left = min(left * told.rate.value / seen.high, 1.0)
+    return found
+
+
+def _of_some(rate: Estimate, left: float) -> Estimate:
+    """A keep rate where a part of the documents does not come, whichever these are: between none and all of them are among the kept."""
+    if left >= 1.0:
+        return rate
+    if left <= 0.0:
+        return Estimate(rate.value, 0.0, 1.0)
+    return Estimate(rate.value, max((rate.low - (1.0 - left)) / left, 0.0), min(rate.high / left, 1.0))
+
+
+def _note(left: float, drops: bool) -> str:
+    if left > HARDLY_HIDDEN or not drops:
+        return ""
+    return (
+        f"of the documents that come to it here up to {1 - left:.0%} are duplicates that a sample hides and the real run removes before; "
+        "the interval is for whatever these are like"
+    )
 
 
 def readable(sample: Sample) -> Estimate:
@@ -82,10 +117,14 @@ def kept_of_all(
         read: The part of all rows that can be read as documents.
     """
     parts = [read, proportion(scheme, np.ones(len(fates.left), np.bool_), fates.stayed)]
-    for position, operator in enumerate(operators):
+    least, most = 1.0, 1.0  # no errors of chance, which may cancel out, but what is not known of hidden duplicates
+    for position, (operator, left) in enumerate(zip(operators, _left(operators, fates, scheme, corrected), strict=True)):
         told = corrected.get(str(operator.name))
         seen = proportion(scheme, fates.came(position), fates.passed(position)).value
-        if told is not None and seen > 0:
+        if seen > 0 and told is not None:
             parts.append(Estimate(told.rate.value / seen, told.rate.low / seen, told.rate.high / seen))
+        elif seen > 0:
+            some = _of_some(Estimate(seen, seen, seen), left)
+            least, most = least * some.low / seen, most * some.high / seen
     found = product(parts)
-    return Estimate(min(found.value, 1.0), min(found.low, 1.0), min(found.high, 1.0))
+    return Estimate(min(found.value, 1.0), min(found.low * least, 1.0), min(found.high * most, 1.0))

@@ -186,6 +186,22 @@ def test_damage_that_stands_together(tmp_path, monkeypatch):
     assert held >= 7
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_behind_duplicates_that_a_sample_hides(tmp_path, seed):
+    """What an operator keeps of what duplicates leave is told with an interval that holds for whatever the duplicates are like."""
+    texts = [f"short {position % 80}" if position % 2 else f"a longer text that is there once, {position}" for position in range(1600)]
+    rows = [{**one, "text": text} for one, text in zip(documents(1600), texts, strict=True)]
+    write_parquet(tmp_path / "in" / "a.parquet", rows)
+    operators = [{"type": "exact_dedup"}, {"type": "length_filter", "min_chars": 20}]
+    config = config_of(tmp_path / "p.yaml", str(tmp_path / "in"), tmp_path / "out", operators)
+    dry = dry_run(config, documents=200, seed=seed)
+    behind = dry.operators[1]
+    assert behind.rows_out / behind.rows_in < 0.85  # half of the documents are copies of few, which the sample has once or twice
+    assert behind.keep_rate.low <= 800 / 840 <= behind.keep_rate.high
+    assert "duplicates that a sample hides" in behind.note
+    assert dry.kept.low <= 800 / 1600 <= dry.kept.high
+
+
 @pytest.fixture
 def little_wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """Duplicates are looked for in a part of what is read, as of inputs that are larger than a test's."""
