@@ -7,7 +7,7 @@ where buckets lie is in signal_buckets.py, what is tested is told by the operato
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Self, TypeVar
 
@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from operators.base import Assets, BatchOperator
 from operators.decision import Bools, Floats, Measured, Measures, Signal, Test, failing
 from pipelines.signal_buckets import buckets_of
 from pipelines.study import Histogram, Limit, Moved, Threshold
@@ -180,23 +179,6 @@ def limit_of(test: Test, of_rows: npt.NDArray[np.float64]) -> Limit | None:
     low, high = float(known.min()), float(known.max())
     median = float(np.quantile(known, 0.5, method="lower"))
     return Limit(test.setting, test.reason, test.side, median, *((low, high) if low < high else (None, None)))
-
-
-def study_of(
-    operator: BatchOperator, name: str, assets: Assets, batches: Iterable[tuple[pa.RecordBatch, pa.Array | None]]
-) -> ThresholdStudy | None:
-    """The study of an operator over batches as they reached it, each with the reasons that it gave; None if it measures nothing.
-
-    Raises:
-        OperatorError: As the operator's `open` does.
-    """
-    measures = operator.open_measures(assets)
-    if measures is None:
-        return None
-    study = ThresholdStudy(name, measures)
-    for batch, reasons in batches:
-        study.add(measures.measure(batch), reasons)
-    return study
 
 
 def signals_by_row(measures: Measures, measured: Measured, operator: str, row: int) -> Mapping[str, float | None]:

@@ -26,11 +26,12 @@ from operator_samples import (
 )
 from pydantic import TypeAdapter
 from test_quality import TABLE, Tables
+from thresholds_made import study_of
 
 from operators import BY_TYPE, AnyOperator, C4Quality, FineWebQuality, GopherQuality, GopherRepetition, LanguageFilter
 from operators.base import BatchOperator
 from operators.decision import failing, verdicts
-from pipelines.threshold_study import moved, study_of
+from pipelines.threshold_study import moved
 
 ADAPTER: TypeAdapter[BatchOperator] = TypeAdapter(AnyOperator)
 

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from operator_samples import ASSETS, TEXTS, documents
+from thresholds_made import study_of
 
 from operators import ExactDedup, GopherQuality, LengthFilter, PiiRedact
 from operators.decision import Measured, Measures, Signal, Test, failing, fixed_limits
 from pipelines import threshold_study
 from pipelines.signal_buckets import MOST_BUCKETS, buckets_of
 from pipelines.study import Limit, Moved
-from pipelines.threshold_study import ThresholdStudy, signals_by_row, study_of
+from pipelines.threshold_study import ThresholdStudy, signals_by_row
 
 SIGNALS = (Signal("share", "fraction", "A share.", "here"), Signal("words", "words", "Words.", "here"))
 TESTS = (
