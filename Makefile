@@ -32,6 +32,8 @@ demo: demo/demo.json ## make the demo's input, run configs/quickstart.yaml on it
 	@$(BIN)/shardmill run configs/quickstart.yaml
 	@$(BIN)/shardmill verify demo/output
 	@printf '%s\n' '' 'What to try next ($(BIN) is not on your PATH):' \
+	  '  $(BIN)/shardmill inspect demo/output --dropped          documents that were dropped, and for what' \
+	  '  $(BIN)/shardmill dry-run configs/quickstart.yaml        what the pipeline does, told from a sample' \
 	  '  $(BIN)/shardmill run configs/quickstart.yaml            it is finished, and says so' \
 	  '  $(BIN)/shardmill plan configs/quickstart.yaml --set operators.c4_quality.min_num_sentences=3' \
 	  '                                                           what a changed setting would run again; `run` does it' \
