@@ -35,7 +35,7 @@ ARROWS = (
 )
 KERNELS = [name for name in SAMPLES if name not in ARROWS]
 
-LARGE = 16_000_000
+LARGE = 6_000_000
 LARGEST = 50_000_000
 MOST_MEMORY = 40
 """Bytes an operator may take at most for a byte of a document."""

@@ -49,6 +49,7 @@ def test_removal_of_near_duplicates_against_others(tmp_path):
     assert all(name in table for name in result["ratios"])
 
 
+@pytest.mark.chaos
 def test_the_exchange_of_near_duplicates_by_steps(tmp_path):
     """What tasks may hold decides which steps there are, and nothing of what is removed."""
     small = ("--rows", 2_000, 4_000, "--unit-rows", 500, "--cores", 0, "--folder", tmp_path)
@@ -84,6 +85,7 @@ def test_the_table_of_junk_is_the_one_in_the_docs():
     assert run("benchmarks/junk.py").strip() in (ROOT / "docs" / "filters.md").read_text()
 
 
+@pytest.mark.chaos
 def test_tokenization_against_others(tmp_path):
     """Ours, the library and tiktoken have rates and equal ids; the recipe with and without, and a process's peak, are measured."""
     paragraphs = [json.loads(line)["text"] for line in (ROOT / "pipelines" / "demo_paragraphs.jsonl").read_text().splitlines()]

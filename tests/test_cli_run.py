@@ -347,7 +347,7 @@ class Interrupted:
         assert differences(files_of(self.folder / "out"), files_of(self.folder / "undisturbed")) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.chaos)], ids=lambda number: number.name)
 def test_an_interrupted_run_ends_with_130_and_goes_on(tmp_path, shell, number):
     """Ctrl-C or SIGTERM: one line, the lease given back, and the next run finishes what was begun with what was committed."""
     run = Interrupted(tmp_path, {"type": "inline"})
@@ -373,6 +373,7 @@ def short_folder() -> Iterator[Path]:
 
 
 @pytest.mark.ray
+@pytest.mark.chaos
 def test_a_run_on_ray_that_is_terminated_ends_with_130_and_tells_no_secret(tmp_path, short_folder):
     """Its workers are stopped, a run without Ray goes on with what they committed; no secret is in any file, log or message."""
     run = Interrupted(tmp_path, {"type": "local", "num_cpus": 1})

@@ -146,6 +146,7 @@ def test_a_component_of_a_hundred_thousand():
     assert (root == -50_000).all()
 
 
+@pytest.mark.chaos
 def test_a_chain_of_a_million_in_any_order_takes_few_rounds():
     """Rounds grow with the logarithm, where passing labels on would take a million; 17 here, of which the last proves that it is done."""
     places = np.random.default_rng(3).permutation(1_000_000)

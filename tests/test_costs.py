@@ -183,6 +183,7 @@ def test_a_run_takes_what_was_foretold(name, tmp_path, source):
     assert sum(found.requests.values()) == pytest.approx(sum(requests.values()) - requests["unit"], rel=0.35)
 
 
+@pytest.mark.chaos
 def test_rounds_of_stars_are_foretold(tmp_path, source):
     """Where links fit no task, there are rounds: their number is assumed, what one takes is not."""
     operator = MinhashDedup(preset="t50", threshold=0.5)

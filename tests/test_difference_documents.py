@@ -373,6 +373,7 @@ def test_quarantined_documents_are_told_with_their_error(tmp_path: Path) -> None
         assert [one.row for one in (*found.removed, *found.added)] == [5]
 
 
+@pytest.mark.chaos
 def test_memory_does_not_grow_with_the_number_of_documents(shm_path: Path) -> None:
     """The keys of a million lost documents are compared in passes, in the memory that those of one pass take."""
     child = subprocess.run(

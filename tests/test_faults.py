@@ -149,6 +149,7 @@ def test_killed_at_a_point_and_run_again_on_s3(point, source, undisturbed, coars
     assert_as_undisturbed(runs, undisturbed)
 
 
+@pytest.mark.chaos
 def test_killed_again_and_again(runs, undisturbed):
     """A run that is killed at every point in turn, each time going on with what the one before had committed, still ends the same."""
     order = sorted(POINTS, key=lambda point: "swapped" in point or "gc" in point)
@@ -500,6 +501,7 @@ def test_splits_are_remembered(runs, undisturbed):
 
 
 @pytest.mark.parametrize("point", [pytest.param("run.planned@2", marks=pytest.mark.chaos), "commit.after-record@20"])
+@pytest.mark.chaos
 def test_killed_while_units_are_split(point, runs, undisturbed):
     """A kill between the attempts, splits and plans of units that are too large changes nothing."""
     assert runs.start(f"{point}=kill", SHARDMILL_TEST_MOST_ROWS="5").wait() == KILLED

@@ -85,6 +85,7 @@ def test_workers_are_killed_at_every_point(points, runs, undisturbed):
     assert_as_undisturbed(runs, undisturbed)
 
 
+@pytest.mark.chaos
 def test_the_driver_is_killed_twice(runs, undisturbed):
     """kill -9 of the driver while tasks are under way, and before the manifest; what workers committed is found by the next run."""
     child = runs.start()
@@ -96,6 +97,7 @@ def test_the_driver_is_killed_twice(runs, undisturbed):
     assert_as_undisturbed(runs, undisturbed)
 
 
+@pytest.mark.chaos
 def test_a_node_is_killed(runs, undisturbed, ray_cluster, shm_path):
     """kill -9 of the raylet of one of two nodes, while every worker is about to commit its second unit: the run goes on."""
     wake = shm_path / "wake"
@@ -108,6 +110,7 @@ def test_a_node_is_killed(runs, undisturbed, ray_cluster, shm_path):
     assert_as_undisturbed(runs, undisturbed)
 
 
+@pytest.mark.chaos
 def test_a_row_that_kills_its_worker(tmp_path, ray_cluster):
     """A row that no process survives is found by splitting its unit, and quarantined as `worker_died`; every other row is processed."""
     rows = [{**row, "text": f"{row['id']} " + row["text"] * 12} for row in documents(6, 1, "p")]

@@ -108,6 +108,7 @@ def test_killed_while_it_leaves_and_run_again(point, shared, undisturbed):
     assert shared.numbers() == [1, 2]
 
 
+@pytest.mark.chaos
 def test_killed_while_it_leaves_on_s3(sources, undisturbed, tmp_path, s3_server):
     """Also where the history lies on an object store."""
     shared = Shared(tmp_path, sources, f"s3://{s3_server.make_bucket()}", {"endpoint_url": s3_server.endpoint})
@@ -120,7 +121,7 @@ def test_killed_while_it_leaves_on_s3(sources, undisturbed, tmp_path, s3_server)
     assert_as_undisturbed(shared, runs, undisturbed)
 
 
-@pytest.mark.parametrize("point", ["version.swapped", "history.before-generation"])
+@pytest.mark.parametrize("point", [pytest.param("version.swapped", marks=pytest.mark.chaos), "history.before-generation"])
 def test_another_run_leaves_its_keys_after_the_kill(point, shared, undisturbed):
     """The killed run's version is finished: it is completed against what it was compared with, not made again."""
     shared.runs("a", 0).finish()

@@ -271,7 +271,8 @@ def test_the_order_of_the_list_changes_no_byte(undisturbed, source):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.chaos), 2])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.chaos
 def test_workers_change_no_byte(undisturbed, source, connected, workers, monkeypatch):
     """One and two workers on Ray learn the same."""
     monkeypatch.setattr(drive, "TASKS_A_SLOT", 1)

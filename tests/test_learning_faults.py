@@ -74,6 +74,7 @@ def test_killed_while_it_learns(point, source, undisturbed, shm_path):
     assert runs.finish()["was_finished"]
 
 
+@pytest.mark.chaos
 def test_killed_again_and_again_after_it_has_learned(source, undisturbed, shm_path):
     """Killed between stages, in the midst of tokenization and while the version is made, it never learns a second time."""
     runs = made(shm_path, source)
@@ -90,6 +91,7 @@ def test_killed_again_and_again_after_it_has_learned(source, undisturbed, shm_pa
 
 
 @pytest.mark.parametrize("point", [*LEARNING_POINTS, "version.tables-written"])
+@pytest.mark.chaos
 def test_killed_while_it_learns_on_s3(point, source, undisturbed, tmp_path, s3_server):
     """The same with the sample and the learned file on an object store, and larger units."""
     options = {"storage_options": {"endpoint_url": s3_server.endpoint}}

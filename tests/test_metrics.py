@@ -301,6 +301,7 @@ def scraped(server, run_id):
 
 
 @pytest.mark.ray
+@pytest.mark.chaos
 def test_prometheus_scrapes_the_ledger_of_a_run_on_ray(tmp_path, ray_cluster):
     """A worker is killed in the run: its retry is told, every row is counted once, and the page names Ray's own labels as documented."""
     source = write_input(tmp_path / "input")

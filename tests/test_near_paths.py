@@ -398,6 +398,7 @@ def test_one_component_is_decided_in_slices_as_at_once(store, name, policy, size
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system tells no peak of a process's memory")
+@pytest.mark.chaos
 def test_memory_is_bounded_by_what_a_task_may_hold(store):
     """One component of 100,000 documents takes a task's bound a few times and something fixed, where tasks may not hold all of it."""
     later, earlier = shape("random", 100_000)

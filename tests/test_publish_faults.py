@@ -115,7 +115,7 @@ def test_where_everything_fails_from_some_request_on_the_next_try_sends_nothing_
         assert whole(in_parts.repo(REPO).tree()) == "v2"
 
 
-@pytest.mark.parametrize("create_pr", [False, True])
+@pytest.mark.parametrize("create_pr", [pytest.param(False, marks=pytest.mark.chaos), True])
 def test_a_publisher_that_is_killed_anywhere_is_gone_on_with(in_parts, versions, tmp_path, create_pr):
     published(versions[0], include_data=True)
     seen = []

@@ -25,11 +25,13 @@ SECRETS = {
     "SOME_SERVICE_PASSWORD": "planted-password-0123456789",
 }
 LOAD = """
-import json, sys
+import json, os, sys
 from datasets import load_dataset
 for streaming in (False, True):
     rows = list(load_dataset(sys.argv[1], split=sys.argv[2], streaming=streaming))
     print(json.dumps([row["id"] for row in rows]))
+sys.stdout.flush()
+os._exit(0)  # threads of the libraries now and then abort an interpreter that ends ("terminate called without an active exception")
 """
 
 

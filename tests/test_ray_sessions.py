@@ -77,6 +77,7 @@ def test_a_stage_waits_for_what_no_node_has(runs_with, source, shm_path, tmp_pat
     assert not same(contents(runs.store()), contents(alone.store()))
 
 
+@pytest.mark.chaos
 def test_room_follows_the_nodes(ray_cluster, connected):
     """A node that joins during a run is used, one that leaves is not counted any more."""
     from cluster import session
