@@ -2,7 +2,7 @@
 
     python benchmarks/bench_dryrun.py                           # coverage: three small grown corpora (make_bench.py), minutes
     python benchmarks/bench_dryrun.py --gb 2 --corpora 1 --draws 3   # with the time and size of a run of 2 GB
-    python benchmarks/bench_dryrun.py --s3 --only-s3            # 10,000 files on a static S3 server
+    python benchmarks/bench_dryrun.py --only-s3            # 10,000 files on a static S3 server
 
 A corpus is grown for each seed, run once in full, and dry-run with several seeds of the sample. A case is an operator in one dry run: its
 keep rate in the real run lies in the interval, or not. A table, and benchmarks/results/dryrun.json.
