@@ -17,6 +17,7 @@ from docs_pages import ROOT
 from pipelines import demo
 from pipelines.cli import cli, main
 
+OPTION = re.compile(r'"(--[a-z0-9-]+)"')
 OTHERS = {"cat", "cd", "cp", "export", "head", "kubectl", "ls", "mkdir", "pip", "ray", "rm", "source"}
 """Programs that are not ours: what they are given is not looked at."""
 SHARED_PROGRAMS = {"make_bench.py"}
@@ -110,10 +111,10 @@ def _check_options(source: Path, arguments: Sequence[str], *, name: str) -> None
     if name == "pytest":
         return
     text = source.read_text(encoding="utf-8")
-    known = {*re.findall(r'"(--[a-z0-9-]+)"', text)} | {"--help"}
+    known = {*OPTION.findall(text)} | {"--help"}
     shared = ROOT / "benchmarks"
     if source.parent == shared:
-        known |= {option for file in shared.glob("*.py") for option in re.findall(r'"(--[a-z0-9-]+)"', file.read_text()) if file.stem in text}
+        known |= {option for file in shared.glob("*.py") for option in OPTION.findall(file.read_text()) if file.stem in text}
     unknown = [word for word in arguments if word.startswith("--") and word.partition("=")[0] not in known]
     _require(not unknown, f"{name}: there is no option {' '.join(unknown)}")
 
